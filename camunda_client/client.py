@@ -1,0 +1,143 @@
+"""The engine's external-task calls, one method each."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from camunda_client.http import Http, Reply
+from camunda_client.login import Login
+from camunda_client.verdict import Answer, Verdict, judge
+from errors import LoginRefused, TaskGone, Unavailable, Unprocessable
+from messages import ExternalTask, Variables, encode_json
+
+CALL_TIMEOUT_SECONDS = 30.0
+# A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
+POLL_MARGIN_SECONDS = 20.0
+LONGEST_ERROR_MESSAGE = 666  # the engine cuts what is longer
+
+
+class CamundaClient:
+    """Calls one engine. May be shared by threads: each uses a connection of its own.
+
+    Times go in as milliseconds, as the engine wants them. A call that gets no usable reply raises Unavailable.
+    """
+
+    def __init__(
+        self, base_url: str, worker_id: str, *, login: Login | None = None, tenant_ids: Sequence[str] = ()
+    ) -> None:
+        self.base_url = base_url
+        self.worker_id = worker_id
+        self._tenant_ids = list(tenant_ids)
+        self._http = Http(base_url, login or Login(None))
+
+    def version(self) -> str:
+        """Return the engine's version, such as `7.24.0`."""
+        return str(self._read("/version")["version"])
+
+    def topic_names(self) -> list[str]:
+        """Return the topics that have tasks to fetch, whoever they are meant for (7.13 and newer)."""
+        return list(self._read("/external-task/topic-names?withUnlockedTasks=true"))
+
+    def fetch_and_lock(
+        self, lock_ms_by_topic: Iterable[tuple[str, int]], *, max_tasks: int, wait_ms: int
+    ) -> list[ExternalTask]:
+        """Lock and return up to `max_tasks` tasks, waiting up to `wait_ms` for the first."""
+        request = {
+            "workerId": self.worker_id,
+            "maxTasks": max_tasks,
+            "usePriority": True,
+            "asyncResponseTimeout": wait_ms,
+            "topics": [self._topic(topic, lock_ms) for topic, lock_ms in lock_ms_by_topic],
+        }
+        timeout = wait_ms / 1000 + POLL_MARGIN_SECONDS
+        reply = self._http.send(
+            "POST", "/external-task/fetchAndLock", encode_json(request), timeout_seconds=timeout
+        )
+        return [ExternalTask.from_engine(task) for task in _usable(reply, list)]
+
+    def _topic(self, topic: str, lock_ms: int) -> dict[str, Any]:
+        # Serialised objects stay text: only the process's own code knows their classes.
+        request = {
+            "topicName": topic,
+            "lockDuration": lock_ms,
+            "deserializeValues": False,
+            "includeExtensionProperties": True,
+        }
+        return {**request, "tenantIdIn": self._tenant_ids} if self._tenant_ids else request
+
+    def retries_of(self, task_id: str) -> int | None:
+        """Return the task's retries, None before its first failure. Raises TaskGone."""
+        reply = self._http.send("GET", f"/external-task/{task_id}", timeout_seconds=CALL_TIMEOUT_SECONDS)
+        if reply.status != 200 and judge(reply.status, reply.body).verdict is Verdict.GONE:
+            raise TaskGone(task_id)
+        retries = _usable(reply, dict).get("retries")
+        return None if retries is None else int(retries)
+
+    def complete(self, task_id: str, worker_id: str, variables: dict[str, Variables]) -> Answer:
+        """Complete a task; `variables` maps `variables` and `localVariables` to typed envelopes."""
+        return self._answer(task_id, "complete", {"workerId": worker_id, **variables})
+
+    def failure(
+        self,
+        task_id: str,
+        worker_id: str,
+        message: str,
+        details: str | None = None,
+        *,
+        retries: int,
+        retry_timeout_ms: int,
+    ) -> Answer:
+        """Report a failure; at 0 retries an incident is raised. A message too long goes into the details."""
+        if len(message) > LONGEST_ERROR_MESSAGE and details is None:
+            details = message
+        request = {
+            "workerId": worker_id,
+            "retries": retries,  # left out, the engine reads 0
+            "retryTimeout": retry_timeout_ms,
+            "errorMessage": message[:LONGEST_ERROR_MESSAGE],
+            "errorDetails": details,
+        }
+        return self._answer(task_id, "failure", request)
+
+    def bpmn_error(
+        self, task_id: str, worker_id: str, code: str, message: str | None, variables: Variables | None
+    ) -> Answer:
+        """Raise a BPMN error. A code that nobody catches silently ends the path, unless the engine forbids it."""
+        request = {"workerId": worker_id, "errorCode": code, "errorMessage": message, "variables": variables}
+        return self._answer(task_id, "bpmnError", {k: v for k, v in request.items() if v is not None})
+
+    def extend_lock(self, task_id: str, worker_id: str, lock_ms: int) -> Answer:
+        """Let the lock end `lock_ms` from now."""
+        return self._answer(task_id, "extendLock", {"workerId": worker_id, "newDuration": lock_ms})
+
+    def unlock(self, task_id: str) -> Answer:
+        """Free a task at once. The engine asks nobody who they are: only for tasks certainly not published."""
+        return self._answer(task_id, "unlock", {})
+
+    def _answer(self, task_id: str, call: str, request: dict[str, Any]) -> Answer:
+        try:
+            body = encode_json(request)
+        except ValueError as error:
+            raise Unprocessable("invalid", f"cannot be written as JSON: {error}") from error
+        path = f"/external-task/{task_id}/{call}"
+        reply = self._http.send("POST", path, body, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        return judge(reply.status, reply.body)
+
+    def _read(self, path: str) -> Any:
+        reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        return _usable(reply, list | dict)
+
+
+def _usable(reply: Reply, wanted: Any) -> Any:
+    """Return the JSON of a 200 reply; a login page with 200, a redirect or an error is no engine."""
+    if reply.status == 401:
+        raise LoginRefused("the engine wants a login: check CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
+    if reply.status != 200:
+        raise Unavailable(f"the engine answers {judge(reply.status, reply.body).detail}")
+    try:
+        document = json.loads(reply.body)
+    except ValueError as error:
+        raise Unavailable(f"no engine: 200 without JSON: {reply.body[:80]!r}") from error
+    if not isinstance(document, wanted):
+        raise Unavailable(f"no engine: 200 with unexpected JSON: {reply.body[:80]!r}")
+    return document

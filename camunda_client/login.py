@@ -1,0 +1,64 @@
+"""The engine's login, kept from locking its own account.
+
+After a wrong password Camunda refuses even the right one for 3 s, then 6, 12 ... 60 s, and locks the user for
+good after ten. So requests go one at a time until a login was accepted, and a refused one is tried three times,
+spaced over a minute; then only a restart with other credentials helps.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+from errors import LoginRefused
+
+PAUSES_SECONDS = (20.0, 40.0)
+UNAUTHORIZED = 401
+
+
+@dataclass
+class Attempt:
+    """One request that carries the login; the caller notes the status that came back."""
+
+    status: int | None = None
+
+
+class Login:
+    """A user name and a password, or neither, and what the engine has said of them."""
+
+    def __init__(self, username: str | None, password: str = "") -> None:
+        self.username = username
+        self.password = password
+        self._one_at_a_time = threading.Lock()
+        self._accepted = username is None
+        self._refusals = 0
+        self._not_before = 0.0
+
+    @contextmanager
+    def attempt(self) -> Iterator[Attempt]:
+        """Yield an Attempt to fill in. Raises LoginRefused where asking again could lock the account."""
+        with nullcontext() if self._accepted else self._one_at_a_time:
+            self._check()
+            attempt = Attempt()
+            yield attempt
+            self._learn(attempt.status)
+
+    def _check(self) -> None:
+        if self._refusals > len(PAUSES_SECONDS):
+            raise LoginRefused(
+                f"the engine refused the login of CAMUNDA_AUTH_USERNAME {self.username!r} {self._refusals} times; "
+                "correct the credentials and restart"
+            )
+        if time.monotonic() < self._not_before:
+            raise LoginRefused(f"the engine refuses the login of CAMUNDA_AUTH_USERNAME {self.username!r}")
+
+    def _learn(self, status: int | None) -> None:
+        if status != UNAUTHORIZED:
+            if status is not None:
+                self._accepted, self._refusals = True, 0
+        elif self.username is not None:
+            pauses = (*PAUSES_SECONDS, 0.0)
+            self._not_before = time.monotonic() + pauses[min(self._refusals, len(PAUSES_SECONDS))]
+            self._accepted = False
+            self._refusals += 1

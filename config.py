@@ -1,0 +1,208 @@
+"""Settings and routing: the only reader of the environment, `.env` and the routing file."""
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from errors import SettingsError
+from routing_file import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, System, read_routing_file
+
+ENV_FILE = Path(__file__).with_name(".env")
+
+
+def _split_commas(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+LockMs = Annotated[int, Field(ge=SHORTEST_LOCK_MS, le=LONGEST_LOCK_MS)]
+
+
+class Settings(BaseSettings):
+    """All settings, each named as its environment variable in lower case (see `config.env.example`)."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    camunda_base_url: str
+    camunda_worker_id: str = Field("universal-worker", pattern=r"^[!-~]{1,64}$")
+    camunda_max_tasks: int = Field(10, ge=1, le=1000)
+    camunda_lock_duration: LockMs = 600_000
+    camunda_auth_username: str | None = None
+    camunda_auth_password: SecretStr | None = None
+    camunda_auth_password_file: Path | None = None
+    camunda_topics_include: CommaSeparated = ("*",)
+    camunda_topics_exclude: CommaSeparated = ()
+    camunda_tenant_ids: CommaSeparated = ()
+    camunda_accept_worker_ids: CommaSeparated = ()
+    camunda_async_response_timeout: int = Field(5_000, ge=100, le=20_000)
+    camunda_retries: int = Field(3, ge=0, le=1000)
+    camunda_retry_timeout: int = Field(30_000, ge=0)
+
+    rabbitmq_host: str = "localhost"
+    rabbitmq_port: int = Field(5672, ge=1, le=65535)
+    rabbitmq_virtual_host: str = "/"
+    rabbitmq_username: str
+    rabbitmq_password: SecretStr
+    rabbitmq_password_file: Path | None = None
+    rabbitmq_prefetch: int = Field(100, ge=1, le=10_000)
+    rabbitmq_heartbeat: int = Field(30, ge=5, le=600)
+    rabbitmq_queue_type: Literal["classic", "quorum"] = "classic"
+    rabbitmq_topology: Literal["declare", "passive"] = "declare"
+    rabbitmq_max_message_bytes: int = Field(1_048_576, ge=1024, le=100_000_000)
+
+    routing_file: Path | None = None
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    log_dir: Path = Path("logs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in secret_names():
+            path = values.get(f"{name}_file")
+            if path and not values.get(name):
+                values[name] = _read_secret(f"{name}_file", path)
+        return values
+
+    @field_validator("camunda_base_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is not a URL such as http://localhost:8080/engine-rest")
+        if parts.username or parts.password:
+            raise ValueError("must not contain a login; use CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
+        return url.rstrip("/")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_login(self) -> Self:
+        if (self.camunda_auth_username is None) != (self.camunda_auth_password is None):
+            raise ValueError("CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD go together: set both or neither")
+        return self
+
+
+def secret_names() -> list[str]:
+    """Return the names of the fields that hold secrets, in lower case."""
+    return [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+
+
+def _read_secret(name: str, path: object) -> str:
+    try:
+        return Path(str(path)).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name.upper()}: cannot read {path}: {error}") from error
+
+
+def load_settings(env_file: Path = ENV_FILE) -> Settings:
+    """Read the settings; the real environment wins over `env_file`.
+
+    Raises SettingsError with one sentence per wrong setting; a secret's value is never in it.
+    """
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]  # required fields come from outside
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(dict(item)) for item in error.errors())) from None
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    if not item["loc"]:
+        return str(item["msg"]).removeprefix("Value error, ")
+    name = str(item["loc"][0])
+    if item["type"] == "missing":
+        also = f" or {name.upper()}_FILE" if name in secret_names() else ""
+        return f"{name.upper()} is missing: set it in the environment or in .env{also}"
+    value = "" if name in secret_names() else f" {item['input']!r}"
+    return f"{name.upper()}:{value}: {str(item['msg']).removeprefix('Value error, ')}"
+
+
+def misspelt_settings(env_file: Path = ENV_FILE) -> list[str]:
+    """Return a warning for each name that looks like a setting of ours but is none."""
+    known = [name.upper() for name in Settings.model_fields]
+    prefixes = ("CAMUNDA_", "RABBITMQ_", "ROUTING_", "LOG_")
+    found = {name for name in (*os.environ, *dotenv_values(env_file)) if name.startswith(prefixes)}
+    return [_unknown_name(name, known) for name in sorted(found - set(known))]
+
+
+def _unknown_name(name: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    return f"{name} is not a setting of this worker and is ignored{hint}"
+
+
+class RoutingConfig:
+    """Which system a topic belongs to: exact topics first, then patterns in order, then the default."""
+
+    SYSTEMS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+        "bitrix24": (
+            ("bitrix_create_task", "bitrix_update_task", "bitrix_create_deal", "bitrix_update_deal",
+             "bitrix_create_lead", "bitrix_create_contact", "bitrix_send_notification"),
+            ("bitrix_*", "bitrix24_*"),
+        ),
+        "openproject": (
+            ("op_create_project", "op_update_project", "op_create_work_package", "op_update_work_package",
+             "op_close_work_package"),
+            ("op_*", "openproject_*"),
+        ),
+        "1c": (
+            ("1c_sync_data", "1c_create_document", "1c_update_document", "1c_create_invoice",
+             "1c_get_balance"),
+            ("1c_*",),
+        ),
+        "python-services": (
+            ("send_email", "send_notification", "generate_report", "process_file"),
+            ("python_*", "py_*"),
+        ),
+    }  # fmt: skip
+    DEFAULT_SYSTEM = "default"
+
+    def __init__(self, systems: Iterable[System], default: System) -> None:
+        self.systems = (*systems, default)
+        self.default = default
+        self._exact = {topic: system for system in self.systems for topic in system.topics}
+        self._patterns = [(pattern, system) for system in self.systems for pattern in system.patterns]
+        self._known = dict(self._exact)
+
+    @classmethod
+    def built_in(cls, lock_ms: int) -> Self:
+        """Return the routing for the four systems named in SYSTEMS, all with the same lock duration."""
+        systems = [System(name, lock_ms, *routes) for name, routes in cls.SYSTEMS.items()]
+        return cls(systems, System(cls.DEFAULT_SYSTEM, lock_ms))
+
+    @classmethod
+    def load(cls, path: Path | None, lock_ms: int) -> Self:
+        """Return the routing of a TOML file, or the built-in one where `path` is None.
+
+        Raises SettingsError that names the file, the line and the value.
+        """
+        if path is None:
+            return cls.built_in(lock_ms)
+        systems, default_name = read_routing_file(path, lock_ms, cls.DEFAULT_SYSTEM)
+        default = systems.pop(default_name, System(default_name, lock_ms))
+        return cls(systems.values(), default)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that are routed by their exact name."""
+        return tuple(self._exact)
+
+    def system_of(self, topic: str) -> System:
+        """Return the system that a topic belongs to."""
+        system = self._known.get(topic)
+        if system is None:
+            matches = (system for pattern, system in self._patterns if fnmatchcase(topic, pattern))
+            system = self._known[topic] = next(matches, self.default)
+        return system

@@ -1,0 +1,37 @@
+"""The four errors of this project; library errors are translated into them where they occur.
+
+WorkerError
+├── SettingsError   the operator must act: a setting, the routing or the broker's topology is wrong
+├── Unavailable     wait: the same call may succeed later
+├── TaskGone        drop: the engine does not know this task any more
+└── Unprocessable   set aside: this message or task can never succeed as it is
+"""
+
+
+class WorkerError(Exception):
+    """The base of all errors that this project raises on purpose."""
+
+
+class SettingsError(WorkerError):
+    """The operator must act. Its text names the setting, what was found and what is wanted."""
+
+
+class Unavailable(WorkerError):
+    """The engine or the broker cannot serve now; the same call may succeed later."""
+
+
+class LoginRefused(Unavailable):
+    """The engine refuses our login; asking again would lock the account (`camunda_client/login.py`)."""
+
+
+class TaskGone(WorkerError):
+    """The engine does not know the task: it was completed or cancelled before."""
+
+
+class Unprocessable(WorkerError):
+    """A message or task that can never succeed as it is. `reason` is one word of the error queue's list."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,186 @@
+"""A connection to RabbitMQ that comes back by itself, on a thread of its own."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from loguru import logger
+from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.channel import Channel
+from pika.connection import Connection, ConnectionParameters
+from pika.credentials import PlainCredentials
+from pika.exceptions import (
+    AMQPConnectionError,
+    AMQPError,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from backoff import Backoff
+from errors import SettingsError, Unavailable
+from rabbitmq_client.topology import Topology
+
+CONNECT_TIMEOUT_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and who we are there; `password` stays out of every text."""
+
+    host: str
+    port: int
+    virtual_host: str
+    username: str
+    password: str = field(repr=False)
+    heartbeat_seconds: int = 30
+
+    def parameters(self, connection_name: str) -> ConnectionParameters:
+        """Return pika's parameters for a connection that the broker's tools show as `connection_name`."""
+        return ConnectionParameters(
+            host=self.host,
+            port=self.port,
+            virtual_host=self.virtual_host,
+            credentials=PlainCredentials(self.username, self.password),
+            heartbeat=self.heartbeat_seconds,
+            socket_timeout=CONNECT_TIMEOUT_SECONDS,
+            stack_timeout=2 * CONNECT_TIMEOUT_SECONDS,
+            client_properties={"connection_name": connection_name},
+        )
+
+    def explain(self, error: BaseException) -> str:
+        """Return one sentence that says what to look at."""
+        place = f"RabbitMQ at {self.host}:{self.port}"
+        if isinstance(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
+            return f"{place} refuses the login: check RABBITMQ_USERNAME {self.username!r} and RABBITMQ_PASSWORD"
+        if isinstance(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
+            host, user = self.virtual_host, self.username
+            return f"{place} refuses RABBITMQ_VIRTUAL_HOST {host!r}: it does not exist or {user!r} may not use it"
+        return f"{place} cannot be reached or went away: {_innermost(error)}"
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the reason below pika's wrappers, which often have no text of their own."""
+    while isinstance(error, AMQPConnectionError) and error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    inner = getattr(error, "exception", None)
+    return _innermost(inner) if isinstance(inner, BaseException) else str(error) or repr(error)
+
+
+class Station(Protocol):
+    """What works at a connection: told on the connection's thread when a channel opens and when it is lost."""
+
+    def on_channel(self, channel: Channel) -> None:
+        """Begin to work on a new channel."""
+
+    def on_lost(self) -> None:
+        """Forget the channel: nothing on it can be known any more."""
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Hold publishing back while the broker is short of memory or disk."""
+
+
+class BrokerConnection:
+    """Keeps one connection with one channel open until `stop`; all callbacks run on the thread of `run`."""
+
+    def __init__(self, broker: Broker, topology: Topology, station: Station, *, name: str) -> None:
+        self._broker = broker
+        self._topology = topology
+        self._station = station
+        self._name = name
+        self._stopping = threading.Event()
+        self._backoff = Backoff()
+        self._lock = threading.Lock()
+        self._connection: SelectConnection | None = None
+        self._lost_because: BaseException | None = None
+        self._was_open = False
+
+    def run(self) -> None:
+        """Connect, work, and connect again, until `stop`. Raises SettingsError before the first success."""
+        while not self._stopping.is_set():
+            try:
+                self._serve()
+            except SettingsError:
+                if not self._was_open:
+                    raise
+                logger.exception("{}: the broker's topology is not as wanted", self._name)
+            except Unavailable as error:
+                pause = self._backoff.pause()
+                logger.warning("{}: {}; next attempt in {:.1f} s", self._name, error, pause)
+                self._stopping.wait(pause)
+
+    def _serve(self) -> None:
+        try:
+            self._topology.declare(self._broker.parameters(f"{self._name} topology"))
+            self._loop_until_lost()
+        except (AMQPError, OSError) as error:
+            raise Unavailable(self._broker.explain(error)) from error
+
+    def _loop_until_lost(self) -> None:
+        connection = SelectConnection(
+            self._broker.parameters(self._name),
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_lost,
+            on_close_callback=self._on_lost,
+        )
+        connection.add_on_connection_blocked_callback(lambda *_: self._station.on_blocked(blocked=True))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._station.on_blocked(blocked=False))
+        self._lost_because = None
+        with self._lock:
+            self._connection = connection
+        try:
+            connection.ioloop.start()
+        finally:
+            with self._lock:
+                self._connection = None
+            self._station.on_lost()
+            connection.ioloop.close()
+        if self._lost_because and not self._stopping.is_set():
+            raise self._lost_because
+
+    def _on_open(self, connection: Connection) -> None:
+        connection.channel(on_open_callback=self._on_channel_open)
+
+    def _on_channel_open(self, channel: Channel) -> None:
+        channel.add_on_close_callback(self._on_channel_closed)
+        self._was_open = True
+        self._backoff.reset()
+        logger.info("{}: connected to RabbitMQ at {}:{}", self._name, self._broker.host, self._broker.port)
+        self._station.on_channel(channel)
+
+    def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
+        if channel.connection.is_open:
+            self._lost_because = reason
+            channel.connection.close()
+
+    def _on_lost(self, connection: Connection, reason: BaseException | str) -> None:
+        if self._lost_because is None:
+            self._lost_because = reason if isinstance(reason, BaseException) else AMQPConnectionError(reason)
+        _ioloop(connection).stop()
+
+    def call(self, function: Callable[[], None]) -> bool:
+        """Run `function` on the connection's thread soon; False where there is no connection now."""
+        with self._lock:
+            if self._connection is None:
+                return False
+            _ioloop(self._connection).add_callback_threadsafe(function)
+            return True
+
+    def stop(self) -> None:
+        """Close the connection in good order and let `run` return."""
+        self._stopping.set()
+        self.call(self._close)
+
+    def _close(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.is_open:
+            connection.close()
+        else:
+            _ioloop(connection).stop()
+
+
+def _ioloop(connection: Connection) -> IOLoop:
+    assert isinstance(connection, SelectConnection)
+    return connection.ioloop

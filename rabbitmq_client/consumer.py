@@ -1,0 +1,113 @@
+"""Consuming with manual acknowledgements, which other threads may give."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pika.channel import Channel
+from pika.spec import Basic, BasicProperties
+
+from rabbitmq_client.connection import Broker, BrokerConnection
+from rabbitmq_client.topology import Topology
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """A message as it came, bound to the channel it came on."""
+
+    channel: Channel
+    tag: int
+    body: bytes
+    properties: BasicProperties
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The correlation id of the message, which systems may use for the task's id."""
+        return self.properties.correlation_id
+
+
+class Consumer:
+    """Delivers the messages of one queue on a connection of its own; at most `prefetch` are out at a time."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        topology: Topology,
+        queue: str,
+        deliver: Callable[[Delivery], None],
+        *,
+        prefetch: int,
+        name: str,
+    ) -> None:
+        self._connection = BrokerConnection(broker, topology, self, name=name)
+        self._queue = queue
+        self._deliver = deliver
+        self._prefetch = prefetch
+        self._channel: Channel | None = None
+        self._consumer_tag = ""
+        self._lock = threading.Lock()
+        self._done: list[Delivery] = []
+        self._subscribed = threading.Event()
+
+    def run(self) -> None:
+        """Keep the connection until `stop`; the body of the consumer's thread."""
+        self._connection.run()
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether the broker delivers to us now."""
+        return self._subscribed.is_set()
+
+    def cancel(self) -> None:
+        """Take no more messages; what was delivered can still be acknowledged."""
+        self._connection.call(self._cancel)
+
+    def stop(self) -> None:
+        """Acknowledge what is done and close; what was not acknowledged is delivered again later."""
+        self._connection.call(self._flush)
+        self._connection.stop()
+
+    def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery soon, from any thread; acknowledgements given together travel together."""
+        with self._lock:
+            self._done.append(delivery)
+            flush_is_due = len(self._done) > 1
+        if not flush_is_due:
+            self._connection.call(self._flush)
+
+    def _flush(self) -> None:
+        with self._lock:
+            done, self._done = self._done, []
+        for delivery in done:
+            if delivery.channel is self._channel:  # on another channel its tag means another message
+                delivery.channel.basic_ack(delivery.tag)
+
+    def _cancel(self) -> None:
+        if self._channel is not None and self._channel.is_open:
+            self._channel.basic_cancel(self._consumer_tag)
+
+    def on_channel(self, channel: Channel) -> None:
+        """Subscribe on a new channel."""
+        self._channel = channel
+        channel.add_on_cancel_callback(lambda _: channel.close(reply_text="the broker cancelled our consumer"))
+        channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._subscribe(channel))
+
+    def _subscribe(self, channel: Channel) -> None:
+        self._consumer_tag = channel.basic_consume(
+            self._queue, self._on_message, callback=lambda _: self._subscribed.set()
+        )
+
+    def on_lost(self) -> None:
+        """Forget the channel; the broker delivers again what was not acknowledged."""
+        self._subscribed.clear()
+        self._channel = None
+        self._flush()
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Go on: the broker blocks only connections that publish."""
+
+    def _on_message(
+        self, channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
+    ) -> None:
+        assert method.delivery_tag is not None
+        self._deliver(Delivery(channel, method.delivery_tag, body, properties))

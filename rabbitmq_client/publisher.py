@@ -1,0 +1,163 @@
+"""Publishing with confirms: a whole batch goes out, and each message's fate comes back."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import takewhile
+
+from pika.channel import Channel
+from pika.frame import Method
+from pika.spec import Basic, BasicProperties
+
+from messages import Publication
+from rabbitmq_client.connection import Broker, BrokerConnection
+from rabbitmq_client.topology import Topology
+
+
+class Outcome(Enum):
+    """The fate of a message handed to the publisher."""
+
+    CONFIRMED = "a queue has it"
+    RETURNED = "no queue took it: certainly not delivered"
+    REFUSED = "the queue refused it: certainly not delivered"
+    UNSENT = "it never left: certainly not delivered"
+    UNKNOWN = "the connection was lost before the confirm: it may be delivered"
+
+
+Settled = Callable[[Sequence[Outcome]], None]
+
+
+@dataclass(slots=True)
+class _Batch:
+    publications: Sequence[Publication]
+    settled: Settled
+    outcomes: list[Outcome] = field(default_factory=list)
+    left: int = 0
+
+    def settle(self, index: int, outcome: Outcome) -> None:
+        self.outcomes[index] = outcome
+        self.left -= 1
+        if self.left == 0:
+            self.settled(self.outcomes)
+
+
+class Publisher:
+    """Publishes persistent, mandatory messages on a connection of its own.
+
+    `publish` and `ready` may be used from any thread; the outcomes come on the publisher's thread.
+    """
+
+    def __init__(self, broker: Broker, topology: Topology, *, name: str) -> None:
+        self._connection = BrokerConnection(broker, topology, self, name=name)
+        self._channel: Channel | None = None
+        self._last_tag = 0
+        self._unconfirmed: dict[int, tuple[_Batch, int]] = {}
+        self._returned: set[str] = set()
+        self._blocked = False
+        self._ready = threading.Event()
+
+    def run(self) -> None:
+        """Keep the connection until `stop`; the body of the publisher's thread."""
+        self._connection.run()
+
+    def stop(self) -> None:
+        """Close the connection; what is not confirmed by then is UNKNOWN."""
+        self._connection.stop()
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages can be published now: connected, and not blocked by the broker."""
+        return self._ready.is_set()
+
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Wait at most `seconds` for `ready` and return it."""
+        return self._ready.wait(seconds)
+
+    def publish(self, publications: Sequence[Publication], settled: Settled) -> None:
+        """Send a batch; `settled` gets the outcomes, in order, once all are known."""
+        batch = _Batch(publications, settled)
+        if not self._connection.call(lambda: self._send(batch)):
+            settled([Outcome.UNSENT] * len(publications))
+
+    def publish_and_wait(self, publication: Publication) -> Outcome:
+        """Publish one message and return its outcome. Not for the publisher's own thread."""
+        fate: list[Outcome] = []
+        known = threading.Event()
+
+        def settled(outcomes: Sequence[Outcome]) -> None:
+            fate.extend(outcomes)
+            known.set()
+
+        self.publish([publication], settled)
+        known.wait()
+        return fate[0]
+
+    def _send(self, batch: _Batch) -> None:
+        channel = self._channel
+        count = len(batch.publications)
+        if channel is None or not channel.is_open:
+            batch.settled([Outcome.UNSENT] * count)
+            return
+        batch.outcomes, batch.left = [Outcome.UNKNOWN] * count, count
+        for index, publication in enumerate(batch.publications):
+            self._last_tag += 1
+            self._unconfirmed[self._last_tag] = (batch, index)
+            channel.basic_publish(
+                publication.exchange,
+                publication.routing_key,
+                publication.body,
+                BasicProperties(headers=publication.headers, **publication.properties),
+                mandatory=True,
+            )
+
+    def on_channel(self, channel: Channel) -> None:
+        """Begin to publish on a new channel, in confirm mode."""
+        self._channel = channel
+        self._last_tag = 0
+        self._blocked = False
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._update_ready())
+
+    def on_lost(self) -> None:
+        """Settle what was under way: whether the broker has it cannot be known any more."""
+        self._ready.clear()
+        self._channel = None
+        self._returned.clear()
+        lost, self._unconfirmed = self._unconfirmed, {}
+        for batch, index in lost.values():
+            batch.settle(index, Outcome.UNKNOWN)
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Stop or start offering to publish, as the broker says."""
+        self._blocked = blocked
+        self._update_ready()
+
+    def _update_ready(self) -> None:
+        if self._blocked:
+            self._ready.clear()
+        else:
+            self._ready.set()
+
+    def _on_return(
+        self, _channel: Channel, _method: Basic.Return, properties: BasicProperties, _body: bytes
+    ) -> None:
+        self._returned.add(str(properties.message_id))
+
+    def _on_confirm(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
+        """Settle the confirmed messages; RabbitMQ sends a message's return before its confirm."""
+        confirmed = isinstance(frame.method, Basic.Ack)
+        for tag in self._tags(frame.method.delivery_tag, multiple=frame.method.multiple):
+            batch, index = self._unconfirmed.pop(tag)
+            message_id = batch.publications[index].properties.get("message_id")
+            batch.settle(index, self._outcome(str(message_id), confirmed=confirmed))
+
+    def _tags(self, last: int, *, multiple: bool) -> list[int]:
+        # The tags were entered in rising order, so the search ends at the first that is not confirmed yet.
+        return list(takewhile(lambda tag: tag <= last, self._unconfirmed)) if multiple else [last]
+
+    def _outcome(self, message_id: str, *, confirmed: bool) -> Outcome:
+        if message_id in self._returned:
+            self._returned.discard(message_id)
+            return Outcome.RETURNED
+        return Outcome.CONFIRMED if confirmed else Outcome.REFUSED

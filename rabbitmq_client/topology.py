@@ -1,0 +1,132 @@
+"""The exchanges, queues and bindings of the contract: declared, or only checked."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.connection import ConnectionParameters
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+from errors import SettingsError, Unavailable
+from messages import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE
+
+UNROUTED_EXCHANGE = "camunda.unrouted.tasks"
+RESPONSE_EXCHANGE = "camunda.task.responses"
+ERROR_QUEUE = "errors.camunda_tasks.queue"
+NOT_FOUND = 404
+ACCESS_REFUSED = 403
+PRECONDITION_FAILED = 406
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    kind: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable queue and its bindings, each an exchange and a key."""
+
+    name: str
+    arguments: dict[str, Any]
+    bindings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All that must exist on the broker; `passive` only checks and never declares."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    passive: bool = False
+
+    @classmethod
+    def of(cls, systems: Sequence[str], default: str, *, queue_type: str, passive: bool) -> "Topology":
+        """Return the topology of the contract for the named systems; `default` takes what nobody else does."""
+        # A plain durable declaration of a public queue must stay possible, so the usual type adds no argument.
+        arguments = {} if queue_type == "classic" else {"x-queue-type": queue_type}
+        unrouted = {default: ((UNROUTED_EXCHANGE, ""),)}
+        return cls(
+            exchanges=(
+                Exchange(UNROUTED_EXCHANGE, "fanout", {}),
+                Exchange(TASK_EXCHANGE, "topic", {"alternate-exchange": UNROUTED_EXCHANGE}),
+                Exchange(RESPONSE_EXCHANGE, "direct", {}),
+                Exchange(ERROR_EXCHANGE, "direct", {}),
+            ),
+            queues=(
+                *(
+                    Queue(f"{name}.queue", arguments, ((TASK_EXCHANGE, f"{name}.#"), *unrouted.get(name, ())))
+                    for name in systems
+                ),
+                Queue(RESPONSE_QUEUE, arguments, ((RESPONSE_EXCHANGE, RESPONSE_QUEUE),)),
+                Queue(ERROR_QUEUE, arguments, ((ERROR_EXCHANGE, ERROR_KEY),)),
+            ),
+            passive=passive,
+        )
+
+    def declare(self, parameters: ConnectionParameters) -> None:
+        """Declare everything, or check it where passive, over a connection of its own.
+
+        Raises SettingsError for what exists otherwise than wanted, AMQPError where the broker is not there.
+        """
+        connection = BlockingConnection(parameters)
+        try:
+            channel = connection.channel()
+            for exchange in self.exchanges:
+                self._declare_exchange(channel, exchange)
+            for queue in self.queues:
+                self._declare_queue(channel, queue)
+        finally:
+            _close(connection)
+
+    def _declare_exchange(self, channel: BlockingChannel, exchange: Exchange) -> None:
+        try:
+            channel.exchange_declare(
+                exchange.name,
+                exchange.kind,
+                durable=True,
+                passive=self.passive,
+                arguments=None if self.passive else exchange.arguments,
+            )
+        except ChannelClosedByBroker as error:
+            raise _explained("exchange", exchange.name, error) from error
+
+    def _declare_queue(self, channel: BlockingChannel, queue: Queue) -> None:
+        try:
+            channel.queue_declare(
+                queue.name,
+                durable=True,
+                passive=self.passive,
+                arguments=None if self.passive else queue.arguments,
+            )
+            for exchange, key in () if self.passive else queue.bindings:
+                channel.queue_bind(queue.name, exchange, key)
+        except ChannelClosedByBroker as error:
+            raise _explained("queue", queue.name, error) from error
+
+
+def _explained(kind: str, name: str, error: ChannelClosedByBroker) -> SettingsError | Unavailable:
+    if error.reply_code == PRECONDITION_FAILED:
+        return SettingsError(
+            f"RabbitMQ has a {kind} {name!r} that is not as wanted ({error.reply_text}); "
+            "delete it when it is empty, or set RABBITMQ_QUEUE_TYPE or a policy to fit"
+        )
+    if error.reply_code == NOT_FOUND:
+        return SettingsError(f"RabbitMQ has no {kind} {name!r}, and RABBITMQ_TOPOLOGY=passive declares none")
+    if error.reply_code == ACCESS_REFUSED:
+        return Unavailable(
+            f"RabbitMQ does not let us declare {kind} {name!r} ({error.reply_text}); "
+            "grant RABBITMQ_USERNAME the configure permission or set RABBITMQ_TOPOLOGY=passive"
+        )
+    return Unavailable(f"RabbitMQ cannot declare {kind} {name!r}: {error.reply_text}")
+
+
+def _close(connection: BlockingConnection) -> None:
+    with suppress(AMQPError):  # already lost: there is nothing left to close
+        connection.close()

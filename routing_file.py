@@ -1,0 +1,106 @@
+"""The routing file (TOML): read and checked, with errors that name the line and the value."""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from errors import SettingsError
+
+SHORTEST_LOCK_MS = 10_000
+LONGEST_LOCK_MS = 49 * 24 * 3600 * 1000  # a message's expiration in RabbitMQ ends at 2^32 ms, 49.7 days
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One outside system: its tasks go to `<name>.queue` with the routing key `<name>.<topic>`."""
+
+    name: str
+    lock_ms: int
+    topics: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+
+    @property
+    def queue(self) -> str:
+        """The name of the system's queue."""
+        return f"{self.name}.queue"
+
+
+def read_routing_file(path: Path, lock_ms: int, default_system: str) -> tuple[dict[str, System], str]:
+    """Return the systems by name and the name of the default system.
+
+    `lock_ms` and `default_system` hold where the file says nothing. Raises SettingsError that names the file,
+    the line and the value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"ROUTING_FILE {path}: {error}") from error
+    file = _RoutingFile(path, text, lock_ms)
+    return file.systems(document), file.default_system(document, default_system)
+
+
+class _RoutingFile:
+    """The checks of one routing file; every error names the line."""
+
+    NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+    KEYS = frozenset({"topics", "patterns", "lock_duration"})
+
+    def __init__(self, path: Path, text: str, lock_ms: int) -> None:
+        self._path = path
+        self._lines = text.splitlines()
+        self._lock_ms = lock_ms
+
+    def systems(self, document: dict[str, Any]) -> dict[str, System]:
+        for key in document.keys() - {"default_system", "systems"}:
+            self._refuse(key, "is not known; use default_system and [systems.NAME]")
+        tables = document.get("systems", {})
+        if not isinstance(tables, dict) or not tables:
+            self._refuse("systems", "at least one [systems.NAME] is needed")
+        found = {name: self._system(name, table) for name, table in tables.items()}
+        self._refuse_shared_topics(found.values())
+        return found
+
+    def default_system(self, document: dict[str, Any], default: str) -> str:
+        name = document.get("default_system", default)
+        if not isinstance(name, str) or not self.NAME.fullmatch(name):
+            self._refuse("default_system", f"{name!r} is not the name of a system")
+        return name
+
+    def _system(self, name: str, table: object) -> System:
+        if not self.NAME.fullmatch(name) or not isinstance(table, dict):
+            self._refuse(name, f"{name!r} is no system: letters, digits, - and _ only, in a table [systems.NAME]")
+        for key in table.keys() - self.KEYS:
+            self._refuse(key, f"is not known; a system has {', '.join(sorted(self.KEYS))}", name)
+        lock_ms = table.get("lock_duration", self._lock_ms)
+        if type(lock_ms) is not int or not SHORTEST_LOCK_MS <= lock_ms <= LONGEST_LOCK_MS:
+            wanted = f"{SHORTEST_LOCK_MS} to {LONGEST_LOCK_MS} (milliseconds: 10 s to 49 days)"
+            self._refuse("lock_duration", f"{lock_ms!r} is not within {wanted}", name)
+        return System(name, lock_ms, self._names(table, "topics", name), self._names(table, "patterns", name))
+
+    def _names(self, table: dict[str, Any], key: str, section: str) -> tuple[str, ...]:
+        names = table.get(key, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            self._refuse(key, f"{names!r} is not a list of texts", section)
+        return tuple(names)
+
+    def _refuse_shared_topics(self, systems: Iterable[System]) -> None:
+        owners: dict[str, str] = {}
+        for system in systems:
+            for topic in (*system.topics, *system.patterns):
+                if owners.setdefault(topic, system.name) != system.name:
+                    self._refuse(f'"{topic}"', f"belongs to {owners[topic]} already", system.name)
+
+    def _refuse(self, key: str, problem: str, section: str = "") -> NoReturn:
+        raise SettingsError(f"ROUTING_FILE {self._path}, line {self._line_of(key, section)}: {key} {problem}")
+
+    def _line_of(self, key: str, section: str) -> int:
+        """Return the first line with `key` after the header of `section`; tomllib keeps no positions."""
+        start = 0
+        if section:
+            header = re.compile(rf"\s*\[systems\.\"?{re.escape(section)}\"?\]")
+            start = next((n for n, line in enumerate(self._lines) if header.match(line)), 0)
+        return next((n for n, line in enumerate(self._lines[start:], start + 1) if key in line), start + 1)
