@@ -1,0 +1,76 @@
+"""The engine's jar: built once with Maven and kept in the user's cache folder."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox.errors import SandboxError
+
+_SOURCES = Path(__file__).resolve().parent / "engine"
+
+
+def engine_jar() -> Path:
+    """Returns the jar of the present engine sources; the first call takes as long as Maven's downloads."""
+    folder = _cache_folder() / f"engine-{_sources_hash()}"
+    jar = folder / "engine.jar"
+    if not jar.exists():
+        with _only_builder(folder):
+            if not jar.exists():
+                _build(jar)
+    return jar
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "universal-camunda-worker"
+
+
+def _source_files() -> list[Path]:
+    return sorted([_SOURCES / "pom.xml", *(path for path in _SOURCES.glob("src/**/*") if path.is_file())])
+
+
+def _sources_hash() -> str:
+    digest = hashlib.sha256()
+    for path in _source_files():
+        digest.update(str(path.relative_to(_SOURCES)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def _only_builder(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(jar: Path) -> None:
+    print("sandbox: building the engine with Maven, once (half a minute, and the downloads)", flush=True)
+    # In the cache folder: the move of the finished jar must stay within one file system to be one step.
+    with tempfile.TemporaryDirectory(dir=jar.parent) as folder:
+        copy = Path(folder) / "engine"
+        shutil.copytree(_SOURCES, copy, ignore=shutil.ignore_patterns("target"))
+        _run_maven(copy)
+        (copy / "target" / "engine.jar").replace(jar)
+
+
+def _run_maven(folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            ["mvn", "-q", "-B", "-Dstyle.color=never", "package"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    except FileNotFoundError as error:
+        raise SandboxError("Maven (mvn) is not installed; ./run installs it") from error
+    if done.returncode != 0:
+        raise SandboxError("Maven could not build the engine:\n" + "\n".join(done.stdout.splitlines()[-30:]))

@@ -1,0 +1,65 @@
+"""The sandbox as one thing: engine and broker, started together and gone together."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox.broker import Broker
+from sandbox.engine import Engine
+from sandbox.engine_api import EngineApi
+from sandbox.runs import Run, clean_abandoned_runs
+
+PROCESS_FILES = sorted((Path(__file__).resolve().parent / "processes").glob("*.bpmn"))
+
+
+class Sandbox:
+    """An engine and a broker under one roof; leaving it kills both and removes their data."""
+
+    def __init__(self, *, auth: bool = False, durable_engine: bool = False) -> None:
+        """Describes the sandbox: `auth` asks for a login, `durable_engine` survives a kill of the engine."""
+        self._auth = auth
+        self._durable_engine = durable_engine
+        self._roof = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Starts both side by side. Only from the main thread."""
+        clean_abandoned_runs()
+        with ExitStack() as roof:
+            run = roof.enter_context(Run())
+            self._start(run)
+            self._roof = roof.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._roof.close()
+
+    def _start(self, run: Run) -> None:
+        self.folder = run.folder
+        self.engine = Engine(run, database=run.folder if self._durable_engine else None, auth=self._auth)
+        self.broker = Broker(run)
+        self.engine.launch()
+        self.broker.launch()
+        self.broker.wait_ready()
+        self.engine.wait_ready()
+
+    def engine_api(self) -> EngineApi:
+        """Returns a client that looks at the engine from outside."""
+        return EngineApi(self.engine.url, login=(self.engine.username, self.engine.password))
+
+    def environment(self, vhost: str = "/") -> dict[str, str]:
+        """Returns the settings with which a worker or a sample system finds the sandbox."""
+        settings = {
+            "CAMUNDA_BASE_URL": self.engine.url,
+            "RABBITMQ_HOST": self.broker.host,
+            "RABBITMQ_PORT": str(self.broker.port),
+            "RABBITMQ_USERNAME": self.broker.username,
+            "RABBITMQ_PASSWORD": self.broker.password,
+            "RABBITMQ_VIRTUAL_HOST": vhost,
+        }
+        if self._auth:
+            settings["CAMUNDA_AUTH_USERNAME"] = self.engine.username
+            settings["CAMUNDA_AUTH_PASSWORD"] = self.engine.password
+        return settings
