@@ -76,11 +76,11 @@ class Settings(BaseSettings):
     @field_validator("camunda_base_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is not a URL such as http://localhost:8080/engine-rest")
-        if parts.username or parts.password:
+        if "@" in url:  # before urlsplit, whose errors quote parts of a password
             raise ValueError("must not contain a login; use CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError("is not a URL such as http://localhost:8080/engine-rest")
         return url.rstrip("/")
 
     @field_validator("log_level", mode="before")
@@ -102,9 +102,12 @@ def secret_names() -> list[str]:
 
 def _read_secret(name: str, path: object) -> str:
     try:
-        return Path(str(path)).read_text(encoding="utf-8").strip()
+        secret = Path(str(path)).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{name.upper()}: cannot read {path}: {error}") from error
+    if not secret:
+        raise SettingsError(f"{name.upper()}: {path} is empty")
+    return secret
 
 
 def load_settings(env_file: Path = ENV_FILE) -> Settings:
@@ -116,6 +119,8 @@ def load_settings(env_file: Path = ENV_FILE) -> Settings:
         return Settings(_env_file=env_file)  # type: ignore[call-arg]  # required fields come from outside
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(dict(item)) for item in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read {env_file}: {error}") from error
 
 
 def _sentence(item: dict[str, Any]) -> str:
@@ -125,16 +130,24 @@ def _sentence(item: dict[str, Any]) -> str:
     if item["type"] == "missing":
         also = f" or {name.upper()}_FILE" if name in secret_names() else ""
         return f"{name.upper()} is missing: set it in the environment or in .env{also}"
-    value = "" if name in secret_names() else f" {item['input']!r}"
-    return f"{name.upper()}:{value}: {str(item['msg']).removeprefix('Value error, ')}"
+    is_secret = name in secret_names() or "@" in str(item["input"])  # a URL with a login in it
+    value = "" if is_secret else f" {item['input']!r}:"
+    return f"{name.upper()}:{value} {str(item['msg']).removeprefix('Value error, ')}"
 
 
 def misspelt_settings(env_file: Path = ENV_FILE) -> list[str]:
     """Return a warning for each name that looks like a setting of ours but is none."""
     known = [name.upper() for name in Settings.model_fields]
     prefixes = ("CAMUNDA_", "RABBITMQ_", "ROUTING_", "LOG_")
-    found = {name for name in (*os.environ, *dotenv_values(env_file)) if name.startswith(prefixes)}
+    found = {name for name in (*os.environ, *_names_in(env_file)) if name.startswith(prefixes)}
     return [_unknown_name(name, known) for name in sorted(found - set(known))]
+
+
+def _names_in(env_file: Path) -> Iterable[str]:
+    try:
+        return dotenv_values(env_file)
+    except (OSError, UnicodeDecodeError):
+        return ()  # load_settings says so
 
 
 def _unknown_name(name: str, known: list[str]) -> str:

@@ -248,6 +248,9 @@ def _envelope(name: str, value: Any) -> dict[str, Any]:
     if not (isinstance(value, dict) and "value" in value and value.keys() <= _ENVELOPE_KEYS):
         return _inferred(name, value)
     inner = value["value"]
+    # An engine may refuse other JSON here without its error object, which looks as if no engine were there.
+    if not isinstance(value.get("type"), str | None) or not isinstance(value.get("valueInfo"), dict | None):
+        raise Unprocessable("invalid", f"variable {name!r}: type must be a text and valueInfo an object")
     if value.get("type") is None:
         return _inferred(name, inner)
     if isinstance(inner, dict | list):

@@ -15,6 +15,7 @@ from errors import LoginRefused
 
 PAUSES_SECONDS = (20.0, 40.0)
 UNAUTHORIZED = 401
+ACCEPTED = range(200, 300)  # a proxy's 503 or 404 says nothing of the login
 
 
 @dataclass
@@ -54,10 +55,9 @@ class Login:
             raise LoginRefused(f"the engine refuses the login of CAMUNDA_AUTH_USERNAME {self.username!r}")
 
     def _learn(self, status: int | None) -> None:
-        if status != UNAUTHORIZED:
-            if status is not None:
-                self._accepted, self._refusals = True, 0
-        elif self.username is not None:
+        if status in ACCEPTED:
+            self._accepted, self._refusals = True, 0
+        elif status == UNAUTHORIZED and self.username is not None:
             pauses = (*PAUSES_SECONDS, 0.0)
             self._not_before = time.monotonic() + pauses[min(self._refusals, len(PAUSES_SECONDS))]
             self._accepted = False

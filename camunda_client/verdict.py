@@ -34,7 +34,7 @@ class Answer:
 
 _LOCKED_BY = re.compile(r"is locked by worker '([^']*)'")
 _GONE = re.compile(r"External task with id .* does not exist")
-_COLLISION_CODES = {1, 10_000}  # optimistic locking, deadlock
+_COLLISION_CODES = (1, 10_000)  # optimistic locking, deadlock; a tuple, for a code may be unhashable JSON
 _VALUE_TOO_LONG = 10_002
 _AWAY_STATUSES = {429, 502, 503, 504}
 

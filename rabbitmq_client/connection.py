@@ -22,6 +22,7 @@ from errors import SettingsError, Unavailable
 from rabbitmq_client.topology import Topology
 
 CONNECT_TIMEOUT_SECONDS = 5
+CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +101,17 @@ class BrokerConnection:
         while not self._stopping.is_set():
             try:
                 self._serve()
-            except SettingsError:
+            except SettingsError as error:
                 if not self._was_open:
                     raise
-                logger.exception("{}: the broker's topology is not as wanted", self._name)
+                self._pause("ERROR", error)
             except Unavailable as error:
-                pause = self._backoff.pause()
-                logger.warning("{}: {}; next attempt in {:.1f} s", self._name, error, pause)
-                self._stopping.wait(pause)
+                self._pause("WARNING", error)
+
+    def _pause(self, level: str, error: Exception) -> None:
+        pause = self._backoff.pause()
+        logger.log(level, "{}: {}; next attempt in {:.1f} s", self._name, error, pause)
+        self._stopping.wait(pause)
 
     def _serve(self) -> None:
         try:
@@ -128,6 +132,8 @@ class BrokerConnection:
         self._lost_because = None
         with self._lock:
             self._connection = connection
+        if self._stopping.is_set():  # a stop that came before had no connection to close
+            self._close()
         try:
             connection.ioloop.start()
         finally:
@@ -177,6 +183,7 @@ class BrokerConnection:
             return
         if connection.is_open:
             connection.close()
+            _ioloop(connection).call_later(CLOSE_SECONDS, _ioloop(connection).stop)
         else:
             _ioloop(connection).stop()
 

@@ -89,6 +89,7 @@ class Consumer:
     def on_channel(self, channel: Channel) -> None:
         """Subscribe on a new channel."""
         self._channel = channel
+        self._flush()  # forgets what was acknowledged while there was no channel
         channel.add_on_cancel_callback(lambda _: channel.close(reply_text="the broker cancelled our consumer"))
         channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._subscribe(channel))
 

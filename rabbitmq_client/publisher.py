@@ -1,10 +1,12 @@
 """Publishing with confirms: a whole batch goes out, and each message's fate comes back."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
+from queue import Empty, SimpleQueue
 
 from pika.channel import Channel
 from pika.frame import Method
@@ -51,6 +53,7 @@ class Publisher:
     def __init__(self, broker: Broker, topology: Topology, *, name: str) -> None:
         self._connection = BrokerConnection(broker, topology, self, name=name)
         self._channel: Channel | None = None
+        self._handed: SimpleQueue[_Batch] = SimpleQueue()
         self._last_tag = 0
         self._unconfirmed: dict[int, tuple[_Batch, int]] = {}
         self._returned: set[str] = set()
@@ -76,9 +79,9 @@ class Publisher:
 
     def publish(self, publications: Sequence[Publication], settled: Settled) -> None:
         """Send a batch; `settled` gets the outcomes, in order, once all are known."""
-        batch = _Batch(publications, settled)
-        if not self._connection.call(lambda: self._send(batch)):
-            settled([Outcome.UNSENT] * len(publications))
+        self._handed.put(_Batch(publications, settled))
+        if not self._connection.call(self._send_handed):
+            self._settle_handed()
 
     def publish_and_wait(self, publication: Publication) -> Outcome:
         """Publish one message and return its outcome. Not for the publisher's own thread."""
@@ -93,12 +96,25 @@ class Publisher:
         known.wait()
         return fate[0]
 
-    def _send(self, batch: _Batch) -> None:
+    def _send_handed(self) -> None:
         channel = self._channel
-        count = len(batch.publications)
         if channel is None or not channel.is_open:
-            batch.settled([Outcome.UNSENT] * count)
+            self._settle_handed()
             return
+        for batch in self._take_handed():
+            self._send(batch, channel)
+
+    def _settle_handed(self) -> None:
+        for batch in self._take_handed():
+            batch.settled([Outcome.UNSENT] * len(batch.publications))
+
+    def _take_handed(self) -> Iterator[_Batch]:
+        with suppress(Empty):
+            while True:
+                yield self._handed.get_nowait()
+
+    def _send(self, batch: _Batch, channel: Channel) -> None:
+        count = len(batch.publications)
         batch.outcomes, batch.left = [Outcome.UNKNOWN] * count, count
         for index, publication in enumerate(batch.publications):
             self._last_tag += 1
@@ -127,6 +143,7 @@ class Publisher:
         lost, self._unconfirmed = self._unconfirmed, {}
         for batch, index in lost.values():
             batch.settle(index, Outcome.UNKNOWN)
+        self._settle_handed()  # a loop that ends forgets the calls that it has not made yet
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Stop or start offering to publish, as the broker says."""

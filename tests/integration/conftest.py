@@ -1,0 +1,33 @@
+"""What the integration tests share: the product's broker, the contract's topology, a partner's channel."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import AMQPError
+
+from rabbitmq_client import Broker, Topology
+from sandbox.sandbox import Sandbox
+
+SYSTEMS = ("bitrix24", "openproject", "1c", "python-services", "default")
+
+
+@pytest.fixture
+def broker(sandbox: Sandbox, vhost: str) -> Broker:
+    node = sandbox.broker
+    return Broker(node.host, node.port, vhost, node.username, node.password)
+
+
+@pytest.fixture
+def topology() -> Topology:
+    return Topology.of(SYSTEMS, "default", queue_type="classic", passive=False)
+
+
+@pytest.fixture
+def channel(broker: Broker) -> Iterator[BlockingChannel]:
+    connection = pika.BlockingConnection(broker.parameters("partner"))
+    yield connection.channel()
+    with suppress(AMQPError):  # some tests let the broker close every connection
+        connection.close()

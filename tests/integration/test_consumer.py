@@ -1,0 +1,188 @@
+"""The consumer: it delivers, is acknowledged by other threads, and comes back."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from messages import RESPONSE_QUEUE
+from rabbitmq_client import Broker, Consumer, Delivery, Topology
+from sandbox.sandbox import Sandbox
+from tests.integration.services import SECONDS, close_connections, eventual, held, running
+
+
+class Desk:
+    """A consumer of the answers, and what it delivered."""
+
+    def __init__(self, broker: Broker, topology: Topology, prefetch: int = 10) -> None:
+        self.delivered: SimpleQueue[Delivery] = SimpleQueue()
+        self.consumer = Consumer(
+            broker, topology, RESPONSE_QUEUE, self.delivered.put, prefetch=prefetch, name="answers"
+        )
+
+    def receive(self, count: int) -> list[Delivery]:
+        return [self.delivered.get(timeout=SECONDS) for _ in range(count)]
+
+    def bodies(self, count: int) -> list[bytes]:
+        return [delivery.body for delivery in self.receive(count)]
+
+    def subscribed(self) -> bool:
+        return self.consumer.subscribed
+
+
+def answer(channel: BlockingChannel, *bodies: bytes) -> None:
+    channel.queue_declare(RESPONSE_QUEUE, durable=True)
+    channel.confirm_delivery()
+    for body in bodies:
+        channel.basic_publish("", RESPONSE_QUEUE, body, pika.BasicProperties(correlation_id="task-1"))
+
+
+def test_it_delivers_what_comes_as_it_came(broker: Broker, topology: Topology, channel: BlockingChannel) -> None:
+    desk = Desk(broker, topology)
+    answer(channel, b"\xff\x00 not text")
+
+    with running(desk.consumer):
+        (delivery,) = desk.receive(1)
+
+    assert (delivery.body, delivery.correlation_id) == (b"\xff\x00 not text", "task-1")
+
+
+def test_other_threads_acknowledge(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology)
+    answer(channel, *(b"%d" % n for n in range(200)))
+
+    with running(desk.consumer), ThreadPoolExecutor(8) as pool:
+        for _ in range(200):
+            pool.submit(lambda: desk.consumer.ack(desk.delivered.get(timeout=SECONDS)))
+        assert eventual(lambda: held(sandbox, vhost, RESPONSE_QUEUE) == (0, 0))
+
+
+def test_no_more_than_the_prefetch_is_out(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology, prefetch=3)
+    answer(channel, *(b"%d" % n for n in range(10)))
+
+    with running(desk.consumer):
+        first, *_ = desk.receive(3)
+        before = held(sandbox, vhost, RESPONSE_QUEUE)
+        desk.consumer.ack(first)
+        (fourth,) = desk.receive(1)
+        after = held(sandbox, vhost, RESPONSE_QUEUE)
+
+    assert (before, after) == ((7, 3), (6, 3))
+    assert fourth.body == b"3"
+
+
+def test_what_is_not_acknowledged_at_the_stop_is_delivered_again(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology)
+    answer(channel, b"done", b"not done")
+
+    with running(desk.consumer):
+        done, _ = desk.receive(2)
+        desk.consumer.ack(done)
+
+    assert eventual(lambda: held(sandbox, vhost, RESPONSE_QUEUE) == (1, 0))
+    _, _, body = channel.basic_get(RESPONSE_QUEUE)
+    assert body == b"not done"
+
+
+def test_a_cancelled_consumer_takes_no_more_and_still_acknowledges(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology)
+    answer(channel, b"before")
+
+    with running(desk.consumer):
+        (delivery,) = desk.receive(1)
+        desk.consumer.cancel()
+        assert eventual(lambda: channel.queue_declare(RESPONSE_QUEUE, passive=True).method.consumer_count == 0)
+        answer(channel, b"after")
+        desk.consumer.ack(delivery)
+        assert eventual(lambda: held(sandbox, vhost, RESPONSE_QUEUE) == (1, 0))
+
+    assert desk.delivered.empty()
+
+
+def test_it_subscribes_again_after_its_queue_was_deleted(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology)
+
+    with running(desk.consumer):
+        assert eventual(desk.subscribed)
+        channel.queue_delete(RESPONSE_QUEUE)
+        assert eventual(lambda: not desk.subscribed())
+        assert eventual(desk.subscribed)
+        answer(channel, b"later")
+
+        assert desk.bodies(1) == [b"later"]
+
+
+def test_it_comes_back_after_the_broker_closed_its_connection(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology)
+    answer(channel, b"one", b"two")
+
+    with running(desk.consumer):
+        before = desk.bodies(2)
+        close_connections(sandbox, vhost)
+
+        assert desk.bodies(2) == before == [b"one", b"two"]
+
+
+def test_an_acknowledgement_of_an_earlier_channel_is_not_sent_on_a_later_one(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology)
+    answer(channel, b"one", b"two")
+
+    with running(desk.consumer):
+        early_one, _ = desk.receive(2)
+        close_connections(sandbox, vhost)
+        one, two = desk.receive(2)
+        desk.consumer.ack(early_one)
+        desk.consumer.ack(two)
+
+        assert early_one.tag == one.tag
+        assert eventual(lambda: held(sandbox, vhost, RESPONSE_QUEUE) == (0, 1))
+        assert desk.subscribed()
+
+    with pika.BlockingConnection(broker.parameters("partner")) as connection:
+        _, _, body = connection.channel().basic_get(RESPONSE_QUEUE)
+    assert body == b"one"
+
+
+def test_an_acknowledgement_given_while_disconnected_does_not_hold_up_later_ones(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology)
+    answer(channel, b"one", b"two")
+
+    with running(desk.consumer):
+        early, _ = desk.receive(2)
+        close_connections(sandbox, vhost)
+        assert eventual(lambda: not desk.subscribed())
+        desk.consumer.ack(early)  # nobody to tell: the next attempt to connect comes after a pause
+        for delivery in desk.receive(2):
+            desk.consumer.ack(delivery)
+
+        assert eventual(lambda: held(sandbox, vhost, RESPONSE_QUEUE) == (0, 0))
+
+
+def test_it_waits_for_a_broker_that_is_not_there(topology: Topology, unused_port: int) -> None:
+    nowhere = Broker("127.0.0.1", unused_port, "/", "anyone", "anything")
+    desk = Desk(nowhere, topology)
+
+    with running(desk.consumer) as thread:
+        assert thread.is_alive()
+        assert not threading.Event().wait(1)
+        assert thread.is_alive()
+        assert not desk.subscribed()

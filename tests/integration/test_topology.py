@@ -1,0 +1,220 @@
+"""The topology on the broker: as the contract's table says, open to partners, strict where it differs."""
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
+
+from errors import SettingsError, Unavailable
+from rabbitmq_client import Broker, Topology
+from sandbox.sandbox import Sandbox
+from tests.integration.conftest import SYSTEMS
+from tests.integration.services import message, outcomes_of, running
+
+PUBLIC_QUEUES = (*(f"{name}.queue" for name in SYSTEMS), "camunda.responses.queue", "errors.camunda_tasks.queue")
+EXCHANGES = {
+    "camunda.external.tasks": ("topic", {"alternate-exchange": "camunda.unrouted.tasks"}),
+    "camunda.unrouted.tasks": ("fanout", {}),
+    "camunda.task.responses": ("direct", {}),
+    "camunda.errors": ("direct", {}),
+}
+BINDINGS = {
+    ("camunda.external.tasks", "bitrix24.#", "bitrix24.queue"),
+    ("camunda.external.tasks", "openproject.#", "openproject.queue"),
+    ("camunda.external.tasks", "1c.#", "1c.queue"),
+    ("camunda.external.tasks", "python-services.#", "python-services.queue"),
+    ("camunda.external.tasks", "default.#", "default.queue"),
+    ("camunda.unrouted.tasks", "", "default.queue"),
+    ("camunda.task.responses", "camunda.responses.queue", "camunda.responses.queue"),
+    ("camunda.errors", "errors.camunda_tasks", "errors.camunda_tasks.queue"),
+}
+
+
+@pytest.fixture
+def declared(broker: Broker, topology: Topology) -> Topology:
+    topology.declare(broker.parameters("topology"))
+    return topology
+
+
+def rows(sandbox: Sandbox, kind: str, vhost: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = sandbox.broker.api.request("GET", f"/{kind}/{quote(vhost)}?disable_stats=true")
+    return found
+
+
+@pytest.mark.usefixtures("declared")
+def test_the_exchanges_are_those_of_the_contract(sandbox: Sandbox, vhost: str) -> None:
+    ours = [row for row in rows(sandbox, "exchanges", vhost) if row["name"].startswith("camunda.")]
+
+    assert {row["name"]: (row["type"], row["arguments"]) for row in ours} == EXCHANGES
+    assert all(row["durable"] for row in ours)
+
+
+@pytest.mark.usefixtures("declared")
+def test_the_queues_are_durable_and_have_no_arguments(sandbox: Sandbox, vhost: str) -> None:
+    queues = {row["name"]: row for row in rows(sandbox, "queues", vhost)}
+
+    assert set(PUBLIC_QUEUES) <= queues.keys()
+    public = [queues[name] for name in PUBLIC_QUEUES]
+    assert all(row["durable"] and row["type"] == "classic" for row in public)
+    assert all(row["arguments"] in ({}, {"x-queue-type": "classic"}) for row in public)
+
+
+@pytest.mark.usefixtures("declared")
+def test_the_bindings_are_those_of_the_contract(sandbox: Sandbox, vhost: str) -> None:
+    bindings = {
+        (row["source"], row["routing_key"], row["destination"])
+        for row in rows(sandbox, "bindings", vhost)
+        if row["source"] and row["destination"] in PUBLIC_QUEUES
+    }
+
+    assert bindings == BINDINGS
+
+
+@pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize("queue", PUBLIC_QUEUES)
+def test_a_partner_may_declare_a_public_queue_plainly(channel: BlockingChannel, queue: str) -> None:
+    assert channel.queue_declare(queue, durable=True).method.queue == queue
+
+
+@pytest.mark.parametrize("queue", PUBLIC_QUEUES)
+def test_a_queue_that_a_partner_declared_first_is_taken_as_it_is(
+    broker: Broker, topology: Topology, channel: BlockingChannel, queue: str
+) -> None:
+    channel.queue_declare(queue, durable=True)
+
+    topology.declare(broker.parameters("topology"))
+
+
+@pytest.mark.usefixtures("declared")
+def test_declaring_again_changes_nothing(sandbox: Sandbox, vhost: str, broker: Broker, declared: Topology) -> None:
+    before = rows(sandbox, "bindings", vhost)
+
+    declared.declare(broker.parameters("topology"))
+
+    assert rows(sandbox, "bindings", vhost) == before
+
+
+def test_a_message_that_is_of_no_system_lands_in_the_default_queue(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    from rabbitmq_client import Publisher
+
+    publisher = Publisher(broker, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(10)
+        outcomes_of(publisher, [message("a", key="nobody.knows_it", body=b"1")])
+        outcomes_of(publisher, [message("b", key="default.legacy_archive", body=b"2")])
+
+    assert [channel.basic_get("default.queue", auto_ack=True)[2] for _ in range(3)] == [b"1", b"2", None]
+
+
+@pytest.mark.parametrize("queue", ["1c.queue", "camunda.responses.queue", "errors.camunda_tasks.queue"])
+def test_a_queue_with_other_arguments_is_named(
+    broker: Broker, topology: Topology, channel: BlockingChannel, queue: str
+) -> None:
+    channel.queue_declare(queue, durable=True, arguments={"x-max-length": 7})
+
+    with pytest.raises(SettingsError) as raised:
+        topology.declare(broker.parameters("topology"))
+
+    assert repr(queue) in str(raised.value)
+    assert "x-max-length" in str(raised.value)
+
+
+def test_an_exchange_of_another_kind_is_named(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    channel.exchange_declare("camunda.task.responses", "fanout", durable=True)
+
+    with pytest.raises(SettingsError, match=r"exchange 'camunda\.task\.responses'.*fanout"):
+        topology.declare(broker.parameters("topology"))
+
+
+def test_a_system_more_is_a_queue_and_a_binding_more(sandbox: Sandbox, vhost: str, broker: Broker) -> None:
+    topology = Topology.of([*SYSTEMS, "sap"], "default", queue_type="classic", passive=False)
+
+    topology.declare(broker.parameters("topology"))
+
+    found = {(row["source"], row["routing_key"], row["destination"]) for row in rows(sandbox, "bindings", vhost)}
+    assert ("camunda.external.tasks", "sap.#", "sap.queue") in found
+
+
+def test_quorum_is_for_every_public_queue(sandbox: Sandbox, vhost: str, broker: Broker) -> None:
+    topology = Topology.of(SYSTEMS, "default", queue_type="quorum", passive=False)
+
+    topology.declare(broker.parameters("topology"))
+
+    kinds = {row["name"]: row["type"] for row in rows(sandbox, "queues", vhost)}
+    assert {kinds[name] for name in PUBLIC_QUEUES} == {"quorum"}
+
+
+def test_passive_is_content_with_what_is_there(broker: Broker, declared: Topology) -> None:
+    replace(declared, passive=True).declare(broker.parameters("topology"))
+
+
+def test_passive_names_the_exchange_that_is_missing(broker: Broker, topology: Topology) -> None:
+    with pytest.raises(SettingsError, match=r"no exchange 'camunda\.[a-z.]+'.*RABBITMQ_TOPOLOGY"):
+        replace(topology, passive=True).declare(broker.parameters("topology"))
+
+
+def test_passive_names_the_queue_that_is_missing_and_declares_nothing(
+    broker: Broker, declared: Topology, channel: BlockingChannel
+) -> None:
+    channel.queue_delete("openproject.queue")
+
+    with pytest.raises(SettingsError, match=r"no queue 'openproject\.queue'.*RABBITMQ_TOPOLOGY"):
+        replace(declared, passive=True).declare(broker.parameters("topology"))
+    with pytest.raises(ChannelClosedByBroker, match="NOT_FOUND"):
+        channel.queue_declare("openproject.queue", passive=True)
+
+
+def test_a_login_that_may_not_configure_is_told_what_it_lacks(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology
+) -> None:
+    sandbox.broker.api.add_user(f"reader-{vhost}", "secret-of-reader")
+    sandbox.broker.api.set_permissions(f"reader-{vhost}", vhost, configure="^$")
+    reader = replace(broker, username=f"reader-{vhost}", password="secret-of-reader")
+
+    with pytest.raises(Unavailable, match=r"RABBITMQ_USERNAME.*RABBITMQ_TOPOLOGY=passive") as raised:
+        topology.declare(reader.parameters("topology"))
+
+    assert "secret-of-reader" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_login_that_may_not_configure_checks_passively(
+    sandbox: Sandbox, vhost: str, broker: Broker, declared: Topology
+) -> None:
+    sandbox.broker.api.add_user(f"reader-{vhost}", "secret-of-reader")
+    sandbox.broker.api.set_permissions(f"reader-{vhost}", vhost, configure="^$")
+    reader = replace(broker, username=f"reader-{vhost}", password="secret-of-reader")
+
+    replace(declared, passive=True).declare(reader.parameters("topology"))
+
+
+def test_a_message_survives_in_its_queue_with_all_properties(
+    broker: Broker, declared: Topology, channel: BlockingChannel
+) -> None:
+    from rabbitmq_client import Publisher
+
+    publisher = Publisher(broker, declared, name="tasks")
+    sent = message("a", body="Перезвонить".encode())
+    sent.properties.update(correlation_id="task-1", content_type="application/json", expiration="600000")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(10)
+        outcomes_of(publisher, [sent])
+
+    method, properties, body = channel.basic_get("1c.queue")
+    assert method is not None
+    assert isinstance(properties, pika.BasicProperties)
+    assert (method.exchange, method.routing_key) == ("camunda.external.tasks", "1c.1c_sync_data")
+    assert body == "Перезвонить".encode()
+    assert (properties.message_id, properties.correlation_id) == ("a", "task-1")
+    assert (properties.content_type, properties.expiration) == ("application/json", "600000")
+    assert properties.delivery_mode == 2

@@ -1,0 +1,46 @@
+"""What the unit tests share: an environment without our settings, the lines that were logged, a clock."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from loguru import logger
+
+from config import Settings
+
+
+class Clock:
+    """Stands in for the `time` module of the code under test."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Take our settings out of the environment; set what a test needs on the returned object."""
+    ours = ("camunda_", "rabbitmq_", "routing_", "log_")
+    for name in [*os.environ]:
+        if name.lower() in Settings.model_fields or name.lower().startswith(ours):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Collect the log, each line as `LEVEL message`."""
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{level} {message}", level="DEBUG")
+    yield lines
+    logger.remove(sink)

@@ -1,0 +1,131 @@
+"""What an operator sees: the statistics line and the log files."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+import monitoring
+from monitoring import Statistics, configure_logs
+from tests.unit.conftest import Clock
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def closed_logs() -> Iterator[None]:
+    """Close what a test logs to, and log to stderr as before."""
+    yield
+    logger.remove()
+    logger.add(sys.__stderr__ or sys.stderr)
+
+
+def test_the_statistics_line_is_that_of_the_requirements(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "time", clock)
+    statistics = Statistics()
+
+    clock.advance(3600.9)
+    statistics.add(succeeded=140)
+    statistics.add(succeeded=7, failed=3)
+
+    assert statistics.line() == "Monitor - Uptime: 3600s | Обработано: 150 | Успешно: 147 | Ошибки: 3"
+
+
+def test_at_the_start_the_statistics_line_is_all_zeros(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "time", clock)
+
+    assert Statistics().line() == "Monitor - Uptime: 0s | Обработано: 0 | Успешно: 0 | Ошибки: 0"
+
+
+def test_the_main_log_has_all_and_the_error_log_only_errors(tmp_path: Path) -> None:
+    configure_logs(tmp_path / "logs", "INFO", "text", file_name="camunda_worker")
+
+    logger.debug("too small")
+    logger.info("published 3 tasks")
+    logger.error("a person must look")
+
+    main_log = (tmp_path / "logs/camunda_worker.log").read_text(encoding="utf-8")
+    error_log = (tmp_path / "logs/camunda_worker_errors.log").read_text(encoding="utf-8")
+    assert [line.split(" | ")[-1] for line in main_log.splitlines()] == ["published 3 tasks", "a person must look"]
+    assert [line.split(" | ")[-1] for line in error_log.splitlines()] == ["a person must look"]
+
+
+def test_a_line_tells_time_level_and_thread(tmp_path: Path) -> None:
+    configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
+
+    logger.warning("Обработано: 150")
+
+    _, level, thread, message = (tmp_path / "camunda_worker.log").read_text(encoding="utf-8").strip().split(" | ")
+    assert (level, thread, message) == ("WARNING", "MainThread", "Обработано: 150")
+
+
+def test_stderr_has_it_all_too(tmp_path: Path, capsys: Captured) -> None:
+    configure_logs(tmp_path, "DEBUG", "text", file_name="camunda_worker")
+
+    logger.debug("a detail")
+
+    assert capsys.readouterr().err.endswith(" | a detail\n")
+
+
+def test_json_logs_are_one_object_per_line(tmp_path: Path, capsys: Captured) -> None:
+    configure_logs(tmp_path, "INFO", "json", file_name="camunda_worker")
+
+    logger.info("two\nlines")
+
+    for text in ((tmp_path / "camunda_worker.log").read_text(encoding="utf-8"), capsys.readouterr().err):
+        [line] = text.splitlines()
+        assert json.loads(line)["record"]["message"] == "two\nlines"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_crash_is_logged_without_the_values_of_variables(
+    tmp_path: Path, capsys: Captured, log_format: str
+) -> None:
+    configure_logs(tmp_path, "INFO", log_format, file_name="camunda_worker")
+
+    def crash(password: str) -> None:
+        size = len(password)
+        raise RuntimeError("crashed with a password of", size, password and "characters")
+
+    try:
+        crash("correct " + "horse")
+    except RuntimeError as error:
+        logger.opt(exception=error).critical("crashed")
+
+    text = (tmp_path / "camunda_worker_errors.log").read_text(encoding="utf-8") + capsys.readouterr().err
+    assert "crashed with a password of" in text
+    assert "correct horse" not in text
+
+
+def test_an_unwritable_folder_is_a_warning(tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / "file"
+    file.touch()
+
+    configure_logs(file / "logs", "INFO", "text", file_name="camunda_worker")
+    logger.info("work goes on")
+
+    warning, after = capsys.readouterr().err.splitlines()
+    assert f"| LOG_DIR {file / 'logs'}: " in warning
+    assert warning.endswith("; logging to stderr only")
+    assert "WARNING" in warning
+    assert after.endswith("work goes on")
+
+
+def test_an_unwritable_log_file_is_a_warning(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "camunda_worker.log").mkdir()
+
+    configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
+
+    assert f"| LOG_DIR {tmp_path}: " in capsys.readouterr().err
+
+
+def test_configuring_twice_does_not_log_twice(tmp_path: Path) -> None:
+    for _ in range(2):
+        configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
+
+    logger.info("once")
+
+    assert len((tmp_path / "camunda_worker.log").read_text(encoding="utf-8").splitlines()) == 1

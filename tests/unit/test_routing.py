@@ -1,0 +1,251 @@
+"""Which system a topic goes to: the built-in routing and a routing file with its errors."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from config import RoutingConfig
+from errors import SettingsError
+from routing_file import System
+
+LOCK_MS = 600_000
+Load = Callable[[str], RoutingConfig]
+
+
+@pytest.fixture
+def routing_file(tmp_path: Path) -> Path:
+    return tmp_path / "routing.toml"
+
+
+@pytest.fixture
+def load(routing_file: Path) -> Load:
+    """Load a routing file with this text."""
+
+    def load(text: str) -> RoutingConfig:
+        routing_file.write_text(text, encoding="utf-8")
+        return RoutingConfig.load(routing_file, LOCK_MS)
+
+    return load
+
+
+@pytest.fixture
+def built_in() -> RoutingConfig:
+    return RoutingConfig.built_in(LOCK_MS)
+
+
+@pytest.mark.parametrize(
+    ("topic", "queue"),
+    [
+        ("bitrix_create_task", "bitrix24.queue"),
+        ("op_create_project", "openproject.queue"),
+        ("1c_sync_data", "1c.queue"),
+        ("send_email", "python-services.queue"),
+    ],
+)
+def test_the_four_topics_of_the_requirements_have_their_queues(
+    built_in: RoutingConfig, topic: str, queue: str
+) -> None:
+    assert built_in.system_of(topic).queue == queue
+
+
+@pytest.mark.parametrize(
+    ("topic", "system"),
+    [
+        ("bitrix_anything", "bitrix24"),
+        ("bitrix24_anything", "bitrix24"),
+        ("op_anything", "openproject"),
+        ("openproject_anything", "openproject"),
+        ("1c_anything", "1c"),
+        ("py_anything", "python-services"),
+        ("python_anything", "python-services"),
+    ],
+)
+def test_a_topic_nobody_named_goes_by_its_pattern(built_in: RoutingConfig, topic: str, system: str) -> None:
+    assert built_in.system_of(topic).name == system
+
+
+@pytest.mark.parametrize(
+    "topic", ["unknown", "", "Bitrix_create_task", "my_bitrix_task", "send_email_now", "почта"]
+)
+def test_every_other_topic_goes_to_the_default_queue(built_in: RoutingConfig, topic: str) -> None:
+    assert built_in.system_of(topic).queue == "default.queue"
+
+
+def test_the_built_in_routing_has_the_five_queues_of_the_requirements(built_in: RoutingConfig) -> None:
+    assert [system.queue for system in built_in.systems] == [
+        "bitrix24.queue",
+        "openproject.queue",
+        "1c.queue",
+        "python-services.queue",
+        "default.queue",
+    ]
+
+
+def test_without_a_file_the_built_in_routing_holds_with_the_given_lock() -> None:
+    routing = RoutingConfig.load(None, 12_345)
+
+    assert [system.name for system in routing.systems] == [*RoutingConfig.SYSTEMS, "default"]
+    assert {system.lock_ms for system in routing.systems} == {12_345}
+
+
+def test_the_topics_named_exactly_are_known_before_the_engine_has_tasks(built_in: RoutingConfig) -> None:
+    named = [topic for topics, _ in RoutingConfig.SYSTEMS.values() for topic in topics]
+
+    assert list(built_in.topics) == named
+
+
+def test_asking_for_unknown_topics_adds_none_to_the_named_ones(built_in: RoutingConfig) -> None:
+    built_in.system_of("unknown")
+
+    assert "unknown" not in built_in.topics
+
+
+def test_an_exact_topic_wins_over_an_earlier_pattern(load: Load) -> None:
+    routing = load("""
+        [systems.first]
+        patterns = ["a_*"]
+        [systems.second]
+        topics = ["a_b"]
+    """)
+
+    assert routing.system_of("a_b").name == "second"
+
+
+def test_the_first_of_two_matching_patterns_wins(load: Load) -> None:
+    routing = load("""
+        [systems.first]
+        patterns = ["a_*"]
+        [systems.second]
+        patterns = ["a_b_*"]
+    """)
+
+    assert routing.system_of("a_b_c").name == "first"
+
+
+def test_a_system_of_its_own_is_one_table(load: Load) -> None:
+    routing = load("""
+        [systems.sap]
+        topics = ["sap_post_invoice"]
+        patterns = ["sap_*"]
+        lock_duration = 3_600_000
+    """)
+
+    sap = System("sap", 3_600_000, ("sap_post_invoice",), ("sap_*",))
+    assert routing.systems == (sap, System("default", LOCK_MS))
+    assert routing.system_of("sap_anything") == sap
+    assert sap.queue == "sap.queue"
+
+
+def test_a_system_without_a_lock_of_its_own_has_the_general_one(load: Load) -> None:
+    routing = load("[systems.sap]")
+
+    assert routing.systems[0] == System("sap", LOCK_MS)
+
+
+def test_the_file_replaces_the_built_in_routing(load: Load) -> None:
+    routing = load("[systems.sap]")
+
+    assert routing.system_of("bitrix_create_task").name == "default"
+
+
+def test_the_default_system_may_have_another_name(load: Load) -> None:
+    routing = load("""
+        default_system = "others"
+        [systems.sap]
+    """)
+
+    assert routing.system_of("unknown") == System("others", LOCK_MS)
+
+
+def test_the_default_system_may_be_one_of_the_tables(load: Load) -> None:
+    routing = load("""
+        default_system = "sap"
+        [systems.sap]
+        lock_duration = 20_000
+        [systems.mail]
+    """)
+
+    assert [system.name for system in routing.systems] == ["mail", "sap"]
+    assert routing.system_of("unknown") == System("sap", 20_000)
+
+
+@pytest.mark.parametrize("lock_ms", [10_000, 4_233_600_000])
+def test_a_lock_of_10_seconds_to_49_days_is_taken(load: Load, lock_ms: int) -> None:
+    routing = load(f"[systems.sap]\nlock_duration = {lock_ms}")
+
+    assert routing.systems[0].lock_ms == lock_ms
+
+
+@pytest.mark.parametrize("value", ["9999", "4233600001", "-1", "true", "60000.0", '"7 days"', "[60000]"])
+def test_a_wrong_lock_is_named_with_line_and_value(load: Load, routing_file: Path, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(f"[systems.ok]\nlock_duration = 60000\n\n[systems.sap]\npatterns = []\nlock_duration = {value}\n")
+
+    sentence = str(caught.value)
+    shown = {"true": "True", '"7 days"': "'7 days'"}.get(value, value)
+    assert sentence.startswith(f"ROUTING_FILE {routing_file}, line 6: lock_duration {shown} is not within ")
+    assert "10 s to 49 days" in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("topics = []\n[systems.a]", 1, "topics is not known"),
+        ("[systems.a]\n\ntopic = []", 3, "topic is not known; a system has lock_duration, patterns, topics"),
+        ("[systems.a]\ntopics = 'x'", 2, "topics 'x' is not a list of texts"),
+        ("[systems.a]\ntopics = ['x', 1]", 2, "topics ['x', 1] is not a list of texts"),
+        ("[systems.a]\npatterns = ['']", 2, "patterns [''] is not a list of texts"),
+        ("\n\n[systems.'a.b']", 3, "a.b 'a.b' is no system"),
+        ("[systems]\na = 1", 2, "a 'a' is no system"),
+        ("[systems]", 1, "systems at least one [systems.NAME] is needed"),
+        ("\nsystems = 1", 2, "systems at least one [systems.NAME] is needed"),
+        ("", 1, "systems at least one [systems.NAME] is needed"),
+        ("\ndefault_system = 5\n[systems.a]", 2, "default_system 5 is not the name of a system"),
+        ("default_system = ''\n[systems.a]", 1, "default_system '' is not the name of a system"),
+        (
+            '[systems.a]\ntopics = ["x"]\n[systems.b]\ntopics = ["y",\n"x"]',
+            5,
+            '"x" belongs to a already',
+        ),
+        ('[systems.a]\npatterns = ["x_*"]\n[systems.b]\npatterns = ["x_*"]', 4, '"x_*" belongs to a already'),
+    ],
+)
+def test_a_wrong_entry_is_named_with_its_line(
+    load: Load, routing_file: Path, text: str, line: int, problem: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(text)
+
+    assert str(caught.value).startswith(f"ROUTING_FILE {routing_file}, line {line}: {problem}")
+
+
+def test_a_syntax_error_names_file_and_line(load: Load, routing_file: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load("[systems.a]\ntopics = [unquoted]\n")
+
+    assert str(caught.value).startswith(f"ROUTING_FILE {routing_file}: ")
+    assert "line 2" in str(caught.value)
+
+
+def test_a_table_given_twice_names_the_file(load: Load, routing_file: Path) -> None:
+    with pytest.raises(SettingsError, match="line 2") as caught:
+        load("[systems.a]\n[systems.a]\n")
+
+    assert str(routing_file) in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(routing_file: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        RoutingConfig.load(routing_file, LOCK_MS)
+
+    assert str(caught.value).startswith(f"ROUTING_FILE {routing_file}: ")
+
+
+def test_a_file_in_another_encoding_is_named(routing_file: Path) -> None:
+    routing_file.write_text("[systems.a]", encoding="utf-16")
+
+    with pytest.raises(SettingsError) as caught:
+        RoutingConfig.load(routing_file, LOCK_MS)
+
+    assert str(caught.value).startswith(f"ROUTING_FILE {routing_file}: ")

@@ -1,0 +1,135 @@
+"""Which topics are fetched: those of the routing and those that the engine has tasks of."""
+
+import pytest
+
+from camunda_client import CamundaClient
+from config import RoutingConfig
+from errors import Unavailable
+from routing_file import System
+from topics import Topics
+
+NEVER = 3600.0
+ALWAYS = 0.0
+ROUTING = RoutingConfig(
+    [System("bitrix24", 600_000, ("bitrix_create_task",), ("bitrix_*",)), System("mail", 20_000, ("send_email",))],
+    System("default", 60_000),
+)
+OF_ROUTING = [("bitrix_create_task", 600_000), ("send_email", 20_000)]
+
+
+class FakeCamunda(CamundaClient):
+    """An engine that knows topics and nothing else; counts how often it is asked."""
+
+    def __init__(self, *topics: str) -> None:
+        super().__init__("http://engine.invalid", "worker")
+        self.topics = list(topics)
+        self.is_away = False
+        self.asked = 0
+
+    def topic_names(self) -> list[str]:
+        self.asked += 1
+        if self.is_away:
+            raise Unavailable("the engine is away")
+        return self.topics
+
+
+def topics_of(
+    camunda: CamundaClient,
+    *,
+    include: tuple[str, ...] = ("*",),
+    exclude: tuple[str, ...] = (),
+    refresh: float = ALWAYS,
+) -> Topics:
+    return Topics(camunda, ROUTING, include=include, exclude=exclude, refresh_seconds=refresh)
+
+
+def test_the_topics_of_the_routing_are_fetched_with_their_systems_locks() -> None:
+    topics = topics_of(FakeCamunda())
+
+    assert topics.lock_ms_by_topic() == OF_ROUTING
+
+
+def test_a_topic_of_the_engine_is_fetched_with_the_lock_of_its_pattern() -> None:
+    topics = topics_of(FakeCamunda("bitrix_new", "send_email"))
+
+    assert topics.lock_ms_by_topic() == [*OF_ROUTING, ("bitrix_new", 600_000)]
+
+
+def test_a_topic_of_no_routing_is_fetched_for_the_default_system() -> None:
+    topics = topics_of(FakeCamunda("unknown"))
+
+    assert ("unknown", 60_000) in topics.lock_ms_by_topic()
+
+
+def test_a_topic_of_no_routing_is_a_warning_once(logged: list[str]) -> None:
+    topics = topics_of(FakeCamunda("unknown", "bitrix_new"))
+
+    topics.lock_ms_by_topic()
+    topics.lock_ms_by_topic()
+
+    assert logged == [
+        "WARNING topic 'unknown' is in no routing and goes to default.queue; if another worker serves it, "
+        "add it to CAMUNDA_TOPICS_EXCLUDE\n"
+    ]
+
+
+def test_a_new_topic_is_found_at_the_next_refresh() -> None:
+    camunda = FakeCamunda()
+    topics = topics_of(camunda)
+    topics.lock_ms_by_topic()
+
+    camunda.topics.append("bitrix_new")
+
+    assert ("bitrix_new", 600_000) in topics.lock_ms_by_topic()
+
+
+def test_between_refreshes_the_engine_is_not_asked() -> None:
+    camunda = FakeCamunda()
+    topics = topics_of(camunda, refresh=NEVER)
+
+    for _ in range(3):
+        topics.lock_ms_by_topic()
+
+    assert camunda.asked == 1
+
+
+def test_a_topic_whose_tasks_are_all_taken_stays() -> None:
+    camunda = FakeCamunda("bitrix_new")
+    topics = topics_of(camunda)
+    topics.lock_ms_by_topic()
+
+    camunda.topics.clear()
+
+    assert ("bitrix_new", 600_000) in topics.lock_ms_by_topic()
+
+
+def test_only_included_topics_are_fetched() -> None:
+    topics = topics_of(FakeCamunda("bitrix_new", "unknown"), include=("bitrix_*",))
+
+    assert topics.lock_ms_by_topic() == [("bitrix_create_task", 600_000), ("bitrix_new", 600_000)]
+
+
+def test_excluded_topics_are_left_to_others_even_where_they_are_included() -> None:
+    topics = topics_of(FakeCamunda("bitrix_new", "unknown"), include=("*",), exclude=("send_*", "unknown"))
+
+    assert topics.lock_ms_by_topic() == [("bitrix_create_task", 600_000), ("bitrix_new", 600_000)]
+
+
+def test_an_excluded_topic_is_no_warning(logged: list[str]) -> None:
+    topics = topics_of(FakeCamunda("unknown"), exclude=("unknown",))
+
+    topics.lock_ms_by_topic()
+
+    assert logged == []
+
+
+def test_an_engine_that_is_away_is_said_and_asked_again() -> None:
+    camunda = FakeCamunda("bitrix_new")
+    topics = topics_of(camunda, refresh=NEVER)
+    camunda.is_away = True
+    with pytest.raises(Unavailable):
+        topics.lock_ms_by_topic()
+
+    camunda.is_away = False
+
+    assert ("bitrix_new", 600_000) in topics.lock_ms_by_topic()
