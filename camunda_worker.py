@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -12,25 +12,46 @@ from loguru import logger
 from backoff import Backoff
 from camunda_client import CamundaClient
 from config import RoutingConfig
+from delivery_gate import DeliveryGate
 from errors import Unavailable, Unprocessable
+from leases import LeaseKeeper, LeaseRules, LeaseTable
 from messages import ExternalTask, Publication, task_message
 from monitoring import Statistics
 from rabbitmq_client import Outcome, Publisher
+from routing_file import System
 from topics import Topics
 
 UNCONFIRMED_BATCHES = 4  # fetching goes on while the broker writes the last batches to its disk
+CLOSED_GATE_SECONDS = 0.05
 CONFIRM_SECONDS_AT_STOP = 10.0
+SAFE_LEASE_SECONDS = 10.0  # a lease with less left is let go, not published
+SAFE_LEASE_SECONDS_AGAIN = 20.0
 NOT_DELIVERED = (Outcome.RETURNED, Outcome.REFUSED, Outcome.UNSENT)
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerRules:
+    """The settings of the way out; times in milliseconds."""
+
+    max_tasks: int
+    wait_ms: int
+    retries: int
+    retry_timeout_ms: int
+    max_message_bytes: int
+    leases: LeaseRules
+
+
+@dataclass(frozen=True, slots=True)
 class _Held:
-    """A task locked by us, and its message on the way to a queue; `deadline` on the monotonic clock."""
+    """A task locked by us and its message; `lease_ends` on the monotonic clock."""
 
     task: ExternalTask
-    system: str
+    system: System
     publication: Publication
-    deadline: float
+    lease_ends: float
+
+    def lease_left(self) -> float:
+        return self.lease_ends - time.monotonic()
 
 
 class CamundaWorker:
@@ -40,29 +61,27 @@ class CamundaWorker:
         self,
         camunda: CamundaClient,
         publisher: Publisher,
+        gate: DeliveryGate,
+        leases: LeaseTable,
+        keeper: LeaseKeeper,
         routing: RoutingConfig,
         topics: Topics,
         statistics: Statistics,
         stopping: threading.Event,
-        *,
-        max_tasks: int,
-        wait_ms: int,
-        retries: int,
-        retry_timeout_ms: int,
-        max_message_bytes: int,
+        rules: WorkerRules,
     ) -> None:
         self._camunda = camunda
         self._publisher = publisher
+        self._gate = gate
+        self._leases = leases
+        self._keeper = keeper
         self._routing = routing
         self._topics = topics
         self._statistics = statistics
         self._stopping = stopping
-        self._max_tasks = max_tasks
-        self._wait_ms = wait_ms
-        self._retries = retries
-        self._retry_timeout_ms = retry_timeout_ms
-        self._max_message_bytes = max_message_bytes
+        self._rules = rules
         self._backoff = Backoff()
+        self._is_rebuilt = False
         self._troubled: SimpleQueue[tuple[_Held, Outcome]] = SimpleQueue()
         self._window = threading.BoundedSemaphore(UNCONFIRMED_BATCHES)
 
@@ -83,81 +102,120 @@ class CamundaWorker:
         if not self._publisher.wait_until_ready(1.0):
             return
         self._settle_troubled()
-        topics = self._topics.lock_ms_by_topic()
+        self._rebuild_once()
+        topics = self._topics_to_fetch() if self._gate.may_fetch() else []
         if not topics:
-            self._stopping.wait(1.0)
+            self._stopping.wait(CLOSED_GATE_SECONDS)
             return
         fetch_sent = time.monotonic()
-        tasks = self._camunda.fetch_and_lock(topics, max_tasks=self._max_tasks, wait_ms=self._wait_ms)
-        self._publish([held for task in tasks if (held := self._hold(task, fetch_sent))])
+        tasks = self._camunda.fetch_and_lock(
+            topics, max_tasks=min(self._rules.max_tasks, self._gate.room()), wait_ms=self._rules.wait_ms
+        )
+        self._publish(self._hold_all(tasks, fetch_sent))
 
-    def _hold(self, task: ExternalTask, fetch_sent: float) -> _Held | None:
-        """Return the task with its message, or None where it has none and the engine was told why."""
-        system = self._routing.system_of(task.topic)
-        # A lock is at least this long, counted from the moment the request was sent.
-        deadline = fetch_sent + system.lock_ms / 1000
+    def _rebuild_once(self) -> None:
+        if not self._is_rebuilt:
+            self._keeper.rebuild(self._routing.system_of)
+            self._is_rebuilt = True
+
+    def _topics_to_fetch(self) -> list[tuple[str, int]]:
+        """Return the topics of the systems that may get more, each with the lease for its tasks."""
+        open_systems = {system.name for system in self._routing.systems if self._gate.is_open(system)}
+        return [
+            (topic, self._rules.leases.lease_ms_of(system))
+            for topic, system in self._topics.known()
+            if system.name in open_systems
+        ]
+
+    def _hold_all(self, tasks: Iterable[ExternalTask], fetch_sent: float) -> list[_Held]:
+        """Return the tasks to publish, each with its message; the others are dealt with."""
+        batch = []
+        for task in tasks:
+            system = self._routing.system_of(task.topic)
+            lease_ends = fetch_sent + self._rules.leases.lease_ms_of(system) / 1000
+            if lease_ends - time.monotonic() < min(
+                SAFE_LEASE_SECONDS, self._rules.leases.lease_ms_of(system) / 2000
+            ):
+                logger.warning("task {} comes too late to be published, its lease is let go", task.id)
+            elif self._leases.add(task, system, fetch_sent):
+                held = self._hold(task, system, lease_ends)
+                batch += [held] if held else []
+        return batch
+
+    def _hold(self, task: ExternalTask, system: System, lease_ends: float) -> _Held | None:
+        lease_ms = self._rules.leases.lease_ms_of(system)
         margin_ms = min(10_000, system.lock_ms // 10)
-        expires_in_ms = system.lock_ms - margin_ms - int((time.monotonic() - fetch_sent) * 1000)
+        left_ms = int((lease_ends - time.monotonic()) * 1000) + system.lock_ms - lease_ms
         try:
-            publication = task_message(task, system.name, self._camunda.base_url, expires_in_ms)
+            publication = task_message(
+                task,
+                system.name,
+                self._camunda.base_url,
+                lock_grows_by_ms=system.lock_ms - lease_ms,
+                expires_in_ms=left_ms - margin_ms,
+            )
             self._check_size(task, publication)
         except Unprocessable as error:
             self._refuse(task, error)
             return None
-        return _Held(task, system.name, publication, deadline)
+        return _Held(task, system, publication, lease_ends)
 
     def _check_size(self, task: ExternalTask, publication: Publication) -> None:
         size = len(publication.body)
-        if size > self._max_message_bytes:
+        if size > self._rules.max_message_bytes:
             sizes = {name: len(str(variable.get("value"))) for name, variable in task.variables.items()}
             largest = max(sizes, key=sizes.__getitem__, default="")
             raise Unprocessable(
                 "too_large",
-                f"the message has {size} bytes, RABBITMQ_MAX_MESSAGE_BYTES allows {self._max_message_bytes}; "
+                f"the message has {size} bytes, RABBITMQ_MAX_MESSAGE_BYTES is {self._rules.max_message_bytes}; "
                 f"the largest variable is {largest!r} with {sizes.get(largest, 0)} characters",
             )
 
     def _refuse(self, task: ExternalTask, error: Unprocessable) -> None:
         """Raise an incident: no message can carry this task, a person must act."""
         self._statistics.add(failed=1)
+        self._leases.done(task.id)
         logger.error("task {} of topic {} cannot be published: {}", task.id, task.topic, error.detail)
         self._camunda.failure(task.id, task.worker_id, error.detail, retries=0, retry_timeout_ms=0)
 
-    def _publish(self, batch: list[_Held]) -> None:
+    def _publish(self, batch: Sequence[_Held]) -> None:
         if batch:
             self._window.acquire()
             self._publisher.publish(
                 [held.publication for held in batch], lambda fates: self._settled(batch, fates)
             )
 
-    def _settled(self, batch: list[_Held], outcomes: Sequence[Outcome]) -> None:
-        """Count what is confirmed and leave the rest to the next turn. Runs on the publisher's thread."""
-        confirmed: Counter[str] = Counter()
+    def _settled(self, batch: Sequence[_Held], outcomes: Sequence[Outcome]) -> None:
+        """Note what is confirmed and leave the rest to the next turn. Runs on the publisher's thread."""
+        confirmed = []
         for held, outcome in zip(batch, outcomes, strict=True):
             if outcome is Outcome.CONFIRMED:
-                confirmed[held.system] += 1
+                confirmed.append(held)
             else:
                 self._troubled.put((held, outcome))
         if confirmed:
-            self._statistics.add(succeeded=confirmed.total())
-            per_system = ", ".join(f"{system} {count}" for system, count in confirmed.items())
-            logger.info("published {} tasks: {}", confirmed.total(), per_system)
+            self._note_confirmed(confirmed)
         self._window.release()
 
+    def _note_confirmed(self, confirmed: Sequence[_Held]) -> None:
+        self._leases.published(held.task.id for held in confirmed)
+        self._statistics.add(succeeded=len(confirmed))
+        systems = Counter(held.system for held in confirmed)
+        for system, count in systems.items():
+            self._gate.note_published(system, count)
+        per_system = ", ".join(f"{system.name} {count}" for system, count in systems.items())
+        logger.info("published {} tasks: {}", len(confirmed), per_system)
+
     def _settle_troubled(self) -> None:
-        again: list[_Held] = []
+        """Publish again what may not have arrived, give back to the engine what certainly did not."""
+        unknown: list[_Held] = []
         for held, outcome in self._drain_troubled():
             if outcome in (Outcome.UNSENT, Outcome.UNKNOWN):
-                again.append(held)
+                unknown.append(held)
             else:
                 self._put_back(held, outcome)
-        in_time = [held for held in again if time.monotonic() < held.deadline]
-        if again:
-            logger.warning(
-                "publishing {} tasks again, {} have no lock left", len(in_time), len(again) - len(in_time)
-            )
-            self._statistics.add(failed=len(again) - len(in_time))
-        self._publish(in_time)
+        if unknown:
+            self._publish_again(unknown)
 
     def _drain_troubled(self) -> list[tuple[_Held, Outcome]]:
         troubled = []
@@ -167,33 +225,62 @@ class CamundaWorker:
         except Empty:
             return troubled
 
+    def _publish_again(self, batch: Sequence[_Held]) -> None:
+        """Publish the same messages on the new connection, as far as the engine says they are still ours.
+
+        Never unlocked: a message whose confirm was lost is often delivered later.
+        """
+        try:
+            states = self._camunda.read_tasks([held.task.id for held in batch])
+        except Unavailable:
+            for held in batch:
+                self._troubled.put((held, Outcome.UNKNOWN))
+            raise
+        again = []
+        for held in batch:
+            state = states.get(held.task.id)
+            is_ours = state is not None and state.lock_expires_at == held.task.lock_expires_at
+            if is_ours and held.lease_left() > SAFE_LEASE_SECONDS_AGAIN:
+                again.append(held)
+            else:
+                self._leases.done(held.task.id)
+        self._statistics.add(failed=len(batch) - len(again))
+        logger.warning("publishing {} tasks again, letting {} go", len(again), len(batch) - len(again))
+        self._publish(again)
+
     def _put_back(self, held: _Held, outcome: Outcome) -> None:
         """Let the engine offer the task again after a pause: the broker's trouble costs no retry."""
         self._statistics.add(failed=1)
-        logger.error("task {} for {}: {}; it is offered again later", held.task.id, held.system, outcome.value)
-        retries = self._retries if held.task.retries is None else held.task.retries
+        self._leases.done(held.task.id)
+        self._gate.pause(held.system, self._rules.retry_timeout_ms / 1000)
+        logger.error(
+            "task {} for {}: {}; it is offered again later", held.task.id, held.system.name, outcome.value
+        )
+        retries = self._rules.retries if held.task.retries is None else held.task.retries
         self._camunda.failure(
             held.task.id,
             held.task.worker_id,
-            f"the message for {held.system} could not be delivered: {outcome.value}",
-            retries=retries,
-            retry_timeout_ms=self._retry_timeout_ms,
+            f"the message for {held.system.name} could not be delivered: {outcome.value}",
+            retries=max(1, retries),
+            retry_timeout_ms=self._rules.retry_timeout_ms,
         )
 
     def _finish(self) -> None:
-        """Wait for the confirms that are out, then free the tasks that were certainly not published."""
+        """Wait for the confirms that are out, free what was certainly not published, extend the rest."""
         deadline = time.monotonic() + CONFIRM_SECONDS_AT_STOP
         for _ in range(UNCONFIRMED_BATCHES):
             self._window.acquire(timeout=max(0.0, deadline - time.monotonic()))
         for held, outcome in self._drain_troubled():
+            self._leases.done(held.task.id)
             if outcome in NOT_DELIVERED:
                 self._free(held)
+        self._keeper.finish()
 
     def _free(self, held: _Held) -> None:
         try:
             self._camunda.unlock(held.task.id)
         except Unavailable as error:
-            logger.warning("task {} stays locked until its lock ends: {}", held.task.id, error)
+            logger.warning("task {} stays locked until its lease ends: {}", held.task.id, error)
 
 
 if __name__ == "__main__":

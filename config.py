@@ -42,7 +42,11 @@ class Settings(BaseSettings):
     camunda_topics_exclude: CommaSeparated = ()
     camunda_tenant_ids: CommaSeparated = ()
     camunda_accept_worker_ids: CommaSeparated = ()
-    camunda_async_response_timeout: int = Field(5_000, ge=100, le=20_000)
+    camunda_async_response_timeout: int = Field(5_000, ge=100, le=5_000)  # at most half of the shortest lock
+    camunda_lease: Literal["two-step", "direct"] = "two-step"
+    camunda_lease_duration: int = Field(60_000, ge=30_000, le=600_000)
+    camunda_extend_after: int = Field(1_500, ge=0, le=20_000)
+    camunda_max_in_flight: int = Field(10_000, ge=1)
     camunda_retries: int = Field(3, ge=0, le=1000)
     camunda_retry_timeout: int = Field(30_000, ge=0)
 
@@ -53,6 +57,7 @@ class Settings(BaseSettings):
     rabbitmq_password: SecretStr
     rabbitmq_password_file: Path | None = None
     rabbitmq_prefetch: int = Field(100, ge=1, le=10_000)
+    rabbitmq_queue_high_water: int = Field(1_000, ge=1)
     rabbitmq_heartbeat: int = Field(30, ge=5, le=600)
     rabbitmq_queue_type: Literal["classic", "quorum"] = "classic"
     rabbitmq_topology: Literal["declare", "passive"] = "declare"

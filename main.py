@@ -1,134 +1,166 @@
-"""Builds the parts, runs each on its thread, and ends them in good order."""
+"""Builds the parts of the worker, and runs both components or the one that is named."""
 
-import os
-import signal
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from types import FrameType
+from queue import SimpleQueue
 
 from loguru import logger
 
-from camunda_client import CamundaClient, Login
-from camunda_worker import CamundaWorker
+from camunda_client import CamundaClient, Http, Login
+from camunda_worker import CamundaWorker, WorkerRules
 from config import RoutingConfig, Settings, load_settings, misspelt_settings
+from daemon import EXIT_WRONG_SETTINGS, Daemon, Service, listen_to_signals
+from delivery_gate import DeliveryGate, Limits
+from detours import Detours
+from engine_gate import EngineGate
 from errors import SettingsError
+from leases import LeaseKeeper, LeaseRules, LeaseTable
+from leases.extension import Extension
+from leases.silence import Silence
 from messages import RESPONSE_QUEUE
 from monitoring import Statistics, configure_logs
 from rabbitmq_client import Broker, Consumer, Delivery, Publisher, Topology
-from response_handler import ResponseHandler
+from response_handler import AnswerRules, ResponseHandler
 from topics import Topics
 
-EXIT_OK = 0
-EXIT_CRASHED = 1
-EXIT_WRONG_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart does not help
-STATISTICS_SECONDS = 30.0
-STOP_SECONDS = 25.0
 ANSWER_THREADS = 8
-BOTH = "camunda_worker", "response_handler"
+WORKER, HANDLER = "camunda_worker", "response_handler"
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A thread's name and body, and how to ask it to end once the services before it have ended."""
+class Assembly:
+    """Builds the parts from the settings; the two components share the engine, the leases and the answers."""
 
-    name: str
-    run: Callable[[], None]
-    stop: Callable[[], None] = lambda: None
+    def __init__(self, settings: Settings, components: tuple[str, ...]) -> None:
+        """Raise SettingsError where the routing is wrong."""
+        self.settings = settings
+        self.stopping = threading.Event()
+        self.statistics = Statistics()
+        self.routing = RoutingConfig.load(settings.routing_file, settings.camunda_lock_duration)
+        self.camunda = _camunda(settings)
+        self.broker = _broker(settings)
+        self.topology = Topology.of(
+            [system.name for system in self.routing.systems],
+            self.routing.default.name,
+            queue_type=settings.rabbitmq_queue_type,
+            passive=settings.rabbitmq_topology == "passive",
+        )
+        self.lease_rules = _lease_rules(settings)
+        self.leases = LeaseTable(self.lease_rules)
+        self.deliveries: SimpleQueue[Delivery | None] = SimpleQueue()
 
+    def daemon(self, components: tuple[str, ...]) -> Daemon:
+        """Return the daemon that runs the named components."""
+        services: list[Service] = []
+        if WORKER in components:
+            services += self._worker_services()
+        if HANDLER in components:
+            services += self._handler_services()
+        return Daemon(services, self.stopping, self.statistics)
 
-@dataclass(slots=True)
-class Daemon:
-    """The services of one process; whatever ends it puts its name or its error on `endings`."""
+    def _publisher(self, what: str) -> Publisher:
+        return Publisher(self.broker, self.topology, name=f"{self.settings.camunda_worker_id} {what}")
 
-    services: list[Service]
-    stopping: threading.Event
-    statistics: Statistics
-    endings: SimpleQueue[str | Exception] = field(default_factory=SimpleQueue)
-    threads: list[threading.Thread] = field(default_factory=list)
-
-    def run(self) -> int:
-        """Start all services, wait for an ending, stop them in order; return the exit code."""
-        self.threads = [
-            threading.Thread(target=self._guarded, args=(service,), name=service.name, daemon=True)
-            for service in self.services
+    def _worker_services(self) -> list[Service]:
+        settings = self.settings
+        publisher = self._publisher("tasks")
+        keeper = self._lease_keeper(publisher)
+        worker = CamundaWorker(
+            self.camunda,
+            publisher,
+            self._delivery_gate(publisher, keeper),
+            self.leases,
+            keeper,
+            self.routing,
+            self._topics(),
+            self.statistics,
+            self.stopping,
+            WorkerRules(
+                max_tasks=settings.camunda_max_tasks,
+                wait_ms=settings.camunda_async_response_timeout,
+                retries=settings.camunda_retries,
+                retry_timeout_ms=settings.camunda_retry_timeout,
+                max_message_bytes=settings.rabbitmq_max_message_bytes,
+                leases=self.lease_rules,
+            ),
+        )
+        return [
+            Service("camunda-worker", worker.run),
+            Service("leases", keeper.run),
+            Service("publisher", publisher.run, publisher.stop),
         ]
-        for thread in self.threads:
-            thread.start()
-        ending = self._wait_for_ending()
-        self._stop()
-        logger.info(self.statistics.line())
-        if isinstance(ending, str):
-            return EXIT_OK
-        return EXIT_WRONG_SETTINGS if isinstance(ending, SettingsError) else EXIT_CRASHED
 
-    def _guarded(self, service: Service) -> None:
-        """Run a service; a thread that dies ends the process, which is never half alive."""
-        try:
-            service.run()
-        except SettingsError as error:
-            logger.error("{}", error)
-            self.endings.put(error)
-        except Exception as error:  # noqa: BLE001  # the one place that catches all
-            logger.opt(exception=error).critical("{} crashed", service.name)
-            self.endings.put(error)
+    def _lease_keeper(self, publisher: Publisher) -> LeaseKeeper:
+        extension = Extension(self.camunda, self.leases)
+        silence = Silence(self.camunda, self.leases, publisher.watch, self.lease_rules)
+        return LeaseKeeper(self.camunda, self.leases, extension, silence, self.stopping)
 
-    def _wait_for_ending(self) -> str | Exception:
-        while True:
-            try:
-                ending = self.endings.get(timeout=STATISTICS_SECONDS)
-            except Empty:
-                logger.info(self.statistics.line())
-            else:
-                logger.info("stopping: {}", ending if isinstance(ending, str) else type(ending).__name__)
-                return ending
+    def _delivery_gate(self, publisher: Publisher, keeper: LeaseKeeper) -> DeliveryGate:
+        limits = Limits(
+            queue_high_water=self.settings.rabbitmq_queue_high_water,
+            max_in_flight=self.settings.camunda_max_in_flight,
+            waiting_answers=max(1, self.settings.rabbitmq_prefetch // 2),
+        )
+        return DeliveryGate(publisher, self.leases, keeper, self.routing, limits, self.deliveries.qsize)
 
-    def _stop(self) -> None:
-        """End the services in their order; a signal that comes now ends the process at once."""
-        timer = threading.Timer(STOP_SECONDS, os._exit, [EXIT_CRASHED])
-        timer.daemon = True
-        timer.start()
-        self.stopping.set()
-        for service, thread in zip(self.services, self.threads, strict=True):
-            service.stop()
-            thread.join()
-        timer.cancel()
+    def _topics(self) -> Topics:
+        return Topics(
+            self.camunda,
+            self.routing,
+            include=self.settings.camunda_topics_include,
+            exclude=self.settings.camunda_topics_exclude,
+            refresh_seconds=self.settings.camunda_async_response_timeout / 2000,
+        )
 
-
-def build(settings: Settings, components: tuple[str, ...]) -> Daemon:
-    """Return the daemon that runs the named components. Raises SettingsError."""
-    stopping = threading.Event()
-    statistics = Statistics()
-    routing = RoutingConfig.load(settings.routing_file, settings.camunda_lock_duration)
-    camunda = _camunda(settings)
-    broker = _broker(settings)
-    topology = Topology.of(
-        [system.name for system in routing.systems],
-        routing.default.name,
-        queue_type=settings.rabbitmq_queue_type,
-        passive=settings.rabbitmq_topology == "passive",
-    )
-    services: list[Service] = []
-    if "camunda_worker" in components:
-        publisher = Publisher(broker, topology, name=f"{settings.camunda_worker_id} tasks")
-        worker = _worker(settings, camunda, publisher, routing, statistics, stopping)
-        services += [Service("camunda-worker", worker.run), Service("publisher", publisher.run, publisher.stop)]
-    if "response_handler" in components:
-        services += _answer_services(settings, camunda, broker, topology, stopping)
-    return Daemon(services, stopping, statistics)
+    def _handler_services(self) -> list[Service]:
+        settings = self.settings
+        detours = self._publisher("detours")
+        consumer = Consumer(
+            self.broker,
+            self.topology,
+            RESPONSE_QUEUE,
+            self.deliveries.put,
+            prefetch=settings.rabbitmq_prefetch,
+            name=f"{settings.camunda_worker_id} answers",
+        )
+        handler = ResponseHandler(
+            self.camunda,
+            self.routing,
+            EngineGate(
+                self.camunda.version,
+                self.stopping,
+                width=ANSWER_THREADS,
+                on_close=consumer.pause,
+                on_open=consumer.resume,
+            ),
+            self.leases,
+            detours,
+            Detours(self.broker.username),
+            self.deliveries,
+            consumer.ack,
+            self.stopping,
+            AnswerRules(
+                accepted_worker_ids=settings.camunda_accept_worker_ids,
+                retries=settings.camunda_retries,
+                retry_timeout_ms=settings.camunda_retry_timeout,
+                max_message_bytes=settings.rabbitmq_max_message_bytes,
+            ),
+        )
+        return [
+            *(
+                Service(f"answers-{n}", handler.work, lambda: self.deliveries.put(None))
+                for n in range(1, ANSWER_THREADS + 1)
+            ),
+            Service("response-handler", consumer.run, consumer.stop),
+            Service("detours", detours.run, detours.stop),
+        ]
 
 
 def _camunda(settings: Settings) -> CamundaClient:
     password = settings.camunda_auth_password
-    return CamundaClient(
-        settings.camunda_base_url,
-        settings.camunda_worker_id,
-        login=Login(settings.camunda_auth_username, password.get_secret_value() if password else ""),
-        tenant_ids=settings.camunda_tenant_ids,
-    )
+    login = Login(settings.camunda_auth_username, password.get_secret_value() if password else "")
+    http = Http(settings.camunda_base_url, login)
+    return CamundaClient(http, settings.camunda_worker_id, tenant_ids=settings.camunda_tenant_ids)
 
 
 def _broker(settings: Settings) -> Broker:
@@ -142,102 +174,30 @@ def _broker(settings: Settings) -> Broker:
     )
 
 
-def _worker(
-    settings: Settings,
-    camunda: CamundaClient,
-    publisher: Publisher,
-    routing: RoutingConfig,
-    statistics: Statistics,
-    stopping: threading.Event,
-) -> CamundaWorker:
-    wait_ms = settings.camunda_async_response_timeout
-    topics = Topics(
-        camunda,
-        routing,
-        include=settings.camunda_topics_include,
-        exclude=settings.camunda_topics_exclude,
-        refresh_seconds=wait_ms / 2000,
-    )
-    return CamundaWorker(
-        camunda,
-        publisher,
-        routing,
-        topics,
-        statistics,
-        stopping,
-        max_tasks=settings.camunda_max_tasks,
-        wait_ms=wait_ms,
+def _lease_rules(settings: Settings) -> LeaseRules:
+    return LeaseRules(
+        lease_ms=settings.camunda_lease_duration if settings.camunda_lease == "two-step" else None,
+        extend_after_seconds=settings.camunda_extend_after / 1000,
         retries=settings.camunda_retries,
         retry_timeout_ms=settings.camunda_retry_timeout,
-        max_message_bytes=settings.rabbitmq_max_message_bytes,
     )
-
-
-def _answer_services(
-    settings: Settings, camunda: CamundaClient, broker: Broker, topology: Topology, stopping: threading.Event
-) -> list[Service]:
-    deliveries: SimpleQueue[Delivery | None] = SimpleQueue()
-    name = settings.camunda_worker_id
-    errors = Publisher(broker, topology, name=f"{name} errors")
-    consumer = Consumer(
-        broker,
-        topology,
-        RESPONSE_QUEUE,
-        deliveries.put,
-        prefetch=settings.rabbitmq_prefetch,
-        name=f"{name} answers",
-    )
-    handler = ResponseHandler(
-        camunda,
-        deliveries,
-        consumer.ack,
-        errors,
-        stopping,
-        accepted_worker_ids=settings.camunda_accept_worker_ids,
-        retries=settings.camunda_retries,
-        retry_timeout_ms=settings.camunda_retry_timeout,
-        lock_ms=settings.camunda_lock_duration,
-        max_message_bytes=settings.rabbitmq_max_message_bytes,
-    )
-    pool = [
-        Service(f"answers-{n}", handler.work, lambda: deliveries.put(None)) for n in range(1, ANSWER_THREADS + 1)
-    ]
-    return [
-        *pool,
-        Service("response-handler", consumer.run, consumer.stop),
-        Service("error-publisher", errors.run, errors.stop),
-    ]
-
-
-def _listen_to_signals(endings: SimpleQueue[str | Exception]) -> None:
-    """Let SIGTERM and SIGINT end the daemon; a second one ends the process at once."""
-    seen: list[int] = []
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
-        endings.put(signal.Signals(number).name)
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
 
 
 def main(*components: str) -> int:
     """Run the named components, or both where none is named; return the process's exit code."""
-    components = components or BOTH
+    components = components or (WORKER, HANDLER)
     try:
         settings = load_settings()
         folder = Path(__file__).parent / settings.log_dir
         configure_logs(folder, settings.log_level, settings.log_format, file_name=components[0])
-        daemon = build(settings, components)
+        daemon = Assembly(settings, components).daemon(components)
     except SettingsError as error:
         logger.error("{}", error)
         return EXIT_WRONG_SETTINGS
     finally:
         for warning in misspelt_settings():
             logger.warning("{}", warning)
-    _listen_to_signals(daemon.endings)
+    listen_to_signals(daemon.endings)
     logger.info(
         "{} starts as {!r}: engine {}, broker {}:{}{}",
         " and ".join(components),

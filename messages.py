@@ -4,12 +4,12 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from errors import Unprocessable
 
@@ -64,7 +64,39 @@ class ExternalTask:
     @property
     def attempt(self) -> str:
         """The engine's `retries` as text, `first` before the first failure."""
-        return FIRST_ATTEMPT if self.retries is None else str(self.retries)
+        return attempt_of(self.retries)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """How a task stands at the engine when it is read; times are the engine's."""
+
+    id: str
+    topic: str
+    worker_id: str | None
+    retries: int | None
+    lock_expires_at: datetime | None
+    process_instance_id: str
+    suspended: bool
+
+    @classmethod
+    def from_engine(cls, fields: dict[str, Any]) -> Self:
+        """Build the state from the engine's JSON object."""
+        lock_end = fields.get("lockExpirationTime")
+        return cls(
+            id=fields["id"],
+            topic=fields["topicName"],
+            worker_id=fields.get("workerId"),
+            retries=fields.get("retries"),
+            lock_expires_at=datetime.fromisoformat(lock_end) if lock_end else None,
+            process_instance_id=fields["processInstanceId"],
+            suspended=bool(fields.get("suspended")),
+        )
+
+
+def attempt_of(retries: int | None) -> str:
+    """Return the name of the attempt that the engine's `retries` stands for."""
+    return FIRST_ATTEMPT if retries is None else str(retries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +110,16 @@ class Publication:
     properties: dict[str, Any]
 
 
-def task_message(task: ExternalTask, system: str, base_url: str, expires_in_ms: int) -> Publication:
+def task_message(
+    task: ExternalTask, system: str, base_url: str, *, lock_grows_by_ms: int, expires_in_ms: int
+) -> Publication:
     """Return the message that tells `system` of a task.
 
+    `lock_grows_by_ms`: how much longer the full lock will be than the lease the task was fetched with.
     `expires_in_ms`: how long the message is of use, counted from now.
     Raises Unprocessable for a task that no message can carry.
     """
-    lock_expires_at = _iso(task.lock_expires_at)
+    lock_expires_at = _iso(task.lock_expires_at + timedelta(milliseconds=lock_grows_by_ms))
     headers = {
         "camunda_topic": task.topic,
         "target_system": system,
@@ -188,7 +223,7 @@ class Response(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
-    task_id: str = ""
+    task_id: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
     response_type: ResponseType
     worker_id: str | None = None
     attempt: str | None = None

@@ -1,9 +1,10 @@
-"""From the answers to the engine: one response, one engine call; acknowledged once the engine has taken it."""
+"""From the answers to the engine: one response, one engine call, and what follows from the engine's verdict."""
 
 import random
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from enum import Enum
 from fnmatch import fnmatchcase
 from queue import SimpleQueue
 
@@ -11,12 +12,65 @@ from loguru import logger
 
 from backoff import Backoff
 from camunda_client import Answer, CamundaClient, Verdict
+from config import RoutingConfig
+from detours import Detours
+from engine_gate import EngineGate
 from errors import TaskGone, Unavailable, Unprocessable
-from messages import ERROR_EXCHANGE, ERROR_KEY, FIRST_ATTEMPT, Publication, Response, ResponseType
-from rabbitmq_client import Delivery, Outcome, Publisher
+from leases import LeaseTable
+from messages import Publication, Response, ResponseType, attempt_of
+from rabbitmq_client import RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue
 
-KEPT_BYTES_OF_TOO_LARGE = 65_536
 NO_MESSAGE = "the system reported a failure without a message"
+REPEATS_AFTER_COLLISION = 5
+TIERS = tuple(RETRY_TIERS)
+SLOW_TIER = TIERS[-1]
+LOCK_BEYOND_TIER_MS = 60_000
+
+
+class Step(Enum):
+    """What to do with a response after the engine's verdict."""
+
+    DONE = "acknowledge it"
+    RELOCK = "lock the task again if nobody holds it and repeat, else set the response aside"
+    REPEAT = "call again at once"
+    DELAY = "try again after a delay, a few times"
+    DELAY_SLOWLY = "try again after a long delay, for as long as it takes"
+    REJECT = "set it aside, and raise an incident at the task"
+    ASK_ENGINE = "find out whether the engine is there at all"
+
+
+POLICY = {
+    Verdict.ACCEPTED: Step.DONE,
+    Verdict.GONE: Step.DONE,
+    Verdict.LOCKED: Step.RELOCK,
+    Verdict.EXPIRED: Step.RELOCK,
+    Verdict.SUSPENDED: Step.DELAY_SLOWLY,
+    Verdict.REJECTED: Step.REJECT,
+    Verdict.COLLISION: Step.REPEAT,
+    Verdict.TROUBLE: Step.DELAY,
+    Verdict.AWAY: Step.ASK_ENGINE,
+    Verdict.UNAUTHORIZED: Step.ASK_ENGINE,
+    Verdict.UNKNOWN_CALL: Step.ASK_ENGINE,
+}
+# A heartbeat that the engine does not want is worth nothing a moment later.
+HEARTBEAT_POLICY = {
+    **POLICY,
+    Verdict.LOCKED: Step.DONE,
+    Verdict.SUSPENDED: Step.DONE,
+    Verdict.REJECTED: Step.DONE,
+    Verdict.TROUBLE: Step.DONE,
+    Verdict.UNKNOWN_CALL: Step.DONE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRules:
+    """The settings that decide how responses are read; times in milliseconds."""
+
+    accepted_worker_ids: Sequence[str]
+    retries: int
+    retry_timeout_ms: int
+    max_message_bytes: int
 
 
 class ResponseHandler:
@@ -25,27 +79,26 @@ class ResponseHandler:
     def __init__(
         self,
         camunda: CamundaClient,
+        routing: RoutingConfig,
+        gate: EngineGate,
+        leases: LeaseTable,
+        publisher: Publisher,
+        detours: Detours,
         deliveries: SimpleQueue[Delivery | None],
         ack: Callable[[Delivery], None],
-        errors: Publisher,
         stopping: threading.Event,
-        *,
-        accepted_worker_ids: Sequence[str],
-        retries: int,
-        retry_timeout_ms: int,
-        lock_ms: int,
-        max_message_bytes: int,
+        rules: AnswerRules,
     ) -> None:
         self._camunda = camunda
+        self._routing = routing
+        self._gate = gate
+        self._leases = leases
+        self._publisher = publisher
+        self._detours = detours
         self._deliveries = deliveries
         self._ack = ack
-        self._errors = errors
         self._stopping = stopping
-        self._accepted_worker_ids = accepted_worker_ids
-        self._retries = retries
-        self._retry_timeout_ms = retry_timeout_ms
-        self._lock_ms = lock_ms
-        self._max_message_bytes = max_message_bytes
+        self._rules = rules
 
     def work(self) -> None:
         """Handle deliveries one by one until a None comes, which is passed on to the next thread."""
@@ -54,65 +107,95 @@ class ResponseHandler:
         self._deliveries.put(None)
 
     def handle(self, delivery: Delivery) -> None:
-        """Bring one response to the engine or to the error queue, however long it takes; then acknowledge it.
+        """Bring one response to a safe end, however long it takes, and acknowledge it.
 
-        Left unacknowledged only when stopping: the broker then delivers it again.
+        Left unacknowledged when stopping or when its channel is gone: the broker then delivers it again.
         """
         backoff = Backoff(first=0.1)
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and delivery.is_acknowledgeable:
             try:
-                self._apply(delivery)
-            except _Collision:
-                self._stopping.wait(random.uniform(0.005, 0.05))
-            except (Unavailable, _NotYet) as error:
-                pause = backoff.pause()
-                logger.warning("a response waits: {}; next attempt in {:.1f} s", error, pause)
-                self._stopping.wait(pause)
-            else:
-                self._ack(delivery)
-                return
+                if self._settle(delivery):
+                    self._ack(delivery)
+                    return
+            except Unavailable as error:
+                logger.warning("a response waits: {}", error)
+                self._stopping.wait(backoff.pause())
 
-    def _apply(self, delivery: Delivery) -> None:
+    def _settle(self, delivery: Delivery) -> bool:
+        """Return whether the response is done with; raise Unavailable where the broker does not take a copy."""
         try:
-            response = Response.decode(delivery.body, delivery.correlation_id, self._max_message_bytes)
-            answer = self._call_engine(response)
-            self._follow(response, answer)
-        except TaskGone as error:
-            logger.info("task {} is gone: completed or cancelled before", error)
+            response = Response.decode(delivery.body, delivery.correlation_id, self._rules.max_message_bytes)
         except Unprocessable as error:
-            self._set_aside(delivery, error)
+            self._set_aside(delivery, error, None)
+            return True
+        try:
+            with self._leases.answering(response.task_id):
+                answer = self._call_with_repeats(response)
+                return answer is not None and self._follow(delivery, response, answer)
+        except TaskGone:
+            return True
+
+    def _call_with_repeats(self, response: Response) -> Answer | None:
+        """Return the engine's last word on a response; None when stopping."""
+        for _ in range(REPEATS_AFTER_COLLISION):
+            if not self._gate.enter():
+                return None
+            served = False
+            try:
+                answer = self._call_engine(response)
+                served = answer.verdict not in (Verdict.AWAY, Verdict.UNAUTHORIZED)
+            finally:
+                self._gate.leave(served=served)
+            if answer.verdict is not Verdict.COLLISION:
+                return answer
+            self._stopping.wait(random.uniform(0.005, 0.05))
+        return Answer(Verdict.TROUBLE, answer.detail)
 
     def _call_engine(self, response: Response) -> Answer:
         worker_id = self._worker_id_of(response)
+        try:
+            return self._call_as(response, worker_id)
+        except TaskGone as error:
+            return Answer(Verdict.GONE, str(error))
+        except Unprocessable as error:
+            return Answer(Verdict.REJECTED, error.detail)
+        except Unavailable as error:
+            return Answer(Verdict.AWAY, str(error))
+
+    def _call_as(self, response: Response, worker_id: str) -> Answer:
         match response.response_type:
             case ResponseType.COMPLETE:
                 return self._camunda.complete(response.task_id, worker_id, response.typed_variables())
             case ResponseType.FAILURE:
                 return self._fail(response, worker_id)
             case ResponseType.BPMN_ERROR:
-                return self._camunda.bpmn_error(
-                    response.task_id,
-                    worker_id,
-                    str(response.error_code),
-                    response.error_message,
-                    response.typed_variables().get("variables"),
-                )
+                code, message = str(response.error_code), response.error_message
+                variables = response.typed_variables().get("variables")
+                return self._camunda.bpmn_error(response.task_id, worker_id, code, message, variables)
             case ResponseType.EXTEND_LOCK:
-                lock_ms = response.lock_duration or self._lock_ms
-                return self._camunda.extend_lock(response.task_id, worker_id, lock_ms)
+                return self._extend(response.task_id, worker_id, response.lock_duration)
 
     def _worker_id_of(self, response: Response) -> str:
         given = response.worker_id
-        if given and any(fnmatchcase(given, pattern) for pattern in self._accepted_worker_ids):
+        if given and any(fnmatchcase(given, pattern) for pattern in self._rules.accepted_worker_ids):
             return given
         return self._camunda.worker_id
 
+    def _extend(self, task_id: str, worker_id: str, lock_ms: int | None) -> Answer:
+        lock_ms = lock_ms or self._lock_ms_of(task_id)
+        answer = self._camunda.extend_lock(task_id, worker_id, lock_ms)
+        if answer.verdict is Verdict.ACCEPTED:
+            self._leases.extended(task_id, lock_ms)
+        return answer
+
+    def _lock_ms_of(self, task_id: str) -> int:
+        return self._routing.system_of(self._camunda.read_task(task_id).topic).lock_ms
+
     def _fail(self, response: Response, worker_id: str) -> Answer:
-        current = self._camunda.retries_of(response.task_id)
-        attempt = FIRST_ATTEMPT if current is None else str(current)
-        if response.attempt not in (None, attempt):
-            raise TaskGone(f"{response.task_id}, attempt {response.attempt}: it is at {attempt} now")
-        left = self._retries if current is None else max(0, current - 1)
+        retries = self._camunda.read_task(response.task_id).retries
+        if response.attempt not in (None, attempt_of(retries)):
+            return Answer(Verdict.GONE, f"stale: attempt {response.attempt}, it is at {attempt_of(retries)} now")
+        left = self._rules.retries if retries is None else max(0, retries - 1)
         timeout = response.retry_timeout
         return self._camunda.failure(
             response.task_id,
@@ -120,76 +203,83 @@ class ResponseHandler:
             response.error_message or NO_MESSAGE,
             response.error_details,
             retries=left if response.retries is None else response.retries,
-            retry_timeout_ms=self._retry_timeout_ms if timeout is None else timeout,
+            retry_timeout_ms=self._rules.retry_timeout_ms if timeout is None else timeout,
         )
 
-    def _follow(self, response: Response, answer: Answer) -> None:
-        """Do what the engine's verdict asks for; return where the response is done with."""
-        logger.debug("{} for task {}: {}", response.response_type, response.task_id, answer.verdict.name)
+    def _follow(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
+        """Take the step that the verdict asks for; return whether the response is done with."""
         is_heartbeat = response.response_type is ResponseType.EXTEND_LOCK
-        match answer.verdict:
-            case Verdict.ACCEPTED:
-                return
-            case Verdict.GONE:
-                raise TaskGone(response.task_id)
-            case Verdict.LOCKED | Verdict.EXPIRED | Verdict.REJECTED if is_heartbeat:
-                logger.info("heartbeat for task {} comes too late: {}", response.task_id, answer.detail)
-            case Verdict.LOCKED:
-                raise Unprocessable("foreign_lock", answer.detail)
-            case Verdict.REJECTED | Verdict.EXPIRED | Verdict.UNKNOWN_CALL:
-                self._report_rejection(response, answer)
-                raise Unprocessable("rejected_by_engine", answer.detail)
-            case Verdict.COLLISION:
-                raise _Collision
-            case _:
-                raise _NotYet(f"task {response.task_id}: {answer.verdict.value} ({answer.detail})")
+        step = (HEARTBEAT_POLICY if is_heartbeat else POLICY)[answer.verdict]
+        if answer.verdict is not Verdict.ACCEPTED:
+            logger.info("{} for task {}: {}", response.response_type, response.task_id, answer.detail)
+        match step:
+            case Step.DONE:
+                if not is_heartbeat:
+                    self._leases.done(response.task_id)
+                return True
+            case Step.RELOCK:
+                return self._relock(delivery, response, answer)
+            case Step.REJECT:
+                self._give_up(delivery, response, "rejected_by_engine", answer.detail)
+                return True
+            case Step.DELAY_SLOWLY:
+                self._delay(delivery, response, SLOW_TIER, self._detours.attempts(delivery))
+                return True
+            case Step.ASK_ENGINE if not self._gate.engine_is_there(answer.detail):
+                return False
+        return self._delay_or_give_up(delivery, response, answer.detail)
 
-    def _report_rejection(self, response: Response, answer: Answer) -> None:
-        """Raise an incident, so that a task whose answer cannot be used does not wait out its lock in silence."""
+    def _relock(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
+        """Take a task back that nobody holds, so that the response can be applied; False: apply it again."""
+        if answer.owner == self._camunda.worker_id:
+            ours = response.model_copy(update={"worker_id": None})
+            return self._follow(delivery, ours, self._call_engine(ours))
+        if answer.verdict is Verdict.EXPIRED or answer.owner == "null":
+            lock_ms = response.lock_duration or self._lock_ms_of(response.task_id)
+            taken = self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
+            if taken.verdict is Verdict.ACCEPTED or response.response_type is ResponseType.EXTEND_LOCK:
+                return response.response_type is ResponseType.EXTEND_LOCK
+        self._set_aside(delivery, Unprocessable("foreign_lock", answer.detail), response.task_id)
+        return True
+
+    def _delay_or_give_up(self, delivery: Delivery, response: Response, detail: str) -> bool:
+        attempts = self._detours.attempts(delivery)
+        if response.response_type is ResponseType.EXTEND_LOCK:
+            return True
+        if attempts < len(TIERS):
+            self._delay(delivery, response, TIERS[attempts], attempts + 1)
+        else:
+            self._give_up(delivery, response, "retries_exhausted", detail)
+        return True
+
+    def _delay(self, delivery: Delivery, response: Response, tier: str, attempts: int) -> None:
+        """Put the response into a delay tier, with the task's lock made to outlast it."""
+        lock_ms = max(self._lock_ms_of(response.task_id), RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS)
+        self._extend(response.task_id, self._worker_id_of(response), lock_ms)
+        self._publish(self._detours.delayed(delivery, retry_queue(tier), attempts))
+        logger.warning("the answer for task {} is tried again in {}", response.task_id, tier)
+
+    def _give_up(self, delivery: Delivery, response: Response, reason: str, detail: str) -> None:
+        """Set the response aside, and raise an incident so that its task does not wait in silence."""
         self._camunda.failure(
             response.task_id,
             self._worker_id_of(response),
-            f"the engine rejected the system's answer: {answer.detail}",
+            f"the answer of the system cannot be applied: {detail}",
             retries=0,
             retry_timeout_ms=0,
         )
+        self._set_aside(delivery, Unprocessable(reason, detail), response.task_id)
+        self._leases.done(response.task_id)
 
-    def _set_aside(self, delivery: Delivery, error: Unprocessable) -> None:
-        """Put the message, as it came, into the error queue. Raises Unavailable while the broker refuses it."""
-        logger.error("a response goes to the error queue: {}", error)
-        outcome = self._errors.publish_and_wait(_dead_letter(delivery, error))
+    def _set_aside(self, delivery: Delivery, error: Unprocessable, task_id: str | None) -> None:
+        self._publish(self._detours.dead_letter(delivery, error.reason, error.detail, task_id))
+        logger.error("a response went to the error queue: {}", error)
+
+    def _publish(self, publication: Publication) -> None:
+        """Publish a copy. Raises Unavailable where no queue has it for certain."""
+        outcome = self._publisher.publish_and_wait(publication)
         if outcome is not Outcome.CONFIRMED:
-            raise Unavailable(f"the error queue did not take it: {outcome.value}")
-
-
-class _NotYet(Exception):
-    """The engine cannot apply this response now; it will be tried again."""
-
-
-class _Collision(Exception):
-    """Two answers of one process instance met in the engine; the next attempt is likely to succeed."""
-
-
-def _dead_letter(delivery: Delivery, error: Unprocessable) -> Publication:
-    is_too_large = error.reason == "too_large"
-    headers = {
-        **(delivery.properties.headers or {}),
-        "x-error-reason": error.reason,
-        "x-error-detail": error.detail[:2000],
-        "x-failed-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
-    return Publication(
-        exchange=ERROR_EXCHANGE,
-        routing_key=ERROR_KEY,
-        body=delivery.body[:KEPT_BYTES_OF_TOO_LARGE] if is_too_large else delivery.body,
-        headers=headers,
-        properties={
-            "delivery_mode": 2,
-            "content_type": delivery.properties.content_type,
-            "correlation_id": delivery.correlation_id,
-            "message_id": delivery.properties.message_id,
-        },
-    )
+            raise Unavailable(f"its copy for {publication.routing_key} is not safe: {outcome.value}")
 
 
 if __name__ == "__main__":

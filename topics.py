@@ -8,6 +8,7 @@ from loguru import logger
 
 from camunda_client import CamundaClient
 from config import RoutingConfig
+from routing_file import System
 
 
 class Topics:
@@ -28,24 +29,23 @@ class Topics:
         self._exclude = exclude
         self._refresh_seconds = refresh_seconds
         self._refresh_at = 0.0
-        self._lock_ms: dict[str, int] = {}
+        self._systems: dict[str, System] = {}
         for topic in routing.topics:
             self._add(topic)
 
-    def lock_ms_by_topic(self) -> list[tuple[str, int]]:
-        """Return each topic to fetch with its system's lock duration. Raises Unavailable."""
+    def known(self) -> list[tuple[str, System]]:
+        """Return each topic to serve with its system, new ones included. Raises Unavailable."""
         if time.monotonic() >= self._refresh_at:
             for topic in self._camunda.topic_names():
                 self._add(topic)
             self._refresh_at = time.monotonic() + self._refresh_seconds
-        return list(self._lock_ms.items())
+        return list(self._systems.items())
 
     def _add(self, topic: str) -> None:
-        if topic in self._lock_ms or not self._is_ours(topic):
+        if topic in self._systems or not self._is_ours(topic):
             return
-        system = self._routing.system_of(topic)
-        self._lock_ms[topic] = system.lock_ms
-        if system is self._routing.default:
+        system = self._systems[topic] = self._routing.system_of(topic)
+        if system is self._routing.default and topic not in self._routing.topics:
             logger.warning(
                 "topic {!r} is in no routing and goes to {}; if another worker serves it, "
                 "add it to CAMUNDA_TOPICS_EXCLUDE",

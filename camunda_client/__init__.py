@@ -1,7 +1,8 @@
 """The engine's REST API: the only HTTP door to the engine."""
 
 from camunda_client.client import CamundaClient
+from camunda_client.http import Http, Reply
 from camunda_client.login import Login
 from camunda_client.verdict import Answer, Verdict
 
-__all__ = ["Answer", "CamundaClient", "Login", "Verdict"]
+__all__ = ["Answer", "CamundaClient", "Http", "Login", "Reply", "Verdict"]

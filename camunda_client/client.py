@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from camunda_client.http import Http, Reply
-from camunda_client.login import Login
 from camunda_client.verdict import Answer, Verdict, judge
 from errors import LoginRefused, TaskGone, Unavailable, Unprocessable
-from messages import ExternalTask, Variables, encode_json
+from messages import ExternalTask, TaskState, Variables, encode_json
 
 CALL_TIMEOUT_SECONDS = 30.0
 # A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
@@ -22,13 +21,11 @@ class CamundaClient:
     Times go in as milliseconds, as the engine wants them. A call that gets no usable reply raises Unavailable.
     """
 
-    def __init__(
-        self, base_url: str, worker_id: str, *, login: Login | None = None, tenant_ids: Sequence[str] = ()
-    ) -> None:
-        self.base_url = base_url
+    def __init__(self, http: Http, worker_id: str, *, tenant_ids: Sequence[str] = ()) -> None:
+        self.base_url = http.base_url
         self.worker_id = worker_id
         self._tenant_ids = list(tenant_ids)
-        self._http = Http(base_url, login or Login(None))
+        self._http = http
 
     def version(self) -> str:
         """Return the engine's version, such as `7.24.0`."""
@@ -53,7 +50,7 @@ class CamundaClient:
         reply = self._http.send(
             "POST", "/external-task/fetchAndLock", encode_json(request), timeout_seconds=timeout
         )
-        return [ExternalTask.from_engine(task) for task in _usable(reply, list)]
+        return [_task(row) for row in _usable(reply, list)]
 
     def _topic(self, topic: str, lock_ms: int) -> dict[str, Any]:
         # Serialised objects stay text: only the process's own code knows their classes.
@@ -65,13 +62,40 @@ class CamundaClient:
         }
         return {**request, "tenantIdIn": self._tenant_ids} if self._tenant_ids else request
 
-    def retries_of(self, task_id: str) -> int | None:
-        """Return the task's retries, None before its first failure. Raises TaskGone."""
+    def read_task(self, task_id: str) -> TaskState:
+        """Return how a task stands now. Raises TaskGone."""
         reply = self._http.send("GET", f"/external-task/{task_id}", timeout_seconds=CALL_TIMEOUT_SECONDS)
         if reply.status != 200 and judge(reply.status, reply.body).verdict is Verdict.GONE:
             raise TaskGone(task_id)
-        retries = _usable(reply, dict).get("retries")
-        return None if retries is None else int(retries)
+        return TaskState.from_engine(_usable(reply, dict))
+
+    def read_tasks(self, task_ids: Sequence[str]) -> dict[str, TaskState]:
+        """Return how the tasks stand now, by id; those that are gone are left out."""
+        return self._query({"externalTaskIdIn": list(task_ids)}, f"?maxResults={len(task_ids)}")
+
+    def read_locked_tasks(self, first: int, count: int) -> dict[str, TaskState]:
+        """Return a page of the tasks that this worker id holds, back-offs after a failure included."""
+        query = {
+            "workerId": self.worker_id,
+            "locked": True,
+            "withRetriesLeft": True,
+            "sorting": [{"sortBy": "id", "sortOrder": "asc"}],
+        }
+        return self._query(query, f"?firstResult={first}&maxResults={count}")
+
+    def count_locked_tasks(self, topic: str) -> int:
+        """Return how many tasks of a topic this worker id holds."""
+        query = {"workerId": self.worker_id, "locked": True, "withRetriesLeft": True, "topicName": topic}
+        reply = self._http.send(
+            "POST", "/external-task/count", encode_json(query), timeout_seconds=CALL_TIMEOUT_SECONDS
+        )
+        return int(_usable(reply, dict)["count"])
+
+    def _query(self, query: dict[str, Any], page: str) -> dict[str, TaskState]:
+        path = f"/external-task{page}"
+        reply = self._http.send("POST", path, encode_json(query), timeout_seconds=CALL_TIMEOUT_SECONDS)
+        states = (TaskState.from_engine(task) for task in _usable(reply, list))
+        return {state.id: state for state in states}
 
     def complete(self, task_id: str, worker_id: str, variables: dict[str, Variables]) -> Answer:
         """Complete a task; `variables` maps `variables` and `localVariables` to typed envelopes."""
@@ -110,6 +134,10 @@ class CamundaClient:
         """Let the lock end `lock_ms` from now."""
         return self._answer(task_id, "extendLock", {"workerId": worker_id, "newDuration": lock_ms})
 
+    def lock(self, task_id: str, worker_id: str, lock_ms: int) -> Answer:
+        """Lock a task that nobody holds (7.15 and newer; UNKNOWN_CALL from an older engine)."""
+        return self._answer(task_id, "lock", {"workerId": worker_id, "lockDuration": lock_ms})
+
     def unlock(self, task_id: str) -> Answer:
         """Free a task at once. The engine asks nobody who they are: only for tasks certainly not published."""
         return self._answer(task_id, "unlock", {})
@@ -128,6 +156,13 @@ class CamundaClient:
         return _usable(reply, list | dict)
 
 
+def _task(row: Any) -> ExternalTask:
+    try:
+        return ExternalTask.from_engine(row)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unavailable(f"no engine: what it calls a task is none: {error!r}") from error
+
+
 def _usable(reply: Reply, wanted: Any) -> Any:
     """Return the JSON of a 200 reply; a login page with 200, a redirect or an error is no engine."""
     if reply.status == 401:
@@ -136,7 +171,7 @@ def _usable(reply: Reply, wanted: Any) -> Any:
         raise Unavailable(f"the engine answers {judge(reply.status, reply.body).detail}")
     try:
         document = json.loads(reply.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unavailable(f"no engine: 200 without JSON: {reply.body[:80]!r}") from error
     if not isinstance(document, wanted):
         raise Unavailable(f"no engine: 200 with unexpected JSON: {reply.body[:80]!r}")

@@ -3,6 +3,18 @@
 from rabbitmq_client.connection import Broker
 from rabbitmq_client.consumer import Consumer, Delivery
 from rabbitmq_client.publisher import Outcome, Publisher
-from rabbitmq_client.topology import Topology
+from rabbitmq_client.topology import RETRY_TIERS, Topology, retry_queue
+from rabbitmq_client.watch import QueueState, QueueWatch
 
-__all__ = ["Broker", "Consumer", "Delivery", "Outcome", "Publisher", "Topology"]
+__all__ = [
+    "RETRY_TIERS",
+    "Broker",
+    "Consumer",
+    "Delivery",
+    "Outcome",
+    "Publisher",
+    "QueueState",
+    "QueueWatch",
+    "Topology",
+    "retry_queue",
+]

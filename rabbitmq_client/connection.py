@@ -20,7 +20,11 @@ from pika.exceptions import (
 from backoff import Backoff
 from errors import SettingsError, Unavailable
 from rabbitmq_client.topology import Topology
+from rabbitmq_client.watch import QueueWatch
 
+TICK_SECONDS = 0.5
+# Heartbeats alone notice a frozen broker after a minute, and such of 2 s are too nervous.
+ANSWER_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5
 CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
 
@@ -80,19 +84,37 @@ class Station(Protocol):
     def on_blocked(self, *, blocked: bool) -> None:
         """Hold publishing back while the broker is short of memory or disk."""
 
+    def on_tick(self) -> None:
+        """Do what is due; called every TICK_SECONDS while connected."""
+
+
+class _Connection(SelectConnection):
+    """A connection that can be given up while the broker is frozen, when no orderly end is possible."""
+
+    def abort(self) -> None:
+        self._adapter_disconnect_stream()  # type: ignore[attr-defined]  # the stubs leave out what is for subclasses
+
+    @property
+    def unsent_bytes(self) -> int:
+        return int(self._get_write_buffer_size())  # type: ignore[attr-defined]
+
 
 class BrokerConnection:
     """Keeps one connection with one channel open until `stop`; all callbacks run on the thread of `run`."""
 
-    def __init__(self, broker: Broker, topology: Topology, station: Station, *, name: str) -> None:
+    def __init__(
+        self, broker: Broker, topology: Topology, station: Station, watch: QueueWatch, *, name: str
+    ) -> None:
         self._broker = broker
+        self._watch = watch
+        self._blocked = False
         self._topology = topology
         self._station = station
         self._name = name
         self._stopping = threading.Event()
         self._backoff = Backoff()
         self._lock = threading.Lock()
-        self._connection: SelectConnection | None = None
+        self._connection: _Connection | None = None
         self._lost_because: BaseException | None = None
         self._was_open = False
 
@@ -121,14 +143,14 @@ class BrokerConnection:
             raise Unavailable(self._broker.explain(error)) from error
 
     def _loop_until_lost(self) -> None:
-        connection = SelectConnection(
+        connection = _Connection(
             self._broker.parameters(self._name),
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_lost,
             on_close_callback=self._on_lost,
         )
-        connection.add_on_connection_blocked_callback(lambda *_: self._station.on_blocked(blocked=True))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._station.on_blocked(blocked=False))
+        connection.add_on_connection_blocked_callback(lambda *_: self._on_blocked(blocked=True))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._on_blocked(blocked=False))
         self._lost_because = None
         with self._lock:
             self._connection = connection
@@ -139,6 +161,7 @@ class BrokerConnection:
         finally:
             with self._lock:
                 self._connection = None
+            self._watch.lost()
             self._station.on_lost()
             connection.ioloop.close()
         if self._lost_because and not self._stopping.is_set():
@@ -152,7 +175,26 @@ class BrokerConnection:
         self._was_open = True
         self._backoff.reset()
         logger.info("{}: connected to RabbitMQ at {}:{}", self._name, self._broker.host, self._broker.port)
+        self._blocked = False
         self._station.on_channel(channel)
+        channel.connection.channel(on_open_callback=self._watch.open)
+        self._tick()
+
+    def _tick(self) -> None:
+        """Look at the queues, and give up a connection whose broker does not answer."""
+        if self._connection is None or not self._connection.is_open:
+            return
+        self._connection.ioloop.call_later(TICK_SECONDS, self._tick)
+        self._watch.tick()
+        self._station.on_tick()
+        if self._watch.silent_seconds > ANSWER_SECONDS and not self._blocked:
+            self.abort(f"the broker has not answered for {ANSWER_SECONDS:.0f} s")
+
+    def _on_blocked(self, *, blocked: bool) -> None:
+        self._blocked = blocked
+        self._watch.forgive()
+        logger.warning("{}: RabbitMQ {} publishing", self._name, "blocks" if blocked else "allows again")
+        self._station.on_blocked(blocked=blocked)
 
     def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
         if channel.connection.is_open:
@@ -169,8 +211,19 @@ class BrokerConnection:
         with self._lock:
             if self._connection is None:
                 return False
-            _ioloop(self._connection).add_callback_threadsafe(function)
+            self._connection.ioloop.add_callback_threadsafe(function)
             return True
+
+    def abort(self, reason: str) -> None:
+        """Give the connection up, which cannot be ended in good order; only from its own thread."""
+        if self._connection is not None:
+            self._lost_because = AMQPConnectionError(reason)
+            self._connection.abort()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes the broker has not taken yet."""
+        return 0 if self._connection is None else self._connection.unsent_bytes
 
     def stop(self) -> None:
         """Close the connection in good order and let `run` return."""
@@ -183,9 +236,9 @@ class BrokerConnection:
             return
         if connection.is_open:
             connection.close()
-            _ioloop(connection).call_later(CLOSE_SECONDS, _ioloop(connection).stop)
+            connection.ioloop.call_later(CLOSE_SECONDS, connection.ioloop.stop)
         else:
-            _ioloop(connection).stop()
+            connection.ioloop.stop()
 
 
 def _ioloop(connection: Connection) -> IOLoop:

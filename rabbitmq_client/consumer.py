@@ -9,6 +9,7 @@ from pika.spec import Basic, BasicProperties
 
 from rabbitmq_client.connection import Broker, BrokerConnection
 from rabbitmq_client.topology import Topology
+from rabbitmq_client.watch import QueueWatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,6 +20,11 @@ class Delivery:
     tag: int
     body: bytes
     properties: BasicProperties
+
+    @property
+    def is_acknowledgeable(self) -> bool:
+        """Whether an acknowledgement can still reach the broker; else it delivers the message again."""
+        return self.channel.is_open
 
     @property
     def correlation_id(self) -> str | None:
@@ -39,12 +45,14 @@ class Consumer:
         prefetch: int,
         name: str,
     ) -> None:
-        self._connection = BrokerConnection(broker, topology, self, name=name)
+        watch = QueueWatch(topology.only(queue), may_declare=False)
+        self._connection = BrokerConnection(broker, topology, self, watch, name=name)
         self._queue = queue
         self._deliver = deliver
         self._prefetch = prefetch
         self._channel: Channel | None = None
         self._consumer_tag = ""
+        self._paused = False
         self._lock = threading.Lock()
         self._done: list[Delivery] = []
         self._subscribed = threading.Event()
@@ -58,9 +66,15 @@ class Consumer:
         """Whether the broker delivers to us now."""
         return self._subscribed.is_set()
 
-    def cancel(self) -> None:
+    def pause(self) -> None:
         """Take no more messages; what was delivered can still be acknowledged."""
-        self._connection.call(self._cancel)
+        self._paused = True
+        self._connection.call(self._unsubscribe)
+
+    def resume(self) -> None:
+        """Take messages again."""
+        self._paused = False
+        self._connection.call(self._subscribe)
 
     def stop(self) -> None:
         """Acknowledge what is done and close; what was not acknowledged is delivered again later."""
@@ -82,30 +96,38 @@ class Consumer:
             if delivery.channel is self._channel:  # on another channel its tag means another message
                 delivery.channel.basic_ack(delivery.tag)
 
-    def _cancel(self) -> None:
-        if self._channel is not None and self._channel.is_open:
-            self._channel.basic_cancel(self._consumer_tag)
-
     def on_channel(self, channel: Channel) -> None:
         """Subscribe on a new channel."""
         self._channel = channel
         self._flush()  # forgets what was acknowledged while there was no channel
         channel.add_on_cancel_callback(lambda _: channel.close(reply_text="the broker cancelled our consumer"))
-        channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._subscribe(channel))
+        channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._subscribe())
 
-    def _subscribe(self, channel: Channel) -> None:
-        self._consumer_tag = channel.basic_consume(
+    def _subscribe(self) -> None:
+        if self._channel is None or self._paused or self._consumer_tag:
+            return
+        self._consumer_tag = self._channel.basic_consume(
             self._queue, self._on_message, callback=lambda _: self._subscribed.set()
         )
+
+    def _unsubscribe(self) -> None:
+        self._subscribed.clear()
+        if self._channel is not None and self._channel.is_open and self._consumer_tag:
+            self._channel.basic_cancel(self._consumer_tag)
+        self._consumer_tag = ""
 
     def on_lost(self) -> None:
         """Forget the channel; the broker delivers again what was not acknowledged."""
         self._subscribed.clear()
         self._channel = None
+        self._consumer_tag = ""
         self._flush()
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Go on: the broker blocks only connections that publish."""
+
+    def on_tick(self) -> None:
+        """Nothing is due here: the connection's own watch notices a broker that is frozen."""
 
     def _on_message(
         self, channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes

@@ -1,12 +1,14 @@
 """Publishing with confirms: a whole batch goes out, and each message's fate comes back."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
 from queue import Empty, SimpleQueue
+from uuid import uuid4
 
 from pika.channel import Channel
 from pika.frame import Method
@@ -15,6 +17,10 @@ from pika.spec import Basic, BasicProperties
 from messages import Publication
 from rabbitmq_client.connection import Broker, BrokerConnection
 from rabbitmq_client.topology import Topology
+from rabbitmq_client.watch import QueueWatch
+
+IDLE_SECONDS = 5.0
+PROGRESS_SECONDS = 10.0
 
 
 class Outcome(Enum):
@@ -51,13 +57,16 @@ class Publisher:
     """
 
     def __init__(self, broker: Broker, topology: Topology, *, name: str) -> None:
-        self._connection = BrokerConnection(broker, topology, self, name=name)
+        self.watch = QueueWatch(topology.watched, may_declare=not topology.passive)
+        self._connection = BrokerConnection(broker, topology, self, self.watch, name=name)
         self._channel: Channel | None = None
         self._handed: SimpleQueue[_Batch] = SimpleQueue()
         self._last_tag = 0
         self._unconfirmed: dict[int, tuple[_Batch, int]] = {}
         self._returned: set[str] = set()
         self._blocked = False
+        self._last_progress = 0.0
+        self._unsent_bytes = 0
         self._ready = threading.Event()
 
     def run(self) -> None:
@@ -117,15 +126,19 @@ class Publisher:
         count = len(batch.publications)
         batch.outcomes, batch.left = [Outcome.UNKNOWN] * count, count
         for index, publication in enumerate(batch.publications):
-            self._last_tag += 1
-            self._unconfirmed[self._last_tag] = (batch, index)
-            channel.basic_publish(
-                publication.exchange,
-                publication.routing_key,
-                publication.body,
-                BasicProperties(headers=publication.headers, **publication.properties),
-                mandatory=True,
-            )
+            self._publish(channel, publication, (batch, index), mandatory=True)
+
+    def _publish(
+        self, channel: Channel, publication: Publication, place: tuple[_Batch, int], *, mandatory: bool
+    ) -> None:
+        if not self._unconfirmed:
+            self._last_progress = time.monotonic()
+        self._last_tag += 1
+        self._unconfirmed[self._last_tag] = place
+        properties = BasicProperties(headers=publication.headers, **publication.properties)
+        channel.basic_publish(
+            publication.exchange, publication.routing_key, publication.body, properties, mandatory=mandatory
+        )
 
     def on_channel(self, channel: Channel) -> None:
         """Begin to publish on a new channel, in confirm mode."""
@@ -134,6 +147,30 @@ class Publisher:
         self._blocked = False
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_confirm, callback=lambda _: self._update_ready())
+
+    def on_tick(self) -> None:
+        """Try out an idle connection, and give up one that takes nothing any more."""
+        if self._channel is None or self._blocked:
+            return
+        if self._unconfirmed:
+            self._note_progress()
+        elif time.monotonic() - self._last_progress > IDLE_SECONDS:
+            self._send_canary(self._channel)
+        if self._unconfirmed and time.monotonic() - self._last_progress > PROGRESS_SECONDS:
+            self._connection.abort(f"no confirm came for {PROGRESS_SECONDS:.0f} s")
+
+    def _note_progress(self) -> None:
+        """Count bytes that the broker takes as progress: on a slow line a batch needs its time."""
+        unsent = self._connection.unsent_bytes
+        if unsent < self._unsent_bytes:
+            self._last_progress = time.monotonic()
+        self._unsent_bytes = unsent
+
+    def _send_canary(self, channel: Channel) -> None:
+        """Publish one byte to nowhere: RabbitMQ says that it blocks us only after a publish."""
+        canary = Publication("", f"canary.{uuid4().hex}", b"?", {}, {})
+        batch = _Batch([canary], lambda _: None, [Outcome.UNKNOWN], 1)
+        self._publish(channel, canary, (batch, 0), mandatory=False)
 
     def on_lost(self) -> None:
         """Settle what was under way: whether the broker has it cannot be known any more."""
@@ -148,6 +185,7 @@ class Publisher:
     def on_blocked(self, *, blocked: bool) -> None:
         """Stop or start offering to publish, as the broker says."""
         self._blocked = blocked
+        self._last_progress = time.monotonic()
         self._update_ready()
 
     def _update_ready(self) -> None:
@@ -163,6 +201,7 @@ class Publisher:
 
     def _on_confirm(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
         """Settle the confirmed messages; RabbitMQ sends a message's return before its confirm."""
+        self._last_progress = time.monotonic()
         confirmed = isinstance(frame.method, Basic.Ack)
         for tag in self._tags(frame.method.delivery_tag, multiple=frame.method.multiple):
             batch, index = self._unconfirmed.pop(tag)

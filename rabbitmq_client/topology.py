@@ -15,6 +15,7 @@ from messages import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE
 UNROUTED_EXCHANGE = "camunda.unrouted.tasks"
 RESPONSE_EXCHANGE = "camunda.task.responses"
 ERROR_QUEUE = "errors.camunda_tasks.queue"
+RETRY_TIERS = {"5s": 5_000, "30s": 30_000, "5m": 300_000}
 NOT_FOUND = 404
 ACCESS_REFUSED = 403
 PRECONDITION_FAILED = 406
@@ -66,9 +67,19 @@ class Topology:
                 ),
                 Queue(RESPONSE_QUEUE, arguments, ((RESPONSE_EXCHANGE, RESPONSE_QUEUE),)),
                 Queue(ERROR_QUEUE, arguments, ((ERROR_EXCHANGE, ERROR_KEY),)),
+                *(_retry_queue(tier) for tier in RETRY_TIERS),
             ),
             passive=passive,
         )
+
+    @property
+    def watched(self) -> tuple[Queue, ...]:
+        """The queues that something must be able to reach at any time: all but the delay tiers."""
+        return tuple(queue for queue in self.queues if queue.bindings)
+
+    def only(self, name: str) -> tuple[Queue, ...]:
+        """Return the one queue of that name."""
+        return tuple(queue for queue in self.queues if queue.name == name)
 
     def declare(self, parameters: ConnectionParameters) -> None:
         """Declare everything, or check it where passive, over a connection of its own.
@@ -109,6 +120,21 @@ class Topology:
                 channel.queue_bind(queue.name, exchange, key)
         except ChannelClosedByBroker as error:
             raise _explained("queue", queue.name, error) from error
+
+
+def retry_queue(tier: str) -> str:
+    """Return the name of the queue that holds a response back for the time of `tier`."""
+    return f"camunda.responses.retry.{tier}"
+
+
+def _retry_queue(tier: str) -> Queue:
+    # One queue per delay: with a time per message an early one would wait behind a late one.
+    arguments = {
+        "x-message-ttl": RETRY_TIERS[tier],
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": RESPONSE_QUEUE,
+    }
+    return Queue(retry_queue(tier), arguments, ())
 
 
 def _explained(kind: str, name: str, error: ChannelClosedByBroker) -> SettingsError | Unavailable:

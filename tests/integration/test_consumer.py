@@ -93,7 +93,7 @@ def test_what_is_not_acknowledged_at_the_stop_is_delivered_again(
     assert body == b"not done"
 
 
-def test_a_cancelled_consumer_takes_no_more_and_still_acknowledges(
+def test_a_paused_consumer_takes_no_more_and_still_acknowledges(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
     desk = Desk(broker, topology)
@@ -101,7 +101,7 @@ def test_a_cancelled_consumer_takes_no_more_and_still_acknowledges(
 
     with running(desk.consumer):
         (delivery,) = desk.receive(1)
-        desk.consumer.cancel()
+        desk.consumer.pause()
         assert eventual(lambda: channel.queue_declare(RESPONSE_QUEUE, passive=True).method.consumer_count == 0)
         answer(channel, b"after")
         desk.consumer.ack(delivery)

@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"main", "tools"},
+    {"daemon"},
     {"camunda_worker", "response_handler"},
+    {"delivery_gate", "detours", "engine_gate"},
     {"monitoring"},
     {"topics", "leases"},
     {"camunda_client", "rabbitmq_client"},
@@ -168,8 +170,8 @@ def test_nothing_sleeps_where_it_cannot_be_stopped(everything: list[Source]) -> 
     assert sleepers([source for source in everything if source.module not in SLEEPERS]) == []
 
 
-def test_only_main_catches_everything_and_only_once(product: list[Source]) -> None:
-    assert [re.sub(r":\d+$", "", place) for place in catch_alls(product)] == ["main.py"]
+def test_only_the_daemon_catches_everything_and_only_once(product: list[Source]) -> None:
+    assert [re.sub(r":\d+$", "", place) for place in catch_alls(product)] == ["daemon.py"]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ TASK_ID = FROM_ENGINE["id"]
 
 def message(expires_in_ms: int = 594_000, **changed: Any) -> Publication:
     task = ExternalTask.from_engine(FROM_ENGINE | changed)
-    return task_message(task, "bitrix24", BASE_URL, expires_in_ms)
+    return task_message(task, "bitrix24", BASE_URL, lock_grows_by_ms=0, expires_in_ms=expires_in_ms)
 
 
 def body_of(publication: Publication) -> dict[str, Any]:
@@ -146,7 +146,11 @@ def test_a_task_of_an_older_engine_lacks_only_what_that_engine_does_not_say() ->
     since_7_20 = {"createTime", "extensionProperties", "businessKey", "priority", "variables"}
     fields = {name: value for name, value in FROM_ENGINE.items() if name not in since_7_20}
 
-    body = body_of(task_message(ExternalTask.from_engine(fields), "bitrix24", BASE_URL, 1000))
+    body = body_of(
+        task_message(
+            ExternalTask.from_engine(fields), "bitrix24", BASE_URL, lock_grows_by_ms=0, expires_in_ms=1000
+        )
+    )
 
     assert (body["created_time"], body["business_key"], body["priority"]) == (None, None, 0)
     assert (body["variables"], body["metadata"]) == ({}, {"extension_properties": {}})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from camunda_client import CamundaClient
+from camunda_client import CamundaClient, Http, Login
 from config import RoutingConfig
 from errors import Unavailable
 from routing_file import System
@@ -21,7 +21,7 @@ class FakeCamunda(CamundaClient):
     """An engine that knows topics and nothing else; counts how often it is asked."""
 
     def __init__(self, *topics: str) -> None:
-        super().__init__("http://engine.invalid", "worker")
+        super().__init__(Http("http://engine.invalid", Login(None)), "worker")
         self.topics = list(topics)
         self.is_away = False
         self.asked = 0
@@ -43,29 +43,33 @@ def topics_of(
     return Topics(camunda, ROUTING, include=include, exclude=exclude, refresh_seconds=refresh)
 
 
+def known(topics: Topics) -> list[tuple[str, int]]:
+    return [(topic, system.lock_ms) for topic, system in topics.known()]
+
+
 def test_the_topics_of_the_routing_are_fetched_with_their_systems_locks() -> None:
     topics = topics_of(FakeCamunda())
 
-    assert topics.lock_ms_by_topic() == OF_ROUTING
+    assert known(topics) == OF_ROUTING
 
 
 def test_a_topic_of_the_engine_is_fetched_with_the_lock_of_its_pattern() -> None:
     topics = topics_of(FakeCamunda("bitrix_new", "send_email"))
 
-    assert topics.lock_ms_by_topic() == [*OF_ROUTING, ("bitrix_new", 600_000)]
+    assert known(topics) == [*OF_ROUTING, ("bitrix_new", 600_000)]
 
 
 def test_a_topic_of_no_routing_is_fetched_for_the_default_system() -> None:
     topics = topics_of(FakeCamunda("unknown"))
 
-    assert ("unknown", 60_000) in topics.lock_ms_by_topic()
+    assert ("unknown", 60_000) in known(topics)
 
 
 def test_a_topic_of_no_routing_is_a_warning_once(logged: list[str]) -> None:
     topics = topics_of(FakeCamunda("unknown", "bitrix_new"))
 
-    topics.lock_ms_by_topic()
-    topics.lock_ms_by_topic()
+    known(topics)
+    known(topics)
 
     assert logged == [
         "WARNING topic 'unknown' is in no routing and goes to default.queue; if another worker serves it, "
@@ -76,11 +80,11 @@ def test_a_topic_of_no_routing_is_a_warning_once(logged: list[str]) -> None:
 def test_a_new_topic_is_found_at_the_next_refresh() -> None:
     camunda = FakeCamunda()
     topics = topics_of(camunda)
-    topics.lock_ms_by_topic()
+    known(topics)
 
     camunda.topics.append("bitrix_new")
 
-    assert ("bitrix_new", 600_000) in topics.lock_ms_by_topic()
+    assert ("bitrix_new", 600_000) in known(topics)
 
 
 def test_between_refreshes_the_engine_is_not_asked() -> None:
@@ -88,7 +92,7 @@ def test_between_refreshes_the_engine_is_not_asked() -> None:
     topics = topics_of(camunda, refresh=NEVER)
 
     for _ in range(3):
-        topics.lock_ms_by_topic()
+        known(topics)
 
     assert camunda.asked == 1
 
@@ -96,29 +100,29 @@ def test_between_refreshes_the_engine_is_not_asked() -> None:
 def test_a_topic_whose_tasks_are_all_taken_stays() -> None:
     camunda = FakeCamunda("bitrix_new")
     topics = topics_of(camunda)
-    topics.lock_ms_by_topic()
+    known(topics)
 
     camunda.topics.clear()
 
-    assert ("bitrix_new", 600_000) in topics.lock_ms_by_topic()
+    assert ("bitrix_new", 600_000) in known(topics)
 
 
 def test_only_included_topics_are_fetched() -> None:
     topics = topics_of(FakeCamunda("bitrix_new", "unknown"), include=("bitrix_*",))
 
-    assert topics.lock_ms_by_topic() == [("bitrix_create_task", 600_000), ("bitrix_new", 600_000)]
+    assert known(topics) == [("bitrix_create_task", 600_000), ("bitrix_new", 600_000)]
 
 
 def test_excluded_topics_are_left_to_others_even_where_they_are_included() -> None:
     topics = topics_of(FakeCamunda("bitrix_new", "unknown"), include=("*",), exclude=("send_*", "unknown"))
 
-    assert topics.lock_ms_by_topic() == [("bitrix_create_task", 600_000), ("bitrix_new", 600_000)]
+    assert known(topics) == [("bitrix_create_task", 600_000), ("bitrix_new", 600_000)]
 
 
 def test_an_excluded_topic_is_no_warning(logged: list[str]) -> None:
     topics = topics_of(FakeCamunda("unknown"), exclude=("unknown",))
 
-    topics.lock_ms_by_topic()
+    known(topics)
 
     assert logged == []
 
@@ -128,8 +132,8 @@ def test_an_engine_that_is_away_is_said_and_asked_again() -> None:
     topics = topics_of(camunda, refresh=NEVER)
     camunda.is_away = True
     with pytest.raises(Unavailable):
-        topics.lock_ms_by_topic()
+        known(topics)
 
     camunda.is_away = False
 
-    assert ("bitrix_new", 600_000) in topics.lock_ms_by_topic()
+    assert ("bitrix_new", 600_000) in known(topics)

@@ -1,0 +1,118 @@
+"""What can be delivered now: nothing is locked at the engine that could not reach its queue."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from loguru import logger
+
+from config import RoutingConfig
+from errors import Unavailable
+from leases import LeaseKeeper, LeaseTable
+from messages import RESPONSE_QUEUE
+from rabbitmq_client import Publisher
+from routing_file import System
+
+RECONCILE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be under way."""
+
+    queue_high_water: int
+    max_in_flight: int
+    waiting_answers: int
+
+
+class DeliveryGate:
+    """Says which systems may get more tasks; `answers_in_hand` counts responses that wait for the engine."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        leases: LeaseTable,
+        keeper: LeaseKeeper,
+        routing: RoutingConfig,
+        limits: Limits,
+        answers_in_hand: Callable[[], int],
+    ) -> None:
+        self._publisher = publisher
+        self._leases = leases
+        self._keeper = keeper
+        self._routing = routing
+        self._limits = limits
+        self._answers_in_hand = answers_in_hand
+        self._published: Counter[str] = Counter()
+        self._counted_at: dict[str, float] = {}
+        self._paused: dict[str, str] = {}
+        self._reconcile_at: dict[str, float] = {}
+        self._refused_until: dict[str, float] = {}
+
+    def may_fetch(self) -> bool:
+        """Whether anything may be fetched: the broker takes messages, and answers do not wait for the engine.
+
+        Work that is finished leaves first; fetching is cheap for the engine and completing is dear.
+        """
+        in_queue = self._publisher.watch.state(RESPONSE_QUEUE).ready
+        if in_queue >= self._limits.waiting_answers:
+            self._publisher.watch.hurry()
+        return self._publisher.ready and in_queue + self._answers_in_hand() < self._limits.waiting_answers
+
+    def is_open(self, system: System) -> bool:
+        """Whether a system may get more tasks; logs when that changes."""
+        reason = self._reason_to_pause(system)
+        if reason != self._paused.get(system.name, ""):
+            self._paused[system.name] = reason
+            if reason:
+                logger.warning("tasks for {} stay in the engine: {}", system.name, reason)
+            else:
+                logger.info("tasks for {} flow again", system.name)
+        return not reason
+
+    def room(self) -> int:
+        """Return how many tasks the fullest of the open systems can still take."""
+        rooms = (self._limits.max_in_flight - self._leases.in_flight(system) for system in self._routing.systems)
+        return min((room for room in rooms if room > 0), default=0)
+
+    def note_published(self, system: System, count: int) -> None:
+        """Count what went out since the queue was last seen; look again soon when that is much."""
+        self._published[system.name] += count
+        if self._published[system.name] > self._limits.queue_high_water // 4:
+            self._publisher.watch.hurry()
+
+    def pause(self, system: System, seconds: float) -> None:
+        """Leave a system out for a while: its queue refused a message."""
+        self._refused_until[system.name] = time.monotonic() + seconds
+
+    def _reason_to_pause(self, system: System) -> str:
+        state = self._publisher.watch.state(system.queue)
+        if not state.exists:
+            return f"{system.queue} is missing"
+        if time.monotonic() < self._refused_until.get(system.name, 0.0):
+            return f"{system.queue} refuses messages"
+        if self._ready(system) >= self._limits.queue_high_water:
+            return f"{system.queue} holds {state.ready} messages, RABBITMQ_QUEUE_HIGH_WATER is reached"
+        if self._leases.in_flight(system) >= self._limits.max_in_flight:
+            self._reconcile(system)
+            if self._leases.in_flight(system) >= self._limits.max_in_flight:
+                return "CAMUNDA_MAX_IN_FLIGHT is reached"
+        return ""
+
+    def _ready(self, system: System) -> int:
+        """Return the ready messages as last seen plus what was published since."""
+        state = self._publisher.watch.state(system.queue)
+        if state.seen_at != self._counted_at.get(system.name):
+            self._counted_at[system.name] = state.seen_at
+            self._published[system.name] = 0
+        return state.ready + self._published[system.name]
+
+    def _reconcile(self, system: System) -> None:
+        """Correct the count by the engine's own: answers may pass through another process."""
+        if time.monotonic() >= self._reconcile_at.get(system.name, 0.0):
+            self._reconcile_at[system.name] = time.monotonic() + RECONCILE_SECONDS
+            try:
+                self._keeper.reconcile(system)
+            except Unavailable as error:
+                logger.warning("tasks in flight for {} cannot be counted: {}", system.name, error)

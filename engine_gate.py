@@ -1,0 +1,98 @@
+"""Holds the answers back while the engine is away, and lets them in again little by little."""
+
+import threading
+from collections.abc import Callable
+
+from loguru import logger
+
+from backoff import Backoff
+from errors import Unavailable
+
+
+class EngineGate:
+    """Lets at most `width` threads call the engine at once; none while it is away, and after that first one.
+
+    `probe` asks the engine for a sign of life and raises Unavailable; `on_close` and `on_open` tell the consumer.
+    """
+
+    def __init__(
+        self,
+        probe: Callable[[], object],
+        stopping: threading.Event,
+        *,
+        width: int,
+        on_close: Callable[[], None],
+        on_open: Callable[[], None],
+    ) -> None:
+        self._probe = probe
+        self._stopping = stopping
+        self._full_width = width
+        self._width = width
+        self._inside = 0
+        self._is_open = True
+        self._changed = threading.Condition()
+        self._on_close = on_close
+        self._on_open = on_open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine is believed to be there."""
+        return self._is_open
+
+    def enter(self) -> bool:
+        """Wait for a place inside and take it; False when stopping."""
+        with self._changed:
+            while not (self._is_open and self._inside < self._width):
+                if self._stopping.is_set():
+                    return False
+                self._changed.wait(0.5)
+            self._inside += 1
+            return not self._stopping.is_set()
+
+    def leave(self, *, served: bool) -> None:
+        """Give the place back; `served` (the engine did answer) widens a gate that has just opened again."""
+        with self._changed:
+            self._inside -= 1
+            if served and self._width < self._full_width:
+                self._width += 1
+            self._changed.notify(2)
+
+    def engine_is_there(self, reason: str) -> bool:
+        """Ask the engine itself, after a call got no answer; where it is away, wait here until it is back.
+
+        Returns True where the engine answers, so that the trouble is the call's own; False after an outage.
+        Call it outside the gate.
+        """
+        try:
+            self._probe()
+        except Unavailable as error:
+            if self._close(f"{reason}; {error}"):
+                self._wait_for_engine()
+            return False
+        return True
+
+    def _close(self, reason: str) -> bool:
+        """Close the gate; False where another thread did so before and waits for the engine already."""
+        with self._changed:
+            if not self._is_open:
+                return False
+            self._is_open = False
+            self._width = 1
+        logger.warning("the engine is away, answers wait in their queue: {}", reason)
+        self._on_close()
+        return True
+
+    def _wait_for_engine(self) -> None:
+        backoff = Backoff()
+        while not self._stopping.wait(backoff.pause()):
+            try:
+                self._probe()
+            except Unavailable as error:
+                logger.warning("the engine is still away: {}", error)
+                continue
+            logger.info("the engine is back")
+            with self._changed:
+                self._is_open = True
+                self._changed.notify_all()
+            self._on_open()
+            return

@@ -1,0 +1,92 @@
+"""Leases made into full locks, never blindly."""
+
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from loguru import logger
+
+from camunda_client import CamundaClient, Verdict
+from errors import Unavailable
+from leases.table import Lease, LeaseTable
+from messages import TaskState
+
+THREADS = 4
+# The read and the extensions it permits must lie close together, so the batches are small.
+READ_AT_ONCE = 100
+REPEAT_SECONDS = 2.0
+
+
+class Extension:
+    """Extends leases that are exactly as they were fetched, and forgets the others.
+
+    The engine would take an extension after a reported failure too, and turn its back-off into a full lock.
+    """
+
+    def __init__(self, camunda: CamundaClient, table: LeaseTable) -> None:
+        self._camunda = camunda
+        self._table = table
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="extend")
+
+    def extend(self, leases: Sequence[Lease]) -> None:
+        """Extend the leases; what fails for the moment is planned again."""
+        for start in range(0, len(leases), READ_AT_ONCE):
+            self._extend_batch(leases[start : start + READ_AT_ONCE])
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+    def _extend_batch(self, batch: Sequence[Lease]) -> None:
+        try:
+            states = self._camunda.read_tasks([lease.task_id for lease in batch])
+        except Unavailable as error:
+            logger.warning("{} leases wait for their extension: {}", len(batch), error)
+            self._plan_again(batch)
+            return
+        unchanged = []
+        for lease in batch:
+            if self._is_unchanged(lease, states.get(lease.task_id)):
+                unchanged.append(lease)
+            elif not lease.answering:
+                self._table.drop(lease)
+        settled = list(self._pool.map(self._extend_one, unchanged))
+        self._plan_again(lease for lease, is_settled in zip(unchanged, settled, strict=True) if not is_settled)
+        logger.debug("extended {} leases to full locks", sum(settled))
+
+    def _is_unchanged(self, lease: Lease, state: TaskState | None) -> bool:
+        return (
+            state is not None
+            and state.worker_id == self._camunda.worker_id
+            and state.retries == lease.retries
+            and state.lock_expires_at == lease.lock_expires_at
+        )
+
+    def _plan_again(self, leases: Iterable[Lease]) -> None:
+        for lease in leases:
+            self._table.plan(lease, time.monotonic() + REPEAT_SECONDS)
+
+    def _extend_one(self, lease: Lease) -> bool:
+        """Return whether the lease needs no further attempt."""
+        with self._table.extending(lease) as may_extend:
+            try:
+                return self._call_engine(lease) if may_extend else not self._table.is_current(lease)
+            except Unavailable:
+                return False
+
+    def _call_engine(self, lease: Lease) -> bool:
+        sent = time.monotonic()
+        lock_ms = max(1000, int((lease.full_lock_ends - sent) * 1000))
+        answer = self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, lock_ms)
+        if answer.verdict is Verdict.EXPIRED:
+            answer = self._camunda.lock(lease.task_id, self._camunda.worker_id, lock_ms)
+        match answer.verdict:
+            case Verdict.ACCEPTED:
+                self._table.note_extension(lease, sent + lock_ms / 1000)
+            case Verdict.COLLISION | Verdict.TROUBLE | Verdict.AWAY | Verdict.UNAUTHORIZED:
+                return False
+            case Verdict.UNKNOWN_CALL:
+                pass  # 7.14 cannot lock again: it offers the task soon, and the table knows it
+            case _:
+                self._table.drop(lease)
+        return True

@@ -1,0 +1,89 @@
+"""Systems that took a message and did not answer: reported before the lock ends, so that a person sees it."""
+
+import time
+
+from loguru import logger
+
+from camunda_client import CamundaClient, Verdict
+from errors import TaskGone, Unavailable
+from leases.rules import LeaseRules
+from leases.table import Lease, LeaseTable
+from messages import RESPONSE_QUEUE
+from rabbitmq_client import QueueWatch
+
+LOOK_AGAIN_SECONDS = 1.0
+SUSPENDED_SECONDS = 60.0
+HEARTBEAT_TOLERANCE_SECONDS = 5.0
+
+
+class Silence:
+    """Checks tasks whose full lock is about to end unanswered."""
+
+    def __init__(self, camunda: CamundaClient, table: LeaseTable, watch: QueueWatch, rules: LeaseRules) -> None:
+        self._camunda = camunda
+        self._table = table
+        self._watch = watch
+        self._rules = rules
+
+    def check(self, lease: Lease) -> None:
+        """Report the task as failed if its system really is silent; else drop it or look again later."""
+        if self._watch.state(lease.system.queue).seen_empty_at <= lease.published_at:
+            # It waits in its queue, which is no silence: the message expires, the engine offers the task again.
+            self._table.drop(lease)
+            return
+        try:
+            self._ask_engine(lease)
+        except TaskGone:
+            self._table.drop(lease)
+        except Unavailable as error:
+            logger.warning("task {}: {}", lease.task_id, error)
+            self._table.plan(lease, time.monotonic() + LOOK_AGAIN_SECONDS)
+
+    def _ask_engine(self, lease: Lease) -> None:
+        state = self._camunda.read_task(lease.task_id)
+        now = time.monotonic()
+        longer = (state.lock_expires_at - lease.lock_expires_at).total_seconds() if state.lock_expires_at else 0.0
+        if state.retries != lease.retries or state.worker_id != self._camunda.worker_id:
+            self._table.drop(lease)
+        elif state.suspended:
+            self._table.plan(lease, now + SUSPENDED_SECONDS)
+        elif longer > HEARTBEAT_TOLERANCE_SECONDS:  # a heartbeat came another way
+            self._table.note_extension(lease, lease.lock_ends + longer)
+        elif lease.answering or not self._answers_are_read(lease.silent_since):
+            self._hold_on(lease, now)
+        else:
+            self._fail(lease)
+
+    def _answers_are_read(self, since: float) -> bool:
+        """Whether the response queue has a reader and was seen empty after `since`, a moment other than 0."""
+        answers = self._watch.state(RESPONSE_QUEUE)
+        return since > 0 and answers.consumers > 0 and answers.seen_empty_at > since
+
+    def _hold_on(self, lease: Lease, now: float) -> None:
+        """Keep the task a little longer: its answer may still wait in the response queue."""
+        lease.silent_since = lease.silent_since or now
+        lease_ms = self._rules.lease_ms_of(lease.system)
+        if lease.lock_ends - now < lease_ms / 2000:
+            answer = self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, lease_ms)
+            if answer.verdict is not Verdict.ACCEPTED:
+                raise Unavailable(answer.detail)
+            lease.move_end(now + lease_ms / 1000)
+        self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
+
+    def _fail(self, lease: Lease) -> None:
+        retries = self._rules.retries if lease.retries is None else max(0, lease.retries - 1)
+        message = (
+            f"no answer from {lease.system.name} within {lease.system.lock_ms / 1000:g} s; "
+            "if it needs longer, raise its lock_duration or let it send extend_lock"
+        )
+        answer = self._camunda.failure(
+            lease.task_id,
+            self._camunda.worker_id,
+            message,
+            retries=retries,
+            retry_timeout_ms=self._rules.retry_timeout_ms,
+        )
+        if answer.verdict in (Verdict.COLLISION, Verdict.TROUBLE, Verdict.AWAY):
+            raise Unavailable(answer.detail)
+        logger.error("task {}: {}; {} retries left", lease.task_id, message, retries)
+        self._table.drop(lease)

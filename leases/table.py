@@ -1,0 +1,195 @@
+"""The in-flight table: which tasks are out, until when they are locked, and when to look at them."""
+
+import heapq
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import count
+
+from leases.rules import LeaseRules
+from messages import ExternalTask, TaskState
+from routing_file import System
+
+KEPT_PLACES = 1000
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One task in flight. `lock_expires_at` is a moment at the engine, the others are monotonic seconds."""
+
+    task_id: str
+    system: System
+    retries: int | None
+    lock_expires_at: datetime
+    lock_ends: float
+    full_lock_ends: float
+    published_at: float = 0.0
+    extended: bool = False
+    answering: bool = False
+    silent_since: float = 0.0
+
+    @property
+    def checked_at(self) -> float:
+        """When to ask for the answer: shortly before the lock ends, after the message has expired."""
+        return self.lock_ends - min(10.0, self.system.lock_ms / 10_000) / 2
+
+    def move_end(self, lock_ends: float) -> None:
+        """Note another end of the lock, given in monotonic seconds."""
+        self.lock_expires_at += timedelta(seconds=lock_ends - self.lock_ends)
+        self.lock_ends = lock_ends
+
+    def is_still_out(self, retries: int | None, fetched_at: datetime) -> bool:
+        """Whether its message is still on its way when the engine offers the task again: its lock just lapsed.
+
+        Offered before that, somebody unlocked the task or failed it: this is a new attempt.
+        """
+        lapsed = self.lock_expires_at <= fetched_at and time.monotonic() < self.full_lock_ends
+        return bool(self.published_at) and self.retries == retries and lapsed
+
+
+class LeaseTable:
+    """The tasks in flight by id; may be used from any thread."""
+
+    def __init__(self, rules: LeaseRules) -> None:
+        self._rules = rules
+        self._leases: dict[str, Lease] = {}
+        self._in_flight: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._being_extended: set[str] = set()
+        self._agenda: list[tuple[float, int, Lease]] = []
+        self._sequence = count()
+
+    def in_flight(self, system: System) -> int:
+        """Return how many tasks of a system are out."""
+        return self._in_flight[system.name]
+
+    def all(self) -> list[Lease]:
+        """Return the leases as they are now."""
+        with self._changed:
+            return list(self._leases.values())
+
+    def is_current(self, lease: Lease) -> bool:
+        """Whether the lease is still in the table, and not replaced by a later one of the same task."""
+        return self._leases.get(lease.task_id) is lease
+
+    def add(self, task: ExternalTask, system: System, fetch_sent: float) -> bool:
+        """Enter a fetched task; False where its message is still out there and must not be published again."""
+        lease_ms = self._rules.lease_ms_of(system)
+        lease = Lease(
+            task_id=task.id,
+            system=system,
+            retries=task.retries,
+            lock_expires_at=task.lock_expires_at,
+            lock_ends=fetch_sent + lease_ms / 1000,
+            full_lock_ends=fetch_sent + system.lock_ms / 1000,
+        )
+        before = self._leases.get(task.id)
+        self._enter(lease)
+        if before is None or not before.is_still_out(
+            task.retries, task.lock_expires_at - timedelta(milliseconds=lease_ms)
+        ):
+            return True
+        lease.published_at, lease.full_lock_ends = before.published_at, before.full_lock_ends
+        self.plan(lease, 0.0)
+        return False
+
+    def add_locked(self, state: TaskState, system: System) -> None:
+        """Enter a task that an earlier process of ours locked: it counts, and is published when offered again."""
+        if state.id not in self._leases and state.lock_expires_at:
+            self._enter(Lease(state.id, system, state.retries, state.lock_expires_at, 0.0, 0.0, extended=True))
+
+    def _enter(self, lease: Lease) -> None:
+        with self._changed:
+            if lease.task_id not in self._leases:
+                self._in_flight[lease.system.name] += 1
+            self._leases[lease.task_id] = lease
+
+    def published(self, task_ids: Iterable[str]) -> None:
+        """Note that the messages of these tasks are confirmed."""
+        now = time.monotonic()
+        for task_id in task_ids:
+            lease = self._leases.get(task_id)
+            if lease is None:
+                continue  # its answer was faster than the confirm
+            lease.published_at = now
+            lease.extended = not self._rules.has_extension(lease.system)
+            self.plan(lease, lease.checked_at if lease.extended else now + self._rules.extend_after_seconds)
+
+    def done(self, task_id: str) -> None:
+        """Forget a task: it was answered, or given back to the engine."""
+        with self._changed:
+            lease = self._leases.pop(task_id, None)
+            if lease is not None:
+                self._in_flight[lease.system.name] -= 1
+
+    def drop(self, lease: Lease) -> None:
+        """Forget a lease, unless a later one of the same task took its place."""
+        if self.is_current(lease):
+            self.done(lease.task_id)
+
+    def extended(self, task_id: str, lock_ms: int) -> None:
+        """Note a lock that an answer made longer: a heartbeat, or a delay before the answer is tried again."""
+        lease = self._leases.get(task_id)
+        if lease is not None:
+            self.note_extension(lease, time.monotonic() + lock_ms / 1000)
+
+    def note_extension(self, lease: Lease, lock_ends: float) -> None:
+        """Note that the lock now ends at that moment, and look at the task again shortly before."""
+        lease.move_end(lock_ends)
+        lease.full_lock_ends = max(lease.full_lock_ends, lock_ends)
+        lease.extended, lease.silent_since = True, 0.0
+        self.plan(lease, lease.checked_at)
+
+    @contextmanager
+    def answering(self, task_id: str) -> Iterator[None]:
+        """Keep extensions away from a task while its answer is applied; wait for one that is under way.
+
+        An extension right after a reported failure would turn its back-off into a full lock.
+        """
+        with self._changed:
+            while task_id in self._being_extended:
+                self._changed.wait()
+            lease = self._leases.get(task_id)
+            if lease is not None:
+                lease.answering = True
+        try:
+            yield
+        finally:
+            if lease is not None:
+                lease.answering = False
+
+    @contextmanager
+    def extending(self, lease: Lease) -> Iterator[bool]:
+        """Keep answers away from a task while its lease is extended; yields False where one is being applied."""
+        with self._changed:
+            may_extend = self.is_current(lease) and not lease.answering
+            if may_extend:
+                self._being_extended.add(lease.task_id)
+        try:
+            yield may_extend
+        finally:
+            if may_extend:
+                with self._changed:
+                    self._being_extended.discard(lease.task_id)
+                    self._changed.notify_all()
+
+    def plan(self, lease: Lease, moment: float) -> None:
+        """Look at the lease at that moment."""
+        with self._changed:
+            heapq.heappush(self._agenda, (moment, next(self._sequence), lease))
+            if len(self._agenda) > 2 * len(self._leases) + KEPT_PLACES:
+                # Answered tasks leave their places behind, which a lock of days would keep for days.
+                self._agenda = [place for place in self._agenda if self.is_current(place[2])]
+                heapq.heapify(self._agenda)
+
+    def due(self, now: float) -> list[Lease]:
+        """Return the leases whose moment has come."""
+        due = []
+        with self._changed:
+            while self._agenda and self._agenda[0][0] <= now:
+                due.append(heapq.heappop(self._agenda)[2])
+        return [lease for lease in due if self.is_current(lease)]

@@ -1,0 +1,110 @@
+"""An engine and a publisher without a network, which write down what they are asked."""
+
+import json
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import Mock
+
+from pika.channel import Channel
+from pika.spec import BasicProperties
+
+from camunda_client import CamundaClient, Http, Login, Reply
+from errors import Unavailable
+from messages import ExternalTask, Publication
+from rabbitmq_client import Delivery, Outcome
+
+OURS = "universal-worker"
+NOW = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
+
+ACCEPTED = Reply(204, b"")
+
+
+def refusal(status: int, message: str, *, kind: str = "RestException", code: int | None = None) -> Reply:
+    return Reply(status, json.dumps({"type": kind, "message": message, "code": code}).encode())
+
+
+GONE = refusal(404, "External task with id t1 does not exist")
+LOCKED_BY_NOBODY = refusal(400, "External Task t1 cannot be completed by worker. It is locked by worker 'null'.")
+LOCKED_BY_OTHER = refusal(400, "External Task t1 cannot be completed by worker. It is locked by worker 'w2'.")
+SUSPENDED = refusal(400, "ENGINE-03043 ExternalTask with id 't1' is suspended.")
+BAD_TYPE = refusal(400, "Unsupported value type 'Foo'")
+COLLISION = refusal(500, "Entity was updated by another transaction", code=1)
+TROUBLE = refusal(500, "some listener failed", kind="ProcessEngineException", code=0)
+EXPIRED = refusal(400, "Cannot extend a lock that expired: ...")
+LOGIN_PAGE = Reply(200, b"<html>please log in</html>")
+AWAY = None
+
+
+class FakeEngine(Http):
+    """Answers each call with what `replies` holds for its last word, in turn; 204 where there is nothing left."""
+
+    def __init__(self) -> None:
+        super().__init__("http://engine", Login(None))
+        self.replies: defaultdict[str, list[Reply | None]] = defaultdict(list)
+        self.tasks: dict[str, dict[str, Any]] = {"t1": task_row()}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def send(self, method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
+        word = path.partition("?")[0].rpartition("/")[2]
+        self.calls.append((word, json.loads(body) if body else {}))
+        if self.replies[word]:
+            reply = self.replies[word].pop(0)
+            if reply is None:
+                raise Unavailable("connection refused")
+            return reply
+        return self._default(method, word, body)
+
+    def _default(self, method: str, word: str, body: bytes | None) -> Reply:
+        if word == "version":
+            return Reply(200, b'{"version": "7.24.0"}')
+        if word == "external-task":
+            wanted = json.loads(body or b"{}").get("externalTaskIdIn", self.tasks)
+            return Reply(200, json.dumps([self.tasks[i] for i in wanted if i in self.tasks]).encode())
+        if method == "GET":
+            return Reply(200, json.dumps(self.tasks[word]).encode()) if word in self.tasks else GONE
+        return ACCEPTED
+
+    def client(self) -> CamundaClient:
+        return CamundaClient(self, OURS)
+
+    def words(self) -> list[str]:
+        return [word for word, _ in self.calls]
+
+    def body_of(self, word: str) -> dict[str, Any]:
+        return next(body for called, body in self.calls if called == word)
+
+
+def task_row(
+    task_id: str = "t1", *, topic: str = "bitrix_create_task", retries: int | None = None, lock_ends_in: float = 60
+) -> dict[str, Any]:
+    return {
+        "id": task_id,
+        "topicName": topic,
+        "workerId": OURS,
+        "retries": retries,
+        "lockExpirationTime": (NOW + timedelta(seconds=lock_ends_in)).isoformat(),
+        "processInstanceId": "p1",
+        "suspended": False,
+    }
+
+
+def external_task(task_id: str = "t1", **row: Any) -> ExternalTask:
+    return ExternalTask.from_engine(task_row(task_id, **row))
+
+
+class FakePublisher:
+    """Confirms what it is given, unless `outcomes` says otherwise."""
+
+    def __init__(self) -> None:
+        self.published: list[Publication] = []
+        self.outcomes: list[Outcome] = []
+
+    def publish_and_wait(self, publication: Publication) -> Outcome:
+        self.published.append(publication)
+        return self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED
+
+
+def delivery(body: object, **properties: Any) -> Delivery:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Delivery(Mock(spec=Channel, is_open=True), 1, raw, BasicProperties(**properties))

@@ -1,0 +1,301 @@
+"""The answer policy: what each verdict of the engine leads to."""
+
+import threading
+from queue import SimpleQueue
+from typing import Any, cast
+
+import pytest
+
+from camunda_client import Verdict
+from config import RoutingConfig
+from detours import ATTEMPTS, Detours
+from engine_gate import EngineGate
+from leases import LeaseRules, LeaseTable
+from rabbitmq_client import Delivery, Outcome, Publisher
+from response_handler import HEARTBEAT_POLICY, POLICY, AnswerRules, ResponseHandler
+from tests.unit import fakes
+from tests.unit.fakes import FakeEngine, FakePublisher, delivery, task_row
+
+US = "bridge"
+
+
+class Desk:
+    """A handler with everything around it."""
+
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.publisher = FakePublisher()
+        self.acknowledged: list[Delivery] = []
+        self.stopping = threading.Event()
+        self.paused = 0
+        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retries=3, retry_timeout_ms=30_000)
+        camunda = self.engine.client()
+        self.leases = LeaseTable(rules)
+        self.handler = ResponseHandler(
+            camunda,
+            RoutingConfig.built_in(600_000),
+            EngineGate(camunda.version, self.stopping, width=8, on_close=self._pause, on_open=lambda: None),
+            self.leases,
+            cast(Publisher, self.publisher),
+            Detours(US),
+            SimpleQueue(),
+            self.acknowledged.append,
+            self.stopping,
+            AnswerRules(accepted_worker_ids=["w-*"], retries=3, retry_timeout_ms=30_000, max_message_bytes=10_000),
+        )
+
+    def _pause(self) -> None:
+        self.paused += 1
+
+    def take(self, given: Delivery) -> None:
+        self.handler.handle(given)
+        assert self.acknowledged == [given]
+
+    @property
+    def dead_letter_reason(self) -> object:
+        (copy,) = self.publisher.published
+        assert copy.exchange == "camunda.errors"
+        return copy.headers["x-error-reason"]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def complete(**fields: Any) -> dict[str, Any]:
+    return {"task_id": "t1", "response_type": "complete", **fields}
+
+
+def failure(**fields: Any) -> dict[str, Any]:
+    return {"task_id": "t1", "response_type": "failure", **fields}
+
+
+def heartbeat(**fields: Any) -> dict[str, Any]:
+    return {"task_id": "t1", "response_type": "extend_lock", **fields}
+
+
+def test_every_verdict_has_a_step() -> None:
+    assert set(POLICY) == set(HEARTBEAT_POLICY) == set(Verdict)
+
+
+def test_an_accepted_answer_is_acknowledged_and_leaves_the_table(desk: Desk) -> None:
+    desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).system_of("bitrix_x"), 0.0)
+
+    desk.take(delivery(complete(variables={"n": 5})))
+
+    assert desk.engine.body_of("complete")["variables"] == {"n": {"value": 5, "type": "Integer"}}
+    assert desk.leases.all() == []
+    assert desk.publisher.published == []
+
+
+def test_an_answer_for_a_task_that_is_gone_is_acknowledged(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.GONE]
+
+    desk.take(delivery(complete()))
+
+    assert desk.publisher.published == []
+
+
+@pytest.mark.parametrize(("given", "used"), [("w-7", "w-7"), ("stranger", fakes.OURS), (None, fakes.OURS)])
+def test_only_accepted_worker_ids_are_used(desk: Desk, given: str | None, used: str) -> None:
+    desk.take(delivery(complete(worker_id=given)))
+
+    assert desk.engine.body_of("complete")["workerId"] == used
+
+
+def test_a_task_that_our_own_id_holds_is_answered_with_our_own_id(desk: Desk) -> None:
+    held_by_us = fakes.refusal(400, f"It is locked by worker '{fakes.OURS}'.")
+    desk.engine.replies["complete"] = [held_by_us]
+
+    desk.take(delivery(complete(worker_id="w-7")))
+
+    assert [body["workerId"] for word, body in desk.engine.calls if word == "complete"] == ["w-7", fakes.OURS]
+
+
+def test_a_task_that_nobody_holds_is_locked_again_and_the_answer_repeated(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.LOCKED_BY_NOBODY]
+
+    desk.take(delivery(complete()))
+
+    assert desk.engine.words() == ["complete", "t1", "lock", "complete"]
+
+
+def test_an_answer_for_a_task_of_another_worker_is_set_aside(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.LOCKED_BY_OTHER]
+
+    desk.take(delivery(complete()))
+
+    assert desk.dead_letter_reason == "foreign_lock"
+    assert "failure" not in desk.engine.words()
+
+
+def test_a_rejected_answer_is_set_aside_and_its_task_gets_an_incident(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.BAD_TYPE]
+
+    desk.take(delivery(complete(variables={"x": {"value": 1, "type": "Foo"}})))
+
+    assert desk.dead_letter_reason == "rejected_by_engine"
+    assert desk.engine.body_of("failure")["retries"] == 0
+    assert "Unsupported value type" in desk.engine.body_of("failure")["errorMessage"]
+
+
+def test_an_answer_for_a_suspended_instance_waits_as_long_as_it_takes(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.SUSPENDED]
+
+    desk.take(delivery(complete(), user_id=US, headers={ATTEMPTS: 2}))
+
+    (copy,) = desk.publisher.published
+    assert copy.routing_key == "camunda.responses.retry.5m"
+    assert copy.headers[ATTEMPTS] == 2
+
+
+def test_a_collision_is_repeated_at_once(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.COLLISION, fakes.COLLISION]
+
+    desk.take(delivery(complete()))
+
+    assert desk.engine.words() == ["complete"] * 3
+    assert desk.publisher.published == []
+
+
+def test_an_answer_in_trouble_goes_through_the_tiers_with_a_lock_that_outlasts_them(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+
+    desk.take(delivery(complete(), user_id="bitrix", expiration="1000"))
+
+    (copy,) = desk.publisher.published
+    assert copy.routing_key == "camunda.responses.retry.5s"
+    assert copy.headers[ATTEMPTS] == 1
+    assert copy.headers["x-sender-user-id"] == "bitrix"
+    assert copy.properties["user_id"] == US
+    assert "expiration" not in copy.properties
+    assert desk.engine.body_of("extendLock")["newDuration"] == 600_000
+
+
+def test_after_the_last_tier_an_answer_is_set_aside_with_an_incident(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+
+    desk.take(delivery(complete(), user_id=US, headers={ATTEMPTS: 3}))
+
+    assert desk.dead_letter_reason == "retries_exhausted"
+    assert "some listener failed" in desk.engine.body_of("failure")["errorMessage"]
+
+
+def test_a_forged_attempt_count_is_not_believed(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+
+    desk.take(delivery(complete(), user_id="bitrix", headers={ATTEMPTS: 3}))
+
+    (copy,) = desk.publisher.published
+    assert copy.headers[ATTEMPTS] == 1
+
+
+def test_a_call_without_answer_is_its_own_trouble_where_the_engine_answers(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.AWAY]
+
+    desk.take(delivery(complete()))
+
+    assert desk.engine.words()[:2] == ["complete", "version"]
+    assert desk.publisher.published[0].routing_key == "camunda.responses.retry.5s"
+
+
+def test_an_engine_that_is_away_stops_the_consumer_until_it_is_back(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.AWAY]
+    desk.engine.replies["version"] = [fakes.AWAY]
+
+    desk.take(delivery(complete()))
+
+    assert desk.paused == 1
+    assert desk.engine.words() == ["complete", "version", "version", "complete"]
+    assert desk.publisher.published == []
+
+
+def test_a_login_page_with_status_200_is_no_success(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.LOGIN_PAGE]
+    desk.engine.replies["version"] = [fakes.LOGIN_PAGE]
+
+    desk.take(delivery(complete()))
+
+    assert desk.engine.words() == ["complete", "version", "version", "complete"]
+
+
+@pytest.mark.parametrize(("retries", "sent"), [(None, 3), (3, 2), (1, 0), (0, 0)])
+def test_a_failure_without_retries_counts_down(desk: Desk, retries: int | None, sent: int) -> None:
+    desk.engine.tasks["t1"] = task_row(retries=retries)
+
+    desk.take(delivery(failure(error_message="no such deal")))
+
+    assert desk.engine.body_of("failure")["retries"] == sent
+    assert desk.engine.body_of("failure")["retryTimeout"] == 30_000
+
+
+def test_a_failure_of_an_earlier_attempt_is_stale(desk: Desk) -> None:
+    desk.engine.tasks["t1"] = task_row(retries=2)
+
+    desk.take(delivery(failure(attempt="first")))
+
+    assert desk.engine.words() == ["t1"]
+
+
+def test_a_heartbeat_moves_the_lock_and_keeps_the_task_in_the_table(desk: Desk) -> None:
+    desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).system_of("bitrix_x"), 0.0)
+
+    desk.take(delivery(heartbeat()))
+
+    assert desk.engine.body_of("extendLock")["newDuration"] == 600_000
+    assert [lease.extended for lease in desk.leases.all()] == [True]
+
+
+def test_a_heartbeat_on_an_expired_lock_locks_again(desk: Desk) -> None:
+    desk.engine.replies["extendLock"] = [fakes.EXPIRED]
+
+    desk.take(delivery(heartbeat(lock_duration=90_000)))
+
+    assert desk.engine.body_of("lock")["lockDuration"] == 90_000
+
+
+@pytest.mark.parametrize("refusal", [fakes.LOCKED_BY_OTHER, fakes.GONE, fakes.TROUBLE, fakes.BAD_TYPE])
+def test_a_heartbeat_never_becomes_a_failure_or_a_dead_letter(desk: Desk, refusal: Any) -> None:
+    desk.engine.replies["extendLock"] = [refusal]
+
+    desk.take(delivery(heartbeat()))
+
+    assert "failure" not in desk.engine.words()
+    assert desk.publisher.published == []
+
+
+def test_an_unreadable_answer_is_set_aside_as_it_came(desk: Desk) -> None:
+    desk.take(delivery(b"\xff not json", correlation_id="t1", headers={"from": "1c"}))
+
+    (copy,) = desk.publisher.published
+    assert desk.dead_letter_reason == "invalid"
+    assert copy.body == b"\xff not json"
+    assert copy.headers["from"] == "1c"
+    assert desk.engine.calls == []
+
+
+def test_a_huge_answer_keeps_its_beginning_its_size_and_its_hash(desk: Desk) -> None:
+    desk.take(delivery(b"x" * 100_000))
+
+    (copy,) = desk.publisher.published
+    assert desk.dead_letter_reason == "too_large"
+    assert (len(copy.body), copy.headers["x-size"], len(copy.headers["x-sha256"])) == (65_536, 100_000, 64)
+
+
+def test_an_answer_is_not_acknowledged_before_its_copy_is_safe(desk: Desk) -> None:
+    desk.publisher.outcomes = [Outcome.UNKNOWN]
+
+    desk.take(delivery(b"garbage"))
+
+    assert len(desk.publisher.published) == 2
+
+
+def test_an_answer_on_a_lost_channel_is_left_to_the_broker(desk: Desk) -> None:
+    lost = delivery(complete())
+    cast(Any, lost.channel).is_open = False
+
+    desk.handler.handle(lost)
+
+    assert desk.acknowledged == []
+    assert desk.engine.calls == []

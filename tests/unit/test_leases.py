@@ -1,0 +1,290 @@
+"""Leases: extended only when unchanged, published once, silence reported."""
+
+import json
+import threading
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from camunda_client import Reply
+from leases import Lease, LeaseKeeper, LeaseRules, LeaseTable
+from leases.extension import Extension
+from leases.silence import Silence
+from messages import RESPONSE_QUEUE
+from rabbitmq_client import QueueState, QueueWatch
+from routing_file import System
+from tests.unit import fakes
+from tests.unit.fakes import FakeEngine, external_task, task_row
+
+BITRIX = System("bitrix24", 600_000)
+QUICK = System("quick", 60_000)
+
+
+class FakeWatch(QueueWatch):
+    """Queues that were seen as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__([], may_declare=False)
+        self.states: dict[str, QueueState] = {}
+
+    def state(self, queue: str) -> QueueState:
+        return self.states.get(queue, QueueState())
+
+
+class House:
+    """A table and its keeper around an engine that offers one task."""
+
+    def __init__(self) -> None:
+        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=0.0, retries=3, retry_timeout_ms=30_000)
+        self.engine = FakeEngine()
+        self.watch = FakeWatch()
+        self.table = LeaseTable(rules)
+        camunda = self.engine.client()
+        self.keeper = LeaseKeeper(
+            camunda,
+            self.table,
+            Extension(camunda, self.table),
+            Silence(camunda, self.table, self.watch, rules),
+            threading.Event(),
+        )
+
+    def publish(self, system: System = BITRIX, *, fetched_ago: float = 0.0) -> Lease:
+        assert self.table.add(external_task(), system, time.monotonic() - fetched_ago)
+        self.table.published(["t1"])
+        return self.table.all()[0]
+
+    def extended(self, **row: Any) -> Lease:
+        """Return the lease of a task whose full lock is about to end."""
+        lease = self.publish()
+        self.keeper.tick()
+        lease.move_end(time.monotonic() + 1)
+        lease.published_at = time.monotonic() - 599
+        end = lease.lock_expires_at
+        self.engine.tasks["t1"] = task_row(**row) | {"lockExpirationTime": end.isoformat()}
+        self.engine.calls.clear()
+        self.table.plan(lease, 0.0)
+        return lease
+
+    def was_taken(self) -> None:
+        self.watch.states[BITRIX.queue] = QueueState(seen_empty_at=time.monotonic())
+
+    def answers_were_read(self) -> None:
+        self.watch.states[RESPONSE_QUEUE] = QueueState(consumers=1, seen_empty_at=time.monotonic() + 1)
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_an_unchanged_lease_becomes_a_full_lock(house: House) -> None:
+    lease = house.publish()
+
+    house.keeper.tick()
+
+    assert 599_000 < house.engine.body_of("extendLock")["newDuration"] <= 600_000
+    assert lease.extended
+    assert 599 < lease.lock_ends - time.monotonic() <= 600
+
+
+def test_a_task_that_was_answered_costs_no_call(house: House) -> None:
+    house.publish()
+    house.table.done("t1")
+
+    house.keeper.tick()
+
+    assert house.engine.calls == []
+    assert house.table.in_flight(BITRIX) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"retries": 2}, id="a failure was reported"),
+        pytest.param(
+            {"lockExpirationTime": (fakes.NOW + timedelta(seconds=5)).isoformat()}, id="its back-off runs"
+        ),
+        pytest.param({"workerId": "w2"}, id="another worker has it"),
+        pytest.param({"workerId": None}, id="somebody unlocked it"),
+    ],
+)
+def test_a_changed_task_is_never_extended(house: House, change: dict[str, Any]) -> None:
+    house.publish()
+    house.engine.tasks["t1"] |= change
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["external-task"]
+    assert house.table.all() == []
+
+
+def test_a_lapsed_lease_that_is_otherwise_unchanged_is_locked_again(house: House) -> None:
+    house.publish()
+    house.engine.replies["extendLock"] = [fakes.EXPIRED]
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["external-task", "extendLock", "lock"]
+
+
+def test_an_extension_that_fails_for_now_is_tried_again(house: House) -> None:
+    lease = house.publish()
+    house.engine.replies["external-task"] = [fakes.AWAY]
+
+    house.keeper.tick()
+
+    assert house.table.all() == [lease]
+    assert house.table.due(time.monotonic() + 10) == [lease]
+
+
+def test_no_extension_happens_while_an_answer_is_applied(house: House) -> None:
+    lease = house.publish()
+
+    with house.table.answering("t1"):
+        house.keeper.tick()
+
+    assert "extendLock" not in house.engine.words()
+    assert house.table.due(time.monotonic() + 10) == [lease]
+
+
+def test_a_task_offered_again_after_its_lease_lapsed_is_extended_and_not_published(house: House) -> None:
+    house.publish(fetched_ago=70)
+    offered_again = external_task(lock_ends_in=130)
+    house.engine.tasks["t1"] = task_row(lock_ends_in=130)
+
+    is_new = house.table.add(offered_again, BITRIX, time.monotonic())
+    house.keeper.tick()
+
+    assert not is_new
+    assert "extendLock" in house.engine.words()
+
+
+def test_a_task_offered_before_its_lease_ended_is_a_new_attempt(house: House) -> None:
+    house.publish(fetched_ago=20)
+
+    assert house.table.add(external_task(lock_ends_in=80), BITRIX, time.monotonic())
+
+
+def test_a_task_offered_again_after_a_failure_is_a_new_attempt(house: House) -> None:
+    house.publish(fetched_ago=70)
+
+    assert house.table.add(external_task(lock_ends_in=130, retries=2), BITRIX, time.monotonic())
+
+
+def test_a_task_that_was_fetched_but_not_confirmed_is_published_again(house: House) -> None:
+    house.table.add(external_task(), BITRIX, time.monotonic() - 70)
+
+    assert house.table.add(external_task(lock_ends_in=130), BITRIX, time.monotonic())
+    assert house.table.in_flight(BITRIX) == 1
+
+
+def test_a_system_whose_full_lock_is_the_lease_needs_no_extension(house: House) -> None:
+    lease = house.publish(QUICK)
+
+    house.keeper.tick()
+
+    assert lease.extended
+    assert house.engine.calls == []
+
+
+def test_a_system_that_took_the_message_and_stays_silent_costs_a_retry(house: House) -> None:
+    lease = house.extended()
+    house.was_taken()
+    house.keeper.tick()
+    house.answers_were_read()
+    house.table.plan(lease, 0.0)
+
+    house.keeper.tick()
+
+    failure = house.engine.body_of("failure")
+    assert failure["retries"] == 3
+    assert failure["errorMessage"].startswith("no answer from bitrix24 within 600 s")
+    assert house.table.all() == []
+
+
+def test_a_message_that_still_waits_in_its_queue_is_no_silence(house: House) -> None:
+    house.extended()
+
+    house.keeper.tick()
+
+    assert house.engine.calls == []
+    assert house.table.all() == []
+
+
+def test_silence_is_not_reported_while_answers_wait_to_be_read(house: House) -> None:
+    lease = house.extended()
+    house.was_taken()
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["t1", "extendLock"]
+    assert house.engine.body_of("extendLock")["newDuration"] == 60_000
+    assert house.table.all() == [lease]
+
+
+def test_a_heartbeat_that_came_another_way_is_adopted(house: House) -> None:
+    lease = house.extended()
+    house.was_taken()
+    row = house.engine.tasks["t1"]
+    row["lockExpirationTime"] = (
+        datetime.fromisoformat(row["lockExpirationTime"]) + timedelta(hours=1)
+    ).isoformat()
+
+    house.keeper.tick()
+
+    assert 3_590 < lease.lock_ends - time.monotonic() < 3_610
+    assert house.engine.words() == ["t1"]
+
+
+def test_a_suspended_task_is_looked_at_later(house: House) -> None:
+    lease = house.extended()
+    house.was_taken()
+    house.engine.tasks["t1"]["suspended"] = True
+
+    house.keeper.tick()
+
+    assert house.table.all() == [lease]
+    assert house.engine.words() == ["t1"]
+
+
+def test_tasks_of_an_earlier_process_count_and_are_published_when_offered_again(house: House) -> None:
+    house.engine.replies["external-task"] = [
+        Reply(200, json.dumps([task_row()]).encode()),
+        Reply(200, b"[]"),
+    ]
+
+    house.keeper.rebuild(lambda _topic: BITRIX)
+
+    assert house.table.in_flight(BITRIX) == 1
+    assert house.table.add(external_task(lock_ends_in=130), BITRIX, time.monotonic())
+    assert house.table.in_flight(BITRIX) == 1
+
+
+def test_tasks_that_were_answered_through_another_process_are_dropped(house: House) -> None:
+    house.extended()
+    house.engine.tasks.clear()
+
+    house.keeper.reconcile(BITRIX)
+
+    assert house.table.in_flight(BITRIX) == 0
+
+
+def test_at_the_end_all_published_leases_are_extended(house: House) -> None:
+    lease = house.publish()
+
+    house.keeper.finish()
+
+    assert lease.extended
+
+
+def test_answered_tasks_leave_nothing_behind(house: House) -> None:
+    for number in range(5_000):
+        task = external_task(f"t{number}")
+        house.table.add(task, BITRIX, time.monotonic())
+        house.table.published([task.id])
+        house.table.done(task.id)
+
+    assert len(house.table._agenda) <= 1_001
+    assert house.table.all() == []
