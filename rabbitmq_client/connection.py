@@ -236,7 +236,7 @@ class BrokerConnection:
             return
         if connection.is_open:
             connection.close()
-            connection.ioloop.call_later(CLOSE_SECONDS, connection.ioloop.stop)
+            connection.ioloop.call_later(CLOSE_SECONDS, connection.abort)
         else:
             connection.ioloop.stop()
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from messages import TASK_EXCHANGE, Publication
 from rabbitmq_client import Outcome, Publisher
 from sandbox.sandbox import Sandbox
+from tests.sandbox.processes import eventually
 
 SECONDS = 20.0
 
@@ -61,6 +62,4 @@ def held(sandbox: Sandbox, vhost: str, queue: str) -> tuple[int, int]:
 
 def eventual(condition: Callable[[], bool]) -> bool:
     """Waits until the condition holds, and says whether it did within a while."""
-    from tests.sandbox.processes import eventually
-
     return eventually(condition, seconds=SECONDS)

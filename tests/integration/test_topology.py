@@ -10,7 +10,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from errors import SettingsError, Unavailable
-from rabbitmq_client import Broker, Topology
+from rabbitmq_client import Broker, Publisher, Topology
 from sandbox.sandbox import Sandbox
 from tests.integration.conftest import SYSTEMS
 from tests.integration.services import message, outcomes_of, running
@@ -101,8 +101,6 @@ def test_declaring_again_changes_nothing(sandbox: Sandbox, vhost: str, broker: B
 def test_a_message_that_is_of_no_system_lands_in_the_default_queue(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    from rabbitmq_client import Publisher
-
     publisher = Publisher(broker, topology, name="tasks")
 
     with running(publisher):
@@ -200,8 +198,6 @@ def test_a_login_that_may_not_configure_checks_passively(
 def test_a_message_survives_in_its_queue_with_all_properties(
     broker: Broker, declared: Topology, channel: BlockingChannel
 ) -> None:
-    from rabbitmq_client import Publisher
-
     publisher = Publisher(broker, declared, name="tasks")
     sent = message("a", body="Перезвонить".encode())
     sent.properties.update(correlation_id="task-1", content_type="application/json", expiration="600000")
