@@ -134,6 +134,9 @@ class ResponseHandler:
                 return answer is not None and self._follow(delivery, response, answer)
         except TaskGone:
             return True
+        except Unprocessable as error:
+            self._give_up(delivery, response, error.reason, error.detail)
+            return True
 
     def _call_with_repeats(self, response: Response) -> Answer | None:
         """Return the engine's last word on a response; None when stopping."""
@@ -157,8 +160,6 @@ class ResponseHandler:
             return self._call_as(response, worker_id)
         except TaskGone as error:
             return Answer(Verdict.GONE, str(error))
-        except Unprocessable as error:
-            return Answer(Verdict.REJECTED, error.detail)
         except Unavailable as error:
             return Answer(Verdict.AWAY, str(error))
 

@@ -20,7 +20,14 @@ NOTHING_BOUND = Topology(exchanges=(Exchange(TASK_EXCHANGE, "topic", {}),), queu
 ONLY_ONE_FITS = {"x-max-length": 1, "x-overflow": "reject-publish"}
 
 
-class StopsMeanwhile:
+class NothingThere:
+    """A topology without queues."""
+
+    watched = ()
+    passive = True
+
+
+class StopsMeanwhile(NothingThere):
     """A topology whose declaration takes so long that the service is stopped meanwhile."""
 
     def __init__(self) -> None:
@@ -211,7 +218,7 @@ def test_a_topology_that_does_not_fit_ends_it_at_start(
         Publisher(broker, topology, name="tasks").run()
 
 
-class CountedTopology:
+class CountedTopology(NothingThere):
     """A topology that fits the first time only, and counts the attempts."""
 
     def __init__(self) -> None:
