@@ -68,6 +68,24 @@ class EngineApi:
                 counts[row["activityId"]] = counts.get(row["activityId"], 0) + 1
         return counts
 
+    def ends_by_instance(self) -> dict[str, list[str]]:
+        """Returns the ids of the end events that each ended instance arrived at; none for a cancelled one."""
+        ends: dict[str, list[str]] = {
+            row["id"]: [] for row in self._rows("/history/process-instance", {"finished": "true"})
+        }
+        for row in self._rows("/history/activity-instance", {"activityType": "noneEndEvent"}):
+            if row["processInstanceId"] in ends:
+                ends[row["processInstanceId"]].append(row["activityId"])
+        return ends
+
+    def task_log(self, **query: str) -> list[Row]:
+        """Returns the history of external tasks: one row for each creation, answer and deletion."""
+        return self._rows("/history/external-task-log", query)
+
+    def task_log_count(self, **query: str) -> int:
+        """Counts rows of `task_log`; the query is the engine's, such as topicName or successLog."""
+        return self._count("/history/external-task-log/count", query)
+
     def variables(self, instance_id: str) -> dict[str, Any]:
         """Returns the variables of an instance by name, also after its end."""
         rows = self._rows("/history/variable-instance", {"processInstanceId": instance_id})
