@@ -41,7 +41,9 @@ class Detours:
         headers = self._headers(delivery) | {ATTEMPTS: attempts}
         return Publication("", queue, delivery.body, headers, self._properties(delivery))
 
-    def dead_letter(self, delivery: Delivery, reason: str, detail: str, task_id: str | None) -> Publication:
+    def dead_letter(
+        self, delivery: Delivery, reason: str, detail: str, *, task_id: str | None, topic: str | None
+    ) -> Publication:
         """Return the copy for the error queue: the body as it came, and why it is there."""
         body = delivery.body
         headers = self._headers(delivery) | {
@@ -50,8 +52,7 @@ class Detours:
             "x-error-detail": detail[:2000],
             "x-failed-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
-        if task_id:
-            headers["x-task-id"] = task_id
+        headers |= {name: value for name, value in (("x-task-id", task_id), ("x-topic", topic)) if value}
         if reason == "too_large":
             headers |= {"x-size": len(body), "x-sha256": hashlib.sha256(body).hexdigest()}
             body = body[:KEPT_BYTES_OF_TOO_LARGE]

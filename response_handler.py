@@ -273,7 +273,10 @@ class ResponseHandler:
         self._leases.done(response.task_id)
 
     def _set_aside(self, delivery: Delivery, error: Unprocessable, task_id: str | None) -> None:
-        self._publish(self._detours.dead_letter(delivery, error.reason, error.detail, task_id))
+        topic = self._leases.topic_of(task_id) if task_id else None
+        self._publish(
+            self._detours.dead_letter(delivery, error.reason, error.detail, task_id=task_id, topic=topic)
+        )
         logger.error("a response went to the error queue: {}", error)
 
     def _publish(self, publication: Publication) -> None:

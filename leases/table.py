@@ -22,6 +22,7 @@ class Lease:
     """One task in flight. `lock_expires_at` is a moment at the engine, the others are monotonic seconds."""
 
     task_id: str
+    topic: str
     system: System
     retries: int | None
     lock_expires_at: datetime
@@ -72,6 +73,11 @@ class LeaseTable:
         with self._changed:
             return list(self._leases.values())
 
+    def topic_of(self, task_id: str) -> str | None:
+        """Return the topic of a task that is in the table."""
+        lease = self._leases.get(task_id)
+        return lease.topic if lease else None
+
     def is_current(self, lease: Lease) -> bool:
         """Whether the lease is still in the table, and not replaced by a later one of the same task."""
         return self._leases.get(lease.task_id) is lease
@@ -81,6 +87,7 @@ class LeaseTable:
         lease_ms = self._rules.lease_ms_of(system)
         lease = Lease(
             task_id=task.id,
+            topic=task.topic,
             system=system,
             retries=task.retries,
             lock_expires_at=task.lock_expires_at,
@@ -100,7 +107,9 @@ class LeaseTable:
     def add_locked(self, state: TaskState, system: System) -> None:
         """Enter a task that an earlier process of ours locked: it counts, and is published when offered again."""
         if state.id not in self._leases and state.lock_expires_at:
-            self._enter(Lease(state.id, system, state.retries, state.lock_expires_at, 0.0, 0.0, extended=True))
+            self._enter(
+                Lease(state.id, state.topic, system, state.retries, state.lock_expires_at, 0.0, 0.0, extended=True)
+            )
 
     def _enter(self, lease: Lease) -> None:
         with self._changed:

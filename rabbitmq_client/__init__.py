@@ -1,5 +1,6 @@
 """RabbitMQ: topology, publishing with confirms, consuming. The only importer of pika."""
 
+from rabbitmq_client.browser import Found, QueueBrowser
 from rabbitmq_client.connection import Broker
 from rabbitmq_client.consumer import Consumer, Delivery
 from rabbitmq_client.publisher import Outcome, Publisher
@@ -11,8 +12,10 @@ __all__ = [
     "Broker",
     "Consumer",
     "Delivery",
+    "Found",
     "Outcome",
     "Publisher",
+    "QueueBrowser",
     "QueueState",
     "QueueWatch",
     "Topology",

@@ -1,0 +1,1 @@
+"""One file per question that an operator asks; each is run as `python tools/NAME.py`."""
