@@ -60,7 +60,7 @@ class Choice:
 
 def main(argv: Sequence[str]) -> int:
     """Do one command; return 0 done, 1 nothing found or a server away, 2 wrong use."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_intermixed_args(argv)
     choice = Choice(arguments.reason, arguments.topic, arguments.task_id, arguments.older_than)
     commands: dict[str, Callable[[QueueBrowser, list[Found], argparse.Namespace], None]] = {
         "list": _list,
