@@ -11,6 +11,7 @@ from rabbitmq_client import Delivery
 ATTEMPTS = "x-attempts"
 SENDER_USER_ID = "x-sender-user-id"
 SENDER_EXPIRATION = "x-sender-expiration"
+BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
 KEPT_BYTES_OF_TOO_LARGE = 65_536
 
 
@@ -59,7 +60,8 @@ class Detours:
         return Publication(ERROR_EXCHANGE, ERROR_KEY, body, headers, self._properties(delivery))
 
     def _headers(self, delivery: Delivery) -> dict[str, Any]:
-        headers = dict(delivery.properties.headers or {})
+        given = delivery.properties.headers or {}
+        headers = {name: value for name, value in given.items() if not name.startswith(BROKERS_OWN)}
         if not self._is_our_copy(delivery):
             headers.pop(ATTEMPTS, None)
             # The broker closes the channel of whoever sends another's user id, and an expiration of the

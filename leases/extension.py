@@ -31,19 +31,19 @@ class Extension:
     def extend(self, leases: Sequence[Lease]) -> None:
         """Extend the leases; what fails for the moment is planned again."""
         for start in range(0, len(leases), READ_AT_ONCE):
-            self._extend_batch(leases[start : start + READ_AT_ONCE])
+            try:
+                self._extend_batch(leases[start : start + READ_AT_ONCE])
+            except Unavailable as error:
+                logger.warning("{} leases wait for their extension: {}", len(leases) - start, error)
+                self._plan_again(leases[start:])
+                return
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown()
 
     def _extend_batch(self, batch: Sequence[Lease]) -> None:
-        try:
-            states = self._camunda.read_tasks([lease.task_id for lease in batch])
-        except Unavailable as error:
-            logger.warning("{} leases wait for their extension: {}", len(batch), error)
-            self._plan_again(batch)
-            return
+        states = self._camunda.read_tasks([lease.task_id for lease in batch])
         unchanged = []
         for lease in batch:
             if self._is_unchanged(lease, states.get(lease.task_id)):
@@ -52,7 +52,7 @@ class Extension:
                 self._table.drop(lease)
         settled = list(self._pool.map(self._extend_one, unchanged))
         self._plan_again(lease for lease, is_settled in zip(unchanged, settled, strict=True) if not is_settled)
-        logger.debug("extended {} leases to full locks", sum(settled))
+        logger.debug("settled {} of {} leases", sum(settled), len(batch))
 
     def _is_unchanged(self, lease: Lease, state: TaskState | None) -> bool:
         return (

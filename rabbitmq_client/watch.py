@@ -100,6 +100,9 @@ class QueueWatch:
         if self._channel is not channel or not channel.connection.is_open:
             return
         self._channel, self._asked_at = None, None
+        if not self._pending:
+            channel.connection.channel(on_open_callback=self.open)
+            return
         name = self._pending.pop(0)
         self._states[name] = replace(self._states[name], exists=False, seen_at=time.monotonic())
         missing = isinstance(reason, ChannelClosedByBroker) and reason.reply_code == NOT_FOUND

@@ -173,6 +173,16 @@ def test_an_answer_in_trouble_goes_through_the_tiers_with_a_lock_that_outlasts_t
     assert desk.engine.body_of("extendLock")["newDuration"] == 600_000
 
 
+def test_a_copy_does_not_carry_what_the_broker_wrote_on_the_last_one(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+    deaths = {"x-death": [{"queue": "camunda.responses.retry.5s"}], "x-first-death-reason": "expired"}
+
+    desk.take(delivery(complete(), user_id=US, headers={ATTEMPTS: 1, "of": "partner", **deaths}))
+
+    (copy,) = desk.publisher.published
+    assert copy.headers == {"of": "partner", ATTEMPTS: 2}
+
+
 def test_after_the_last_tier_an_answer_is_set_aside_with_an_incident(desk: Desk) -> None:
     desk.engine.replies["complete"] = [fakes.TROUBLE]
 

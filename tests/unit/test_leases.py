@@ -139,6 +139,18 @@ def test_an_extension_that_fails_for_now_is_tried_again(house: House) -> None:
     assert house.table.due(time.monotonic() + 10) == [lease]
 
 
+def test_an_engine_that_is_away_is_asked_once_for_many_leases(house: House) -> None:
+    for number in range(1000):
+        house.table.add(external_task(f"t{number}"), BITRIX, time.monotonic())
+        house.table.published([f"t{number}"])
+    house.engine.replies["external-task"] = [fakes.AWAY]
+
+    house.keeper.tick()
+
+    assert len(house.engine.calls) == 1
+    assert len(house.table.due(time.monotonic() + 10)) == 1000
+
+
 def test_no_extension_happens_while_an_answer_is_applied(house: House) -> None:
     lease = house.publish()
 
