@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     rabbitmq_topology: Literal["declare", "passive"] = "declare"
     rabbitmq_max_message_bytes: int = Field(1_048_576, ge=1024, le=100_000_000)
 
+    responses_require_user_id: bool = False
+
     routing_file: Path | None = None
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -143,7 +145,7 @@ def _sentence(item: dict[str, Any]) -> str:
 def misspelt_settings(env_file: Path = ENV_FILE) -> list[str]:
     """Return a warning for each name that looks like a setting of ours but is none."""
     known = [name.upper() for name in Settings.model_fields]
-    prefixes = ("CAMUNDA_", "RABBITMQ_", "ROUTING_", "LOG_")
+    prefixes = ("CAMUNDA_", "RABBITMQ_", "RESPONSES_", "ROUTING_", "LOG_")
     found = {name for name in (*os.environ, *_names_in(env_file)) if name.startswith(prefixes)}
     return [_unknown_name(name, known) for name in sorted(found - set(known))]
 

@@ -144,6 +144,7 @@ class Assembly:
                 retries=settings.camunda_retries,
                 retry_timeout_ms=settings.camunda_retry_timeout,
                 max_message_bytes=settings.rabbitmq_max_message_bytes,
+                require_user_id=settings.responses_require_user_id,
             ),
         )
         return [

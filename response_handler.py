@@ -71,6 +71,7 @@ class AnswerRules:
     retries: int
     retry_timeout_ms: int
     max_message_bytes: int
+    require_user_id: bool = False
 
 
 class ResponseHandler:
@@ -125,6 +126,9 @@ class ResponseHandler:
         """Return whether the response is done with; raise Unavailable where the broker does not take a copy."""
         try:
             response = Response.decode(delivery.body, delivery.correlation_id, self._rules.max_message_bytes)
+            self._check_sender(delivery, response)
+        except TaskGone:
+            return True
         except Unprocessable as error:
             self._set_aside(delivery, error, None)
             return True
@@ -137,6 +141,17 @@ class ResponseHandler:
         except Unprocessable as error:
             self._give_up(delivery, response, error.reason, error.detail)
             return True
+
+    def _check_sender(self, delivery: Delivery, response: Response) -> None:
+        """Let nobody answer for another system, where users are told apart. Raises Unprocessable."""
+        if not self._rules.require_user_id:
+            return
+        topic = self._leases.topic_of(response.task_id) or self._camunda.read_task(response.task_id).topic
+        system, sender = self._routing.system_of(topic), self._detours.sender(delivery)
+        if not system.is_user(sender):
+            raise Unprocessable(
+                "forged", f"user_id {sender!r} may not answer for {system.name}, task {response.task_id}"
+            )
 
     def _call_with_repeats(self, response: Response) -> Answer | None:
         """Return the engine's last word on a response; None when stopping."""

@@ -21,6 +21,11 @@ class System:
     lock_ms: int
     topics: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+    def is_user(self, name: str | None) -> bool:
+        """Whether a user of the broker may answer for this system; one of the system's own name by default."""
+        return name in (self.users or (self.name,))
 
     @property
     def queue(self) -> str:
@@ -47,7 +52,7 @@ class _RoutingFile:
     """The checks of one routing file; every error names the line."""
 
     NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-    KEYS = frozenset({"topics", "patterns", "lock_duration"})
+    KEYS = frozenset({"topics", "patterns", "lock_duration", "users"})
 
     def __init__(self, path: Path, text: str, lock_ms: int) -> None:
         self._path = path
@@ -79,7 +84,8 @@ class _RoutingFile:
         if type(lock_ms) is not int or not SHORTEST_LOCK_MS <= lock_ms <= LONGEST_LOCK_MS:
             wanted = f"{SHORTEST_LOCK_MS} to {LONGEST_LOCK_MS} (milliseconds: 10 s to 49 days)"
             self._refuse("lock_duration", f"{lock_ms!r} is not within {wanted}", name)
-        return System(name, lock_ms, self._names(table, "topics", name), self._names(table, "patterns", name))
+        lists = (self._names(table, key, name) for key in ("topics", "patterns", "users"))
+        return System(name, lock_ms, *lists)
 
     def _names(self, table: dict[str, Any], key: str, section: str) -> tuple[str, ...]:
         names = table.get(key, [])

@@ -22,7 +22,7 @@ US = "bridge"
 class Desk:
     """A handler with everything around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, require_user_id: bool = False) -> None:
         self.engine = FakeEngine()
         self.publisher = FakePublisher()
         self.acknowledged: list[Delivery] = []
@@ -41,7 +41,13 @@ class Desk:
             SimpleQueue(),
             self.acknowledged.append,
             self.stopping,
-            AnswerRules(accepted_worker_ids=["w-*"], retries=3, retry_timeout_ms=30_000, max_message_bytes=10_000),
+            AnswerRules(
+                accepted_worker_ids=["w-*"],
+                retries=3,
+                retry_timeout_ms=30_000,
+                max_message_bytes=10_000,
+                require_user_id=require_user_id,
+            ),
         )
 
     def _pause(self) -> None:
@@ -309,3 +315,30 @@ def test_an_answer_on_a_lost_channel_is_left_to_the_broker(desk: Desk) -> None:
 
     assert desk.acknowledged == []
     assert desk.engine.calls == []
+
+
+@pytest.mark.parametrize("user_id", ["1c", None])
+def test_an_answer_of_another_systems_user_is_forged_and_leaves_the_task_alone(user_id: str | None) -> None:
+    desk = Desk(require_user_id=True)
+
+    desk.take(delivery(complete(), user_id=user_id))
+
+    assert desk.dead_letter_reason == "forged"
+    assert desk.engine.words() == ["t1"]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        pytest.param({"user_id": "bitrix24"}, id="from the system"),
+        pytest.param(
+            {"user_id": US, "headers": {ATTEMPTS: 1, "x-sender-user-id": "bitrix24"}}, id="our own copy of it"
+        ),
+    ],
+)
+def test_an_answer_of_the_systems_own_user_is_applied(properties: dict[str, Any]) -> None:
+    desk = Desk(require_user_id=True)
+
+    desk.take(delivery(complete(), **properties))
+
+    assert desk.engine.words() == ["t1", "complete"]
