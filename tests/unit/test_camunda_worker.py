@@ -1,0 +1,239 @@
+"""The way out: what becomes of a task whose message was confirmed, returned, refused, not sent, or is unknown."""
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from camunda_client import Reply
+from camunda_worker import CamundaWorker, WorkerRules
+from config import RoutingConfig
+from delivery_gate import DeliveryGate
+from leases import LeaseKeeper, LeaseRules, LeaseTable
+from messages import Publication
+from monitoring import Statistics
+from rabbitmq_client import Outcome, Publisher
+from rabbitmq_client.publisher import Settled
+from routing_file import System
+from tests.unit import fakes
+from tests.unit.fakes import FakeEngine, task_row
+from topics import Topics
+
+BITRIX = System("bitrix24", 600_000, ("bitrix_create_task",))
+ROUTING = RoutingConfig([BITRIX], System("default", 600_000))
+LEASES = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retries=3, retry_timeout_ms=30_000)
+
+
+class BatchPublisher:
+    """Gives each batch the outcomes that the test has laid out; confirms where it has none."""
+
+    def __init__(self) -> None:
+        self.ready = True
+        self.batches: list[Sequence[Publication]] = []
+        self.outcomes: list[Outcome] = []
+
+    def wait_until_ready(self, _seconds: float) -> bool:
+        return self.ready
+
+    def publish(self, publications: Sequence[Publication], settled: Settled) -> None:
+        self.batches.append(publications)
+        settled([self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED for _ in publications])
+
+
+class OpenGate:
+    """Lets everything through and remembers which system was paused."""
+
+    def __init__(self) -> None:
+        self.paused: list[str] = []
+
+    def may_fetch(self) -> bool:
+        return True
+
+    def is_open(self, _system: System) -> bool:
+        return True
+
+    def room(self) -> int:
+        return 1000
+
+    def note_published(self, _system: System, _count: int) -> None:
+        """Nothing is full here."""
+
+    def pause(self, system: System, _seconds: float) -> None:
+        self.paused.append(system.name)
+
+
+class Keeper:
+    """Keeps nothing, and knows that it was asked to finish."""
+
+    finished = False
+
+    def rebuild(self, _system_of: Any) -> None:
+        """Nothing was there before."""
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+class Bench:
+    """A worker with everything around it; the engine offers the tasks given to `offer`, once."""
+
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.publisher = BatchPublisher()
+        self.gate = OpenGate()
+        self.keeper = Keeper()
+        self.table = LeaseTable(LEASES)
+        self.statistics = Statistics()
+        self.stopping = threading.Event()
+        camunda = self.engine.client()
+        self.engine.replies["topic-names"] = [Reply(200, b"[]")] * 100
+        self.worker = CamundaWorker(
+            camunda,
+            cast(Publisher, self.publisher),
+            cast(DeliveryGate, self.gate),
+            self.table,
+            cast(LeaseKeeper, self.keeper),
+            ROUTING,
+            Topics(camunda, ROUTING, include=["*"], exclude=[], refresh_seconds=60),
+            self.statistics,
+            self.stopping,
+            WorkerRules(
+                max_tasks=10,
+                wait_ms=5000,
+                retries=3,
+                retry_timeout_ms=30_000,
+                max_message_bytes=10_000,
+                leases=LEASES,
+            ),
+        )
+
+    def offer(self, *rows: dict[str, Any]) -> None:
+        self.engine.replies["fetchAndLock"].append(Reply(200, json.dumps(rows).encode()))
+
+    def nothing_more(self) -> None:
+        self.engine.replies["fetchAndLock"] = [Reply(200, b"[]")] * 10
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_task_is_fetched_with_the_lease_and_published_to_its_system(bench: Bench) -> None:
+    bench.offer(task_row())
+
+    bench.worker.turn()
+
+    [[publication]] = bench.publisher.batches
+    assert bench.engine.body_of("fetchAndLock")["topics"][0]["lockDuration"] == 60_000
+    assert publication.routing_key == "bitrix24.bitrix_create_task"
+    assert (
+        publication.headers["lock_expires_at"] == "2026-11-23T20:40:00.000+00:00"
+    )  # the full lock, not the lease
+    assert 589_000 < int(publication.properties["expiration"]) <= 590_000
+    assert "Обработано: 1 | Успешно: 1 | Ошибки: 0" in bench.statistics.line()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.RETURNED, Outcome.REFUSED])
+@pytest.mark.parametrize(("retries", "sent"), [(None, 3), (2, 2), (0, 1)])
+def test_what_was_certainly_not_delivered_goes_back_without_costing_a_retry(
+    bench: Bench, outcome: Outcome, retries: int | None, sent: int
+) -> None:
+    bench.offer(task_row(retries=retries))
+    bench.publisher.outcomes = [outcome]
+    bench.worker.turn()
+    bench.nothing_more()
+
+    bench.worker.turn()
+
+    assert bench.engine.body_of("failure")["retries"] == sent
+    assert "unlock" not in bench.engine.words()
+    assert bench.gate.paused == ["bitrix24"]
+    assert bench.table.all() == []
+
+
+def test_an_unknown_fate_is_read_at_the_engine_and_the_same_message_published_again(bench: Bench) -> None:
+    bench.offer(task_row())
+    bench.publisher.outcomes = [Outcome.UNKNOWN]
+    bench.worker.turn()
+    bench.nothing_more()
+
+    bench.worker.turn()
+
+    [[first], [again]] = bench.publisher.batches
+    assert again is first
+    assert "unlock" not in bench.engine.words()
+
+
+def test_an_unknown_fate_of_a_task_that_is_not_ours_any_more_is_let_go(bench: Bench) -> None:
+    bench.offer(task_row())
+    bench.publisher.outcomes = [Outcome.UNKNOWN]
+    bench.worker.turn()
+    bench.nothing_more()
+    bench.engine.tasks["t1"] = task_row(lock_ends_in=130)
+
+    bench.worker.turn()
+
+    assert len(bench.publisher.batches) == 1
+    assert bench.table.all() == []
+
+
+def test_a_message_that_is_too_large_becomes_an_incident_that_names_the_variable(bench: Bench) -> None:
+    large = {"scan": {"value": "x" * 20_000, "type": "String"}, "title": {"value": "t", "type": "String"}}
+    bench.offer(task_row() | {"variables": large})
+
+    bench.worker.turn()
+
+    failure = bench.engine.body_of("failure")
+    assert failure["retries"] == 0
+    assert "'scan' with 20000 characters" in failure["errorMessage"]
+    assert bench.publisher.batches == []
+
+
+def test_a_batch_that_comes_when_its_lease_is_nearly_over_is_not_published(bench: Bench) -> None:
+    [late] = [fakes.external_task()]
+
+    batch = bench.worker._hold_all([late], time.monotonic() - 55)
+
+    assert batch == []
+    assert bench.table.all() == []
+
+
+def test_a_task_whose_message_is_still_out_is_not_published_again(bench: Bench) -> None:
+    bench.table.add(fakes.external_task(), BITRIX, time.monotonic() - 70)
+    bench.table.published(["t1"])
+    bench.offer(task_row(lock_ends_in=130))
+
+    bench.worker.turn()
+
+    assert bench.publisher.batches == []
+    assert bench.table.in_flight(BITRIX) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "unlocked"),
+    [(Outcome.UNSENT, True), (Outcome.RETURNED, True), (Outcome.UNKNOWN, False), (Outcome.CONFIRMED, False)],
+)
+def test_a_stop_frees_only_what_was_certainly_not_published(
+    bench: Bench, outcome: Outcome, unlocked: bool
+) -> None:
+    bench.offer(task_row())
+    bench.publisher.outcomes = [outcome]
+    bench.worker.turn()
+    bench.stopping.set()
+
+    bench.worker.run()
+
+    assert ("unlock" in bench.engine.words()) is unlocked
+    assert bench.keeper.finished
+
+
+def test_nothing_is_fetched_while_the_broker_is_away(bench: Bench) -> None:
+    bench.publisher.ready = False
+
+    bench.worker.turn()
+
+    assert bench.engine.calls == []
