@@ -176,7 +176,7 @@ class CamundaWorker:
         self._statistics.add(failed=1)
         self._leases.done(task.id)
         logger.error("task {} of topic {} cannot be published: {}", task.id, task.topic, error.detail)
-        self._camunda.failure(task.id, task.worker_id, error.detail, retries=0, retry_timeout_ms=0)
+        self._report_failure(task, error.detail, retries=0, retry_timeout_ms=0)
 
     def _publish(self, batch: Sequence[_Held]) -> None:
         if batch:
@@ -257,13 +257,20 @@ class CamundaWorker:
             "task {} for {}: {}; it is offered again later", held.task.id, held.system.name, outcome.value
         )
         retries = self._rules.retries if held.task.retries is None else held.task.retries
-        self._camunda.failure(
-            held.task.id,
-            held.task.worker_id,
+        self._report_failure(
+            held.task,
             f"the message for {held.system.name} could not be delivered: {outcome.value}",
             retries=max(1, retries),
             retry_timeout_ms=self._rules.retry_timeout_ms,
         )
+
+    def _report_failure(self, task: ExternalTask, message: str, *, retries: int, retry_timeout_ms: int) -> None:
+        try:
+            self._camunda.failure(
+                task.id, task.worker_id, message, retries=retries, retry_timeout_ms=retry_timeout_ms
+            )
+        except Unavailable as error:
+            logger.warning("task {} is offered again when its lease ends: {}", task.id, error)
 
     def _finish(self) -> None:
         """Wait for the confirms that are out, free what was certainly not published, extend the rest."""

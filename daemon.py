@@ -59,7 +59,6 @@ class Daemon:
         try:
             service.run()
         except SettingsError as error:
-            logger.error("{}", error)
             self.endings.put(error)
         except Exception as error:  # noqa: BLE001  # the one place that catches all
             logger.opt(exception=error).critical("{} crashed", service.name)
@@ -72,6 +71,8 @@ class Daemon:
             except Empty:
                 logger.info(self.statistics.line())
             else:
+                if isinstance(ending, SettingsError):
+                    logger.error("{}", ending)
                 logger.info("stopping: {}", ending if isinstance(ending, str) else type(ending).__name__)
                 return ending
 

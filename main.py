@@ -200,7 +200,7 @@ def main(*components: str) -> int:
             logger.warning("{}", warning)
     listen_to_signals(daemon.endings)
     logger.info(
-        "{} starts as {!r}: engine {}, broker {}:{}{}",
+        "{} starts as {!r}: engine {}, broker {}:{}, virtual host {!r}",
         " and ".join(components),
         settings.camunda_worker_id,
         settings.camunda_base_url,

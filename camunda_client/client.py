@@ -50,7 +50,7 @@ class CamundaClient:
         reply = self._http.send(
             "POST", "/external-task/fetchAndLock", encode_json(request), timeout_seconds=timeout
         )
-        return [_task(row) for row in _usable(reply, list)]
+        return [_task(row) for row in self._usable(reply, list)]
 
     def _topic(self, topic: str, lock_ms: int) -> dict[str, Any]:
         # Serialised objects stay text: only the process's own code knows their classes.
@@ -67,7 +67,7 @@ class CamundaClient:
         reply = self._http.send("GET", f"/external-task/{task_id}", timeout_seconds=CALL_TIMEOUT_SECONDS)
         if reply.status != 200 and judge(reply.status, reply.body).verdict is Verdict.GONE:
             raise TaskGone(task_id)
-        return TaskState.from_engine(_usable(reply, dict))
+        return TaskState.from_engine(self._usable(reply, dict))
 
     def read_tasks(self, task_ids: Sequence[str]) -> dict[str, TaskState]:
         """Return how the tasks stand now, by id; those that are gone are left out."""
@@ -89,12 +89,12 @@ class CamundaClient:
         reply = self._http.send(
             "POST", "/external-task/count", encode_json(query), timeout_seconds=CALL_TIMEOUT_SECONDS
         )
-        return int(_usable(reply, dict)["count"])
+        return int(self._usable(reply, dict)["count"])
 
     def _query(self, query: dict[str, Any], page: str) -> dict[str, TaskState]:
         path = f"/external-task{page}"
         reply = self._http.send("POST", path, encode_json(query), timeout_seconds=CALL_TIMEOUT_SECONDS)
-        states = (TaskState.from_engine(task) for task in _usable(reply, list))
+        states = (TaskState.from_engine(task) for task in self._usable(reply, list))
         return {state.id: state for state in states}
 
     def complete(self, task_id: str, worker_id: str, variables: dict[str, Variables]) -> Answer:
@@ -153,7 +153,22 @@ class CamundaClient:
 
     def _read(self, path: str) -> Any:
         reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)
-        return _usable(reply, list | dict)
+        return self._usable(reply, list | dict)
+
+    def _usable(self, reply: Reply, wanted: Any) -> Any:
+        """Return the JSON of a 200 reply; a login page with 200, a redirect or an error is no engine."""
+        place = f"CAMUNDA_BASE_URL {self.base_url}"
+        if reply.status == 401:
+            raise LoginRefused(f"{place} wants a login: check CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
+        if reply.status != 200:
+            raise Unavailable(f"{place} answers {judge(reply.status, reply.body).detail}")
+        try:
+            document = json.loads(reply.body)
+        except (ValueError, RecursionError) as error:
+            raise Unavailable(f"no engine at {place}: 200 without JSON: {reply.body[:80]!r}") from error
+        if not isinstance(document, wanted):
+            raise Unavailable(f"no engine at {place}: 200 with unexpected JSON: {reply.body[:80]!r}")
+        return document
 
 
 def _task(row: Any) -> ExternalTask:
@@ -161,18 +176,3 @@ def _task(row: Any) -> ExternalTask:
         return ExternalTask.from_engine(row)
     except (KeyError, TypeError, ValueError) as error:
         raise Unavailable(f"no engine: what it calls a task is none: {error!r}") from error
-
-
-def _usable(reply: Reply, wanted: Any) -> Any:
-    """Return the JSON of a 200 reply; a login page with 200, a redirect or an error is no engine."""
-    if reply.status == 401:
-        raise LoginRefused("the engine wants a login: check CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
-    if reply.status != 200:
-        raise Unavailable(f"the engine answers {judge(reply.status, reply.body).detail}")
-    try:
-        document = json.loads(reply.body)
-    except (ValueError, RecursionError) as error:
-        raise Unavailable(f"no engine: 200 without JSON: {reply.body[:80]!r}") from error
-    if not isinstance(document, wanted):
-        raise Unavailable(f"no engine: 200 with unexpected JSON: {reply.body[:80]!r}")
-    return document

@@ -50,7 +50,7 @@ class Http:
         try:
             content = handle.perform_rb()
         except pycurl.error as error:
-            raise Unavailable(f"{self.base_url}: {error.args[-1]}") from error
+            raise Unavailable(f"no engine at CAMUNDA_BASE_URL {self.base_url}: {error.args[-1]}") from error
         return Reply(handle.getinfo(pycurl.RESPONSE_CODE), content)
 
     def _handle(self) -> pycurl.Curl:

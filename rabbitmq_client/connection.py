@@ -61,7 +61,7 @@ class Broker:
         if isinstance(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
             host, user = self.virtual_host, self.username
             return f"{place} refuses RABBITMQ_VIRTUAL_HOST {host!r}: it does not exist or {user!r} may not use it"
-        return f"{place} cannot be reached or went away: {_innermost(error)}"
+        return f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) cannot be reached or went away: {_innermost(error)}"
 
 
 def _innermost(error: BaseException) -> str:

@@ -18,7 +18,7 @@ StartSystem = Callable[[Sequence[str], Work], EchoSystem]
 Deploy = Callable[..., str]
 
 # Short polls: a stopping worker waits for the poll that is out.
-QUICK = {"CAMUNDA_ASYNC_RESPONSE_TIMEOUT": "1000"}
+QUICK = {"CAMUNDA_ASYNC_RESPONSE_TIMEOUT": "500"}
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.engine_api import EngineApi
 from tests.sandbox.processes import eventually
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 _PROCESS = """<?xml version="1.0" encoding="UTF-8"?>
 <definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ TASKS = "camunda.external.tasks"
 ANSWERS = "camunda.responses.queue"
 ANSWERS_EXCHANGE = "camunda.task.responses"
 ERRORS = "errors.camunda_tasks.queue"
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def answer(channel: BlockingChannel, reply: Reply, **properties: Any) -> None:
     )
 
 
-def take_all(channel: BlockingChannel, queue: str, count: int) -> list[tuple[dict[str, Any], bytes]]:
+def take_all(channel: BlockingChannel, queue: str, count: int) -> list[tuple[Mapping[str, Any], bytes]]:
     """Takes that many messages out of a queue; returns headers and bodies."""
-    taken: list[tuple[dict[str, Any], bytes]] = []
+    taken: list[tuple[Mapping[str, Any], bytes]] = []
 
     def enough() -> bool:
         _, properties, body = channel.basic_get(queue, auto_ack=True)

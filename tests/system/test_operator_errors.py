@@ -33,7 +33,7 @@ class LoginPage(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815  # the name is the library's
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Prints nothing."""
 
 
@@ -138,6 +138,19 @@ def test_a_queue_that_is_missing_is_named_where_nothing_may_be_declared(start_wo
     assert_clean(worker)
 
 
+def test_the_first_line_says_where_engine_and_broker_are(
+    sandbox: Sandbox, vhost: str, start_worker: StartWorker
+) -> None:
+    worker = start_worker()
+
+    (line,) = worker.wait_for("starts as")
+
+    broker = sandbox.broker
+    assert sandbox.engine.url in line
+    assert f"{broker.host}:{broker.port}" in line
+    assert re.search(rf"{broker.port}, virtual host .{vhost}", line), line
+
+
 def test_a_misspelt_setting_is_a_warning_that_names_the_right_one(start_worker: StartWorker) -> None:
     worker = start_worker(CAMUNDA_LOCK_DURATON="600000").wait_connected()
 
@@ -159,7 +172,7 @@ def test_it_waits_for_an_engine_that_is_not_there(
 def test_an_engine_that_is_not_there_is_told_with_the_setting(start_worker: StartWorker, unused_port: int) -> None:
     worker = start_worker(CAMUNDA_BASE_URL=f"http://127.0.0.1:{unused_port}/engine-rest")
 
-    assert worker.wait_for("WARNING", "CAMUNDA_BASE_URL")
+    assert worker.wait_for("WARNING", "CAMUNDA_BASE_URL", seconds=10)
 
 
 def test_it_waits_where_something_else_answers_for_the_engine(start_worker: StartWorker, login_page: str) -> None:
@@ -173,7 +186,7 @@ def test_something_else_that_answers_for_the_engine_is_told_with_the_setting(
 ) -> None:
     worker = start_worker(CAMUNDA_BASE_URL=login_page)
 
-    assert worker.wait_for("WARNING", "CAMUNDA_BASE_URL", login_page)
+    assert worker.wait_for("WARNING", "CAMUNDA_BASE_URL", login_page, seconds=10)
 
 
 def test_a_path_that_is_not_the_engines_is_told_with_the_setting(
@@ -183,7 +196,7 @@ def test_a_path_that_is_not_the_engines_is_told_with_the_setting(
 
     worker = start_worker(CAMUNDA_BASE_URL=wrong)
 
-    assert worker.wait_for("WARNING", "CAMUNDA_BASE_URL", wrong)
+    assert worker.wait_for("WARNING", "CAMUNDA_BASE_URL", wrong, seconds=10)
 
 
 def test_it_waits_for_a_broker_that_is_not_there(start_worker: StartWorker, unused_port: int) -> None:

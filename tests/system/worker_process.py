@@ -11,7 +11,7 @@ from typing import Self
 
 from tests.sandbox.processes import REPOSITORY, eventually
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 

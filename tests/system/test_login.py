@@ -1,0 +1,144 @@
+"""The engine wants a login: the right one works, a wrong one never locks the account."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+
+from sandbox.engine import Engine
+from sandbox.engine_api import EngineApi
+from sandbox.errors import SandboxError
+from sandbox.runs import Run
+from sandbox.sandbox import PROCESS_FILES
+from tests.sandbox.processes import eventually
+from tests.system.conftest import StartSystem, StartWorker
+from tests.system.engine import wait_for_state
+from tests.system.partner import completing
+
+USER = "careless"
+RIGHT = "the-right-password"
+WRONG = "a-wrong-password"
+
+
+class CountedEngine(ThreadingHTTPServer):
+    """Passes every request on to an engine, and notes when a login was refused."""
+
+    daemon_threads = True
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(("127.0.0.1", 0), _PassOn)
+        self.target = engine.url.removesuffix("/engine-rest")
+        self.refused_at: list[float] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/engine-rest"
+
+
+class _PassOn(BaseHTTPRequestHandler):
+    server: CountedEngine
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name: self.headers[name] for name in ("Authorization", "Content-Type") if self.headers[name]}
+        with requests.Session() as session:
+            session.trust_env = False
+            url = self.server.target + self.path
+            reply = session.request(self.command, url, data=content, headers=headers, timeout=30)
+        if reply.status_code == 401:
+            self.server.refused_at.append(time.monotonic())
+        self.send_response(reply.status_code)
+        self.send_header("Content-Type", reply.headers.get("Content-Type", "application/json"))
+        self.send_header("Content-Length", str(len(reply.content)))
+        self.end_headers()
+        self.wfile.write(reply.content)
+
+    do_POST = do_GET  # noqa: N815  # the name is the library's
+
+    def log_message(self, *_: object) -> None:
+        """Prints nothing."""
+
+
+@pytest.fixture(scope="module")
+def guarded_engine() -> Iterator[Engine]:
+    """A second engine, which asks for a login; it knows a user of ours beside its own."""
+    with Run() as run, Engine(run, auth=True) as engine:
+        person = {"id": USER, "firstName": "-", "lastName": "-", "email": "-"}
+        user = {"profile": person, "credentials": {"password": RIGHT}}
+        as_admin(engine).request("POST", "/user/create", json=user)
+        as_admin(engine).deploy(PROCESS_FILES)
+        yield engine
+
+
+@pytest.fixture
+def counted_engine(guarded_engine: Engine) -> Iterator[CountedEngine]:
+    with passing_on(guarded_engine) as server:
+        yield server
+
+
+@contextmanager
+def passing_on(engine: Engine) -> Iterator[CountedEngine]:
+    with CountedEngine(engine) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def as_admin(engine: Engine) -> EngineApi:
+    return EngineApi(engine.url, login=(engine.username, engine.password))
+
+
+def login_works(engine: Engine) -> bool:
+    try:
+        EngineApi(engine.url, login=(USER, RIGHT)).request("GET", "/external-task/count")
+    except SandboxError:
+        return False
+    return True
+
+
+def test_the_right_login_works(
+    start_worker: StartWorker, start_system: StartSystem, guarded_engine: Engine
+) -> None:
+    start_worker(
+        CAMUNDA_BASE_URL=guarded_engine.url, CAMUNDA_AUTH_USERNAME=USER, CAMUNDA_AUTH_PASSWORD=RIGHT
+    ).wait_connected()
+    start_system(["bitrix24.queue"], completing)
+
+    instance = as_admin(guarded_engine).start_instance("bitrix24_task")
+
+    wait_for_state(as_admin(guarded_engine), instance)
+
+
+def test_an_engine_that_wants_a_login_is_told_with_the_settings(
+    start_worker: StartWorker, guarded_engine: Engine
+) -> None:
+    worker = start_worker(CAMUNDA_BASE_URL=guarded_engine.url)
+
+    worker.wait_for("CAMUNDA_AUTH_USERNAME", "CAMUNDA_AUTH_PASSWORD")
+    assert worker.stop()[0] == 0
+
+
+def test_a_wrong_password_is_tried_seldom_and_does_not_lock_the_account(
+    start_worker: StartWorker, guarded_engine: Engine, counted_engine: CountedEngine
+) -> None:
+    worker = start_worker(
+        CAMUNDA_BASE_URL=counted_engine.url, CAMUNDA_AUTH_USERNAME=USER, CAMUNDA_AUTH_PASSWORD=WRONG
+    )
+
+    assert eventually(lambda: len(counted_engine.refused_at) >= 2, seconds=60)
+    code, seconds = worker.stop()
+
+    first, *others = counted_engine.refused_at
+    assert [moment - first >= 19 for moment in others] == [True]  # the third comes after a minute, and is the last
+    assert (code, seconds < 10) == (0, True)
+    assert worker.lines("CAMUNDA_AUTH_USERNAME", USER)
+    assert WRONG not in worker.output
+    assert "Traceback" not in worker.output
+    assert eventually(lambda: login_works(guarded_engine), seconds=40)
