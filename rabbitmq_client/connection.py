@@ -91,8 +91,8 @@ class Station(Protocol):
 class _Connection(SelectConnection):
     """A connection that can be given up while the broker is frozen, when no orderly end is possible."""
 
-    def abort(self) -> None:
-        self._adapter_disconnect_stream()  # type: ignore[attr-defined]  # the stubs leave out what is for subclasses
+    def abort(self, reason: str) -> None:
+        self._terminate_stream(AMQPConnectionError(reason))  # type: ignore[attr-defined]  # not in the stubs
 
     @property
     def unsent_bytes(self) -> int:
@@ -217,8 +217,7 @@ class BrokerConnection:
     def abort(self, reason: str) -> None:
         """Give the connection up, which cannot be ended in good order; only from its own thread."""
         if self._connection is not None:
-            self._lost_because = AMQPConnectionError(reason)
-            self._connection.abort()
+            self._connection.abort(reason)
 
     @property
     def unsent_bytes(self) -> int:
@@ -236,7 +235,7 @@ class BrokerConnection:
             return
         if connection.is_open:
             connection.close()
-            connection.ioloop.call_later(CLOSE_SECONDS, connection.abort)
+            connection.ioloop.call_later(CLOSE_SECONDS, lambda: connection.abort("it did not close in time"))
         else:
             connection.ioloop.stop()
 
