@@ -14,6 +14,8 @@ from sandbox.errors import SandboxError
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _POLL_SECONDS = 0.05
+# The kernel tells of no death that came before the asking: a starter killed meanwhile is not the parent any more.
+_ONLY_WITH_STARTER = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Child:
         self._log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *command],
+                [*_ONLY_WITH_STARTER, str(os.getpid()), *command],
                 cwd=log.parent,  # a crash dump belongs beside the log
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,

@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ndemo: interrupted; nothing is left running", file=sys.stderr)
+        print("\ndemo: interrupted; all that it started has ended", file=sys.stderr)
         return _EXIT_INTERRUPTED
 
 

@@ -1,6 +1,6 @@
 """What the demo counts: the broker's messages and the engine's history, never the worker's own words."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,15 +8,16 @@ from statistics import median
 
 from sandbox.demo_observer import Observer
 from sandbox.demo_samples import SYSTEMS, Sample, System
-from sandbox.demo_stage import ERROR_QUEUE, Stage
+from sandbox.demo_stage import Stage
 from sandbox.engine_api import EngineApi, Row
+from sandbox.programs import ERROR_QUEUE
 
 
 @dataclass(frozen=True)
 class SystemFigures:
     """One system: messages in the task exchange, and answers that the engine has taken."""
 
-    queue: str
+    system: str
     published: int
     completed: int
     retried: int
@@ -46,12 +47,21 @@ class Outcome:
     as_they_should: int
     lost: int
     doubled: int
-    latencies: Mapping[str, float | None]
+    latencies: Mapping[str, float]
     troubles: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Instances that ended as they should; by process those that did not end; by description the rest."""
+
+    as_they_should: int
+    lost: Counter[str]
+    astray: Counter[str]
+
+
 def progress(stage: Stage, *, wanted: int, started: int) -> Progress:
-    """Looks once: some 17 small queries."""
+    """Looks once: some 16 small queries of the engine."""
     engine = stage.sandbox.engine_api()
     systems = tuple(_figures_of(system, engine, stage.observer) for system in SYSTEMS)
     return Progress(wanted, started, engine.finished_count(), systems)
@@ -63,7 +73,7 @@ def _figures_of(system: System, engine: EngineApi, observer: Observer) -> System
 
     # A task that an error event interrupts is deleted; nothing else deletes tasks here.
     return SystemFigures(
-        system.queue,
+        system.name,
         published=observer.published[system.name],
         completed=count("successLog"),
         retried=count("failureLog"),
@@ -72,27 +82,35 @@ def _figures_of(system: System, engine: EngineApi, observer: Observer) -> System
 
 
 def outcome(stage: Stage, wanted: int, started: Mapping[str, Sample]) -> Outcome:
-    """Compares each instance with how it should have ended."""
+    """Judges the whole: each instance, what was left undone, and what else shows that something is wrong."""
     engine = stage.sandbox.engine_api()
-    ends = engine.ends_by_instance()
-    lost = [sample.process for instance, sample in started.items() if instance not in ends]
-    astray = [
-        f"{sample.process} at {', '.join(ends[instance])} instead of {sample.end}"
-        for instance, sample in started.items()
-        if instance in ends and ends[instance] != [sample.end]
-    ]
+    compared = compare(started, engine.ends_by_instance())
     return Outcome(
         started=len(started),
-        as_they_should=len(started) - len(lost) - len(astray),
-        lost=len(lost),
+        as_they_should=compared.as_they_should,
+        lost=compared.lost.total(),
         doubled=stage.observer.doubled,
         latencies=_median_latencies(engine.task_log()),
         troubles=(
-            *([f"{wanted - len(started)} instances were never started"] if wanted > len(started) else ()),
-            *(f"{count} x not ended: {process}" for process, count in Counter(lost).items()),
-            *(f"{count} x ended otherwise: {what}" for what, count in Counter(astray).items()),
+            *([f"{wanted - len(started)} instances were not started"] if wanted > len(started) else ()),
+            *(f"{count} not ended: {process}" for process, count in compared.lost.items()),
+            *(f"{count} ended otherwise: {what}" for what, count in compared.astray.items()),
             *_causes(stage, engine),
         ),
+    )
+
+
+def compare(started: Mapping[str, Sample], ends: Mapping[str, list[str]]) -> Comparison:
+    """Compares each instance with the one end event at which it should have arrived."""
+    astray = {
+        instance: f"{sample.process} at {' and '.join(ends[instance]) or 'no end event'} instead of {sample.end}"
+        for instance, sample in started.items()
+        if instance in ends and ends[instance] != [sample.end]
+    }
+    return Comparison(
+        as_they_should=len(started.keys() & ends.keys()) - len(astray),
+        lost=Counter(sample.process for instance, sample in started.items() if instance not in ends),
+        astray=Counter(astray.values()),
     )
 
 
@@ -109,8 +127,8 @@ def _causes(stage: Stage, engine: EngineApi) -> list[str]:
     ]
 
 
-def _median_latencies(log: Iterable[Row]) -> dict[str, float | None]:
-    """Returns by queue the median of milliseconds from a task's creation to its end, on the engine's clock."""
+def _median_latencies(log: Iterable[Row]) -> dict[str, float]:
+    """Returns by system the median of milliseconds from a task's creation to its end, on the engine's clock."""
     created: dict[str, Row] = {}
     ended: dict[str, Row] = {}
     for row in log:
@@ -118,10 +136,10 @@ def _median_latencies(log: Iterable[Row]) -> dict[str, float | None]:
             created[row["externalTaskId"]] = row
         elif row["successLog"] or row["deletionLog"]:
             ended[row["externalTaskId"]] = row
-    times: dict[str, list[float]] = {system.topic: [] for system in SYSTEMS}
+    times: dict[str, list[float]] = defaultdict(list)
     for task, row in ended.items():
         times[row["topicName"]].append(_milliseconds(created[task], row))
-    return {system.queue: median(times[system.topic] or [0]) or None for system in SYSTEMS}
+    return {system.name: median(times[system.topic]) for system in SYSTEMS if system.topic in times}
 
 
 def _milliseconds(begin: Row, end: Row) -> float:

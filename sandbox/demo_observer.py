@@ -19,13 +19,13 @@ _TASK_EXCHANGE = "camunda.external.tasks"
 class Observer:
     """Counts the messages for each system; the task exchange must be there."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, vhost: str = "/") -> None:
         """Binds a queue that goes with this connection."""
         self.published: Counter[str] = Counter()
         self._copies: Counter[str] = Counter()
         login = pika.PlainCredentials(broker.username, broker.password)
         self._connection = pika.BlockingConnection(
-            pika.ConnectionParameters(broker.host, broker.port, credentials=login)
+            pika.ConnectionParameters(broker.host, broker.port, vhost, login)
         )
         channel = self._connection.channel()
         queue = str(channel.queue_declare("", exclusive=True).method.queue)

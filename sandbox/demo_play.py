@@ -8,32 +8,34 @@ from collections.abc import Callable
 from sandbox.demo_figures import Progress, outcome, progress
 from sandbox.demo_samples import Sample, samples
 from sandbox.demo_show import show_links, show_outcome, showing
-from sandbox.demo_stage import Stage, say, stage
+from sandbox.demo_stage import Stage, say, set_stage
 
 # The slow sample system does 10 tasks/s and gets a fifth of them: it keeps up.
 _STARTS_PER_SECOND = 25
 _TURN_SECONDS = 0.2
-_LOOK_SECONDS = {True: 0.5, False: 2.0}  # in a terminal, elsewhere
+_LOOK_SECONDS = 0.5
+_LOOK_SECONDS_PLAIN = 2.0
 _STALLED_SECONDS = 30.0
 
 
 def play(instances: int) -> int:
     """Plays the whole demo; returns the exit code. Only from the main thread."""
-    with stage() as set_stage:
+    with set_stage() as stage:
         say(f"starting {instances} instances, {_STARTS_PER_SECOND} a second")
-        ended_well = Play(set_stage, samples(instances)).run()
-        show_links(set_stage)
+        ended_well = Play(stage, samples(instances)).run()
+        show_links(stage)
         if sys.stdin.isatty() and sys.stdout.isatty():
             _stay_up()
+    say("all that it started has ended")
     return 0 if ended_well else 1
 
 
 def _stay_up() -> None:
-    print("\nEngine, broker, worker and systems stay up for you to look around: Ctrl-C ends them.", flush=True)
     try:
+        print("\nEngine, broker, worker and systems stay up for you to look around: Ctrl-C ends them.", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
-        print("\ndemo: ending; nothing is left running", flush=True)
+        print(flush=True)  # the terminal has shown a ^C
 
 
 class Play:
@@ -59,6 +61,7 @@ class Play:
     def _watch(self, show: Callable[[Progress], None]) -> None:
         """Takes turns until all have ended, or until nothing more is to be expected."""
         seen = self._look()
+        pause = _LOOK_SECONDS if sys.stdout.isatty() else _LOOK_SECONDS_PLAIN
         look_at = moved_at = time.monotonic()
         while seen.ended < len(self._wanted) and self._stage.worker.running():
             self._start_due()
@@ -66,7 +69,7 @@ class Play:
             now = time.monotonic()
             if now < look_at:
                 continue
-            look_at = now + _LOOK_SECONDS[sys.stdout.isatty()]
+            look_at = now + pause
             seen, before = self._look(), seen
             show(seen)
             moved_at = moved_at if seen == before else now

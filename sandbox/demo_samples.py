@@ -13,11 +13,6 @@ class System:
     topic: str
     module: str
 
-    @property
-    def queue(self) -> str:
-        """The queue it reads."""
-        return f"{self.name}.queue"
-
 
 @dataclass(frozen=True)
 class Sample:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -12,7 +13,7 @@ from rich.table import Table
 from sandbox.demo_figures import Outcome, Progress
 from sandbox.demo_stage import LOG_FOLDER, Stage
 
-_LATENCY = "Latency: from a task's creation in the engine to its end there, pauses before a retry included."
+_LATENCY = "Latency: from a task's creation to its end, both in the engine's history."
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def show_links(stage: Stage) -> None:
 
 
 def _print_line(progress: Progress) -> None:
-    parts = (f"{row.queue.removesuffix('.queue')} {row.answered}/{row.published}" for row in progress.systems)
+    parts = (f"{row.system} {row.answered}/{row.published}" for row in progress.systems)
     counts = f"started {progress.started} of {progress.wanted}, ended {progress.ended}"
     print(f"demo: {counts}; answered/published: {', '.join(parts)}", flush=True)
 
@@ -58,14 +59,14 @@ def _picture(progress: Progress) -> Group:
     return Group(_systems_table(progress, {}), counts, bar)
 
 
-def _systems_table(progress: Progress, latencies: Mapping[str, float | None]) -> Table:
-    table = Table()
-    table.add_column("queue", no_wrap=True)
+def _systems_table(progress: Progress, latencies: Mapping[str, float]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("system", no_wrap=True)
     for heading in ("published", "answered", "retried", "BPMN errors", "median latency"):
         table.add_column(heading, justify="right")
     for row in progress.systems:
         counts = (row.published, row.answered, row.retried, row.bpmn_errors)
-        table.add_row(row.queue, *map(str, counts), _milliseconds(latencies.get(row.queue)))
+        table.add_row(row.system, *map(str, counts), _milliseconds(latencies.get(row.system)))
     return table
 
 

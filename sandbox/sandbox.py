@@ -37,7 +37,6 @@ class Sandbox:
         self._roof.close()
 
     def _start(self, run: Run) -> None:
-        self.run = run
         self.folder = run.folder
         self.engine = Engine(run, database=run.folder if self._durable_engine else None, auth=self._auth)
         self.broker = Broker(run)

@@ -1,0 +1,45 @@
+"""Our own programs, started to work with a sandbox: the worker as a user starts it, and Python modules."""
+
+import os
+import sys
+from pathlib import Path
+
+from sandbox.children import Child
+from sandbox.runs import Run
+from sandbox.sandbox import Sandbox
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ERROR_QUEUE = "errors.camunda_tasks.queue"
+_WORKER_QUEUES = {
+    "bitrix24.queue",
+    "openproject.queue",
+    "1c.queue",
+    "python-services.queue",
+    "default.queue",
+    "camunda.responses.queue",
+    ERROR_QUEUE,
+}
+_WORKER_SECONDS = 30.0
+
+
+def start_worker(run: Run, sandbox: Sandbox, *, log_folder: Path) -> Child:
+    """Starts main.py with nothing but its settings in the environment; returns when its queues are there."""
+    environment = _bare(sandbox) | {"LOG_DIR": str(log_folder)}
+    worker = run.start("worker", [sys.executable, str(REPOSITORY / "main.py")], environment)
+    worker.wait_until(lambda: _queues(sandbox) >= _WORKER_QUEUES, seconds=_WORKER_SECONDS)
+    return worker
+
+
+def start_module(run: Run, sandbox: Sandbox, *, name: str, module: str) -> Child:
+    """Starts a module of this repository that finds the sandbox in its environment."""
+    environment = _bare(sandbox) | {"PYTHONPATH": str(REPOSITORY)}
+    return run.start(name, [sys.executable, "-m", module], environment)
+
+
+def _queues(sandbox: Sandbox) -> set[str]:
+    return set(sandbox.broker.api.queues("/"))
+
+
+def _bare(sandbox: Sandbox) -> dict[str, str]:
+    # Settings that the user keeps in the shell are for another worker.
+    return sandbox.environment() | {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
