@@ -21,7 +21,7 @@ class Unavailable(WorkerError):
 
 
 class LoginRefused(Unavailable):
-    """The engine refuses our login; asking again would lock the account (`camunda_client/login.py`)."""
+    """A server refuses our login; the engine locks an account that asks often (`camunda_client/login.py`)."""
 
 
 class TaskGone(WorkerError):

@@ -32,7 +32,7 @@ class QueueBrowser:
         try:
             self._connection = BlockingConnection(broker.parameters(f"browser of {queue}"))
         except (AMQPError, OSError) as error:
-            raise Unavailable(broker.explain(error)) from error
+            raise broker.trouble(error) from error
         self._channel = self._connection.channel()
         self._channel.confirm_delivery()
 

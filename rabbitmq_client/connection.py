@@ -18,7 +18,7 @@ from pika.exceptions import (
 )
 
 from backoff import Backoff
-from errors import SettingsError, Unavailable
+from errors import LoginRefused, SettingsError, Unavailable
 from rabbitmq_client.topology import Topology
 from rabbitmq_client.watch import QueueWatch
 
@@ -26,6 +26,8 @@ TICK_SECONDS = 0.5
 # Heartbeats alone notice a frozen broker after a minute, and such of 2 s are too nervous.
 ANSWER_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5
+LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's return
+LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0
 CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
 
 
@@ -53,15 +55,17 @@ class Broker:
             client_properties={"connection_name": connection_name},
         )
 
-    def explain(self, error: BaseException) -> str:
-        """Return one sentence that says what to look at."""
+    def trouble(self, error: BaseException) -> Unavailable:
+        """Return the library's error as ours: one sentence that says what to look at."""
         place = f"RabbitMQ at {self.host}:{self.port}"
+        user = f"RABBITMQ_USERNAME {self.username!r}"
         if isinstance(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
-            return f"{place} refuses the login: check RABBITMQ_USERNAME {self.username!r} and RABBITMQ_PASSWORD"
+            return LoginRefused(f"{place} refuses the login: check {user} and RABBITMQ_PASSWORD")
         if isinstance(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
-            host, user = self.virtual_host, self.username
-            return f"{place} refuses RABBITMQ_VIRTUAL_HOST {host!r}: it does not exist or {user!r} may not use it"
-        return f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) cannot be reached or went away: {_innermost(error)}"
+            vhost = f"RABBITMQ_VIRTUAL_HOST {self.virtual_host!r}"
+            return LoginRefused(f"{place} refuses {vhost}: it does not exist or {self.username!r} may not use it")
+        reason = f"cannot be reached or went away: {_innermost(error)}"
+        return Unavailable(f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) {reason}")
 
 
 def _innermost(error: BaseException) -> str:
@@ -112,7 +116,8 @@ class BrokerConnection:
         self._station = station
         self._name = name
         self._stopping = threading.Event()
-        self._backoff = Backoff()
+        self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
+        self._refusal_backoff = Backoff(longest=LONGEST_PAUSE_AFTER_REFUSAL_SECONDS)
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
         self._lost_because: BaseException | None = None
@@ -131,7 +136,7 @@ class BrokerConnection:
                 self._pause("WARNING", error)
 
     def _pause(self, level: str, error: Exception) -> None:
-        pause = self._backoff.pause()
+        pause = (self._refusal_backoff if isinstance(error, LoginRefused) else self._backoff).pause()
         logger.log(level, "{}: {}; next attempt in {:.1f} s", self._name, error, pause)
         self._stopping.wait(pause)
 
@@ -140,7 +145,7 @@ class BrokerConnection:
             self._topology.declare(self._broker.parameters(f"{self._name} topology"))
             self._loop_until_lost()
         except (AMQPError, OSError) as error:
-            raise Unavailable(self._broker.explain(error)) from error
+            raise self._broker.trouble(error) from error
 
     def _loop_until_lost(self) -> None:
         connection = _Connection(
@@ -174,6 +179,7 @@ class BrokerConnection:
         channel.add_on_close_callback(self._on_channel_closed)
         self._was_open = True
         self._backoff.reset()
+        self._refusal_backoff.reset()
         logger.info("{}: connected to RabbitMQ at {}:{}", self._name, self._broker.host, self._broker.port)
         self._blocked = False
         self._station.on_channel(channel)

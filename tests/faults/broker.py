@@ -1,0 +1,70 @@
+"""Faults of the broker."""
+
+import os
+import signal
+import time
+
+from tests.faults.observer import complete_slowly
+from tests.faults.scene import Scene
+
+NOTICED_SECONDS = 15.0
+BACK_SECONDS = 5.0
+
+
+def broker_killed(scene: Scene) -> None:
+    """Broker killed (-9) mid-publish."""
+    scene.observer.behave = complete_slowly
+    with scene.load():
+        scene.pause(1.0)  # a backlog, so that something is always under way
+        scene.worker()
+        for number in range(scene.scale.kills):
+            scene.until_seen(scene.total * (2 * number + 1) // (2 * scene.scale.kills + 1))
+            kill_broker(scene)
+    scene.finish()
+
+
+def kill_broker(scene: Scene) -> None:
+    """Kill the broker, start it again, and note how soon messages flow."""
+    scene.watch.note_risk()
+    scene.broker.kill()
+    scene.watch.note_risk()
+    scene.broker.start()
+    scene.note_recovery(time.time())
+
+
+def broker_frozen(scene: Scene) -> None:
+    """Broker frozen (SIGSTOP)."""
+    scene.observer.behave = complete_slowly
+    with scene.load():
+        scene.pause(1.0)
+        worker = scene.worker()
+        scene.until_seen(scene.total // 5)
+        before = worker.usage()
+        frozen_at = time.time()
+        freeze_broker(scene, scene.scale.freeze_seconds)
+        note_outage_cost(scene, *worker.usage().since(before))
+        scene.figures.noticed_seconds = max(0.0, scene.watch.last_fetch - frozen_at)
+        scene.note_recovery(time.time())
+    if scene.figures.noticed_seconds > NOTICED_SECONDS:
+        scene.figures.problems.append(f"still fetching {scene.figures.noticed_seconds:.0f} s after the freeze")
+    scene.finish()
+
+
+def freeze_broker(scene: Scene, seconds: float) -> None:
+    """Stop the broker's process for some seconds."""
+    scene.watch.note_risk()
+    os.kill(scene.broker.pid, signal.SIGSTOP)
+    thaw_at = time.monotonic() + seconds
+    try:
+        while time.monotonic() < thaw_at:
+            scene.watch.note_risk()
+            scene.pause(0.5)
+    finally:
+        os.kill(scene.broker.pid, signal.SIGCONT)
+
+
+def note_outage_cost(scene: Scene, cpu_share: float, lines_per_second: float) -> None:
+    """I6: waiting for a broker or an engine costs next to nothing."""
+    scene.figures.notes.append(f"outage: {cpu_share:.1%} of a core, {lines_per_second:.1f} log lines/s")
+    if cpu_share > 0.2 or lines_per_second > 10:
+        scene.figures.problems.append(f"I6: {scene.figures.notes[-1]}")

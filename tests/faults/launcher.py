@@ -1,0 +1,113 @@
+"""Runs a component with something spoilt on purpose: python -m tests.faults.launcher main.
+
+Two uses, both named by environment variables: `FAULT_SABOTAGE` takes a safeguard away, so that the suite can
+show that it would notice; `FAULT_KILL_AT` ends the process at an exact instruction once the file
+`FAULT_TRIGGER` is there. The production code knows nothing of either.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from camunda_worker import CamundaWorker
+from leases import LeaseTable
+from leases.extension import Extension
+from main import main
+from rabbitmq_client import Outcome, Publisher
+
+COMPONENTS = {"main": (), "camunda_worker": ("camunda_worker",), "response_handler": ("response_handler",)}
+
+
+def replace(owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Put what `make` returns for the present method in its place; a name that is gone is an error."""
+    setattr(owner, name, make(getattr(owner, name)))
+
+
+def confirms_off() -> None:
+    """Take every message for delivered as soon as it is handed over."""
+
+    def make(publish: Callable[..., None]) -> Callable[..., None]:
+        def blind(self: Publisher, publications: Sequence[Any], settled: Callable[..., None]) -> None:
+            publish(self, publications, lambda _: None)
+            settled([Outcome.CONFIRMED] * len(publications))
+
+        return blind
+
+    replace(Publisher, "publish", make)
+
+
+def unlock_unknown() -> None:
+    """Unlock what may or may not have been delivered."""
+
+    def make(_publish_again: Callable[..., None]) -> Callable[..., None]:
+        def unlock(self: Any, batch: Sequence[Any]) -> None:
+            for held in batch:
+                self._camunda.unlock(held.task.id)
+                self._leases.done(held.task.id)
+
+        return unlock
+
+    replace(CamundaWorker, "_publish_again", make)
+
+
+def blind_extension() -> None:
+    """Extend leases without a look at how the tasks stand."""
+    replace(Extension, "_is_unchanged", lambda _: lambda *_: True)
+
+
+def kill_before_publish() -> None:
+    """End the process between the fetch and the publish."""
+
+    def make(publish: Callable[..., None]) -> Callable[..., None]:
+        def trap(self: Publisher, publications: Sequence[Any], settled: Callable[..., None]) -> None:
+            die_if_triggered()
+            publish(self, publications, settled)
+
+        return trap
+
+    replace(Publisher, "publish", make)
+
+
+def kill_before_extension() -> None:
+    """End the process between the confirm and the extension."""
+
+    def make(published: Callable[..., None]) -> Callable[..., None]:
+        def trap(self: LeaseTable, task_ids: Any) -> None:
+            published(self, task_ids)
+            die_if_triggered()
+
+        return trap
+
+    replace(LeaseTable, "published", make)
+
+
+def die_if_triggered() -> None:
+    """End the process at once if the trigger file is there; the file goes first, so that it works once."""
+    trigger = Path(os.environ["FAULT_TRIGGER"])
+    if trigger.exists():
+        trigger.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+SABOTAGES = {
+    "confirms-off": confirms_off,
+    "unlock-unknown": unlock_unknown,
+    "blind-extension": blind_extension,
+}
+KILL_POINTS = {"publish": kill_before_publish, "extension": kill_before_extension}
+
+
+def launch(part: str) -> int:
+    """Spoil what the environment names, then run the component."""
+    if sabotage := os.environ.get("FAULT_SABOTAGE"):
+        SABOTAGES[sabotage]()
+    if point := os.environ.get("FAULT_KILL_AT"):
+        KILL_POINTS[point]()
+    return main(*COMPONENTS[part])
+
+
+if __name__ == "__main__":
+    sys.exit(launch(sys.argv[1]))

@@ -1,0 +1,33 @@
+"""The process that the faults run: one external task, and an end event for each way it may go."""
+
+import tempfile
+from pathlib import Path
+
+from sandbox.engine_api import EngineApi
+
+_BPMN = """<?xml version="1.0" encoding="UTF-8"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"
+             xmlns:camunda="http://camunda.org/schema/1.0/bpmn" targetNamespace="faults">
+  <process id="{key}" isExecutable="true" camunda:historyTimeToLive="P7D">
+    <startEvent id="start"/>
+    <sequenceFlow id="to_work" sourceRef="start" targetRef="work"/>
+    <serviceTask id="work" camunda:type="external" camunda:topic="{topic}"/>
+    <sequenceFlow id="to_done" sourceRef="work" targetRef="{key}_done"/>
+    <endEvent id="{key}_done"/>
+    <boundaryEvent id="refused_event" attachedToRef="work">
+      <errorEventDefinition errorRef="refusal"/>
+    </boundaryEvent>
+    <sequenceFlow id="to_refused" sourceRef="refused_event" targetRef="{key}_refused"/>
+    <endEvent id="{key}_refused"/>
+  </process>
+  <error id="refusal" errorCode="REFUSED"/>
+</definitions>
+"""
+
+
+def deploy(api: EngineApi, key: str, topic: str) -> None:
+    """Deploy a process `key` whose one task has the topic."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{key}.bpmn"
+        file.write_text(_BPMN.format(key=key, topic=topic), encoding="utf-8")
+        api.deploy([file], name=key)

@@ -1,0 +1,34 @@
+"""All faults in their order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.faults import bridge, broker, engine
+from tests.faults.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A number, a name and the function that makes it happen."""
+
+    number: int
+    run: Callable[[Scene], None]
+
+    @property
+    def name(self) -> str:
+        """The first sentence of the function's docstring."""
+        return (self.run.__doc__ or "").split("\n")[0].rstrip(".")
+
+
+FAULTS = [
+    Fault(1, broker.broker_killed),
+    Fault(2, broker.broker_frozen),
+    Fault(14, bridge.killed_before_publish),
+    Fault(15, bridge.killed_before_extension),
+    Fault(18, engine.engine_down_while_answers_arrive),
+]
+
+
+def fault(number: int) -> Fault:
+    """Return the fault of that number."""
+    return next(fault for fault in FAULTS if fault.number == number)

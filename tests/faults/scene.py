@@ -1,0 +1,174 @@
+"""Where one fault happens: a fresh vhost, a fresh process, the worker under test, and those who watch."""
+
+import random
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox.sandbox import Sandbox
+from tests.faults import checks
+from tests.faults.figures import Figures
+from tests.faults.lock_watch import LockWatch
+from tests.faults.observer import Message, Observer
+from tests.faults.process import deploy
+from tests.faults.starter import Starter
+from tests.faults.worker import Worker
+
+SYSTEM = "bitrix24"
+QUEUE = f"{SYSTEM}.queue"
+PATIENCE_SECONDS = 120.0
+POLL_SECONDS = 0.1
+LOCK_MS = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How long a fault lasts and how many tasks it must carry through."""
+
+    tasks: int = 1000
+    lease_ms: int = 60_000
+    freeze_seconds: float = 75.0
+    engine_down_seconds: float = 600.0
+    kills: int = 5
+
+    @property
+    def lease_seconds(self) -> float:
+        """The lease that the worker is told to use."""
+        return self.lease_ms / 1000
+
+
+FULL = Scale()
+QUICK = Scale(lease_ms=30_000, freeze_seconds=20.0, engine_down_seconds=20.0, kills=2)
+
+
+class Late(AssertionError):
+    """What a fault waited for did not come in time."""
+
+
+class Scene:
+    """All that a fault function needs; leaving it ends the worker and the watchers."""
+
+    def __init__(
+        self, sandbox: Sandbox, scale: Scale, figures: Figures, *, sabotage: str = "", logs: Path | None = None
+    ) -> None:
+        self.sandbox = sandbox
+        self.engine = sandbox.engine
+        self.broker = sandbox.broker
+        self.scale = scale
+        self.figures = figures
+        self.random = random.Random(figures.seed)
+        self.name = f"f{figures.number:02}-{secrets.token_hex(3)}"
+        self.key = self.name.replace("-", "_")
+        self.topic = f"bitrix_{self.key}"
+        self.worker_id = f"worker-{self.name}"
+        self.api = sandbox.engine_api()
+        self.total = scale.tasks
+        self.may_be_dead_letters = 0
+        self._logs = logs
+        self._sabotage = sabotage
+        self._workers: list[Worker] = []
+        self._roof = ExitStack()
+        self.folder = sandbox.folder / self.name
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir()
+        self.broker.add_vhost(self.name)
+        deploy(self.api, self.key, self.topic)
+        with ExitStack() as roof:
+            roof.callback(self._clean_up)
+            self.observer = roof.enter_context(Observer(self.broker, self.name, [QUEUE]))
+            watch = LockWatch(self.sandbox.engine_api(), self.worker_id, self.scale.lease_seconds)
+            self.watch = roof.enter_context(watch)
+            self._roof = roof.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._roof.close()
+
+    def _clean_up(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+            if self._logs is not None and worker.log.exists():
+                self._logs.mkdir(parents=True, exist_ok=True)
+                shutil.copy(worker.log, self._logs / f"{self.name}-{worker.name}.log")
+        self.broker.delete_vhost(self.name)
+
+    # --- those who act
+
+    def worker(self, name: str = "worker", *, part: str = "main", kill_at: str = "", **settings: str) -> Worker:
+        """Start a worker process with these settings on top of the usual ones, and return it."""
+        usual = {
+            **self.sandbox.environment(self.name),
+            "CAMUNDA_WORKER_ID": self.worker_id,
+            "CAMUNDA_TOPICS_INCLUDE": f"*_{self.key}",
+            "CAMUNDA_LEASE_DURATION": str(self.scale.lease_ms),
+            "CAMUNDA_LOCK_DURATION": str(LOCK_MS),
+        }
+        spoilt = {"FAULT_SABOTAGE": self._sabotage} if self._sabotage else {}
+        if kill_at:
+            spoilt |= {"FAULT_KILL_AT": kill_at, "FAULT_TRIGGER": str(self.trigger)}
+        worker = Worker(self.folder, name, {**usual, **settings}, part=part, spoilt=spoilt)
+        self._workers.append(worker)
+        worker.start()
+        return worker
+
+    @property
+    def trigger(self) -> Path:
+        """The file that makes a worker with a kill point die there."""
+        return self.folder / "trigger"
+
+    @contextmanager
+    def load(self, total: int | None = None, *, per_second: float | None = None) -> Iterator[Starter]:
+        """Start instances in the background while the block runs, and all of them before it ends."""
+        with Starter(self.sandbox.engine_api(), self.key, total or self.total, per_second=per_second) as starter:
+            yield starter
+            starter.wait()
+
+    # --- waiting
+
+    def until(self, is_so: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> float:
+        """Wait until something is so and return the seconds it took; raise Late after `seconds`."""
+        begun = time.monotonic()
+        while not is_so():
+            if time.monotonic() - begun > seconds:
+                raise Late(f"{what}: not within {seconds:.0f} s")
+            time.sleep(POLL_SECONDS)
+        return time.monotonic() - begun
+
+    def until_seen(self, tasks: int, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until the systems have seen that many different tasks."""
+        self.until(lambda: self.observer.tasks_seen >= tasks, f"{tasks} tasks in the queues", seconds)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass: the length of a fault."""
+        time.sleep(seconds)
+
+    def note_recovery(self, since: float, seconds: float = PATIENCE_SECONDS) -> None:
+        """Note how long after `since` (Unix seconds) the first new message came; call it where work waits."""
+        self.until(lambda: self._first_new_since(since) is not None, "a message after the fault", seconds)
+        first = self._first_new_since(since)
+        assert first is not None
+        self.figures.recovery_seconds.append(first.seen_at - since)
+
+    def _first_new_since(self, since: float) -> Message | None:
+        late = (message for message in self.observer.messages[:] if message.created_at >= since)
+        return min(late, key=lambda message: message.seen_at, default=None)
+
+    def finish(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until all is done, then stop the workers and check every invariant."""
+        try:
+            self.until(lambda: checks.is_all_done(self), "all instances ended and all queues empty", seconds)
+        except Late as error:
+            self.figures.problems.append(str(error))
+        for worker in self._workers:
+            if worker.running():
+                worker.stop()
+        checks.check_all(self, self._workers)

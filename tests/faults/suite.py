@@ -1,0 +1,26 @@
+"""Runs faults one after the other and collects their figures."""
+
+import time
+from pathlib import Path
+
+from sandbox.errors import SandboxError
+from sandbox.sandbox import Sandbox
+from tests.faults.figures import Figures
+from tests.faults.registry import Fault
+from tests.faults.scene import Late, Scale, Scene
+
+
+def run_fault(
+    sandbox: Sandbox, fault: Fault, scale: Scale, seed: int, *, sabotage: str = "", logs: Path | None = None
+) -> Figures:
+    """Let one fault happen and return what it showed; what goes wrong on the way is a problem in the figures."""
+    figures = Figures(fault.number, fault.name, seed)
+    begun = time.monotonic()
+    with Scene(sandbox, scale, figures, sabotage=sabotage, logs=logs) as scene:
+        try:
+            fault.run(scene)
+        except (Late, SandboxError) as error:
+            figures.problems.append(f"{type(error).__name__}: {error}")
+            scene.finish(1.0)
+    figures.seconds = time.monotonic() - begun
+    return figures
