@@ -131,6 +131,7 @@ class Observer:
     ) -> None:
         self._loop.add_callback_threadsafe(self._end)
         self._thread.join(JOIN_SECONDS)
+        self._loop.close()
 
     def hold(self) -> None:
         """Finish work but say nothing until `release`."""

@@ -44,7 +44,7 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(lease_ms=30_000, freeze_seconds=20.0, engine_down_seconds=20.0, kills=2)
+QUICK = Scale(lease_ms=30_000, freeze_seconds=16.0, engine_down_seconds=15.0, kills=1)
 
 
 class Late(AssertionError):
