@@ -1,4 +1,4 @@
-"""What a POST costs a Python process in CPU time, by client: keep-alive, 8 threads, 200 bytes, answer 204."""
+"""What a POST costs a Python process in CPU time, by client: keep-alive, 200 bytes, answer 204."""
 
 import http.client
 import os
@@ -26,7 +26,6 @@ _BODY = b'{"workerId":"universal-worker","variables":{"note":{"value":"%s","type
 _HEADERS = {"Content-Type": "application/json"}
 _PATH = "/engine-rest/external-task/5f2c1e0a-e7a5-11f1-af2b-02fc00000001/complete"
 _TIMEOUT_SECONDS = 30
-_THREADS = 8
 _WARM_POSTS = 20
 _NO_CONTENT = 204
 
@@ -37,6 +36,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--rounds", type=int, default=5, help="rounds, the clients in turn in each (default 5)")
     parser.add_argument("--posts", type=int, default=2000, help="POSTs per client and round (default 2000)")
+    parser.add_argument("--threads", type=int, default=8, help="threads, each with a client (default 8)")
 
 
 def measure(options: Namespace) -> int:
@@ -47,7 +47,7 @@ def measure(options: Namespace) -> int:
         for number in range(1, options.rounds + 1):
             print(f"bench: round {number} of {options.rounds}", flush=True)
             for name, connect in CLIENTS.items():
-                costs[name].append(_cost(partial(connect, port), options.posts))
+                costs[name].append(_cost(partial(connect, port), options.posts, options.threads))
     _print(costs)
     return 0
 
@@ -96,10 +96,10 @@ CLIENTS: dict[str, Callable[[int], Post]] = {
 _YARDSTICK = "pycurl (camunda_client)"
 
 
-def _cost(connect: Callable[[], Post], posts: int) -> float:
+def _cost(connect: Callable[[], Post], posts: int, thread_count: int) -> float:
     """Returns microseconds of this process's CPU time per POST, connections made before."""
-    gate = threading.Barrier(_THREADS + 1)
-    share = posts // _THREADS
+    gate = threading.Barrier(thread_count + 1)
+    share = posts // thread_count
 
     def work() -> None:
         post = connect()
@@ -109,7 +109,7 @@ def _cost(connect: Callable[[], Post], posts: int) -> float:
         _repeat(post, share)
         gate.wait()
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(_THREADS)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(thread_count)]
     for thread in threads:
         thread.start()
     gate.wait()
@@ -119,7 +119,7 @@ def _cost(connect: Callable[[], Post], posts: int) -> float:
     spent = time.process_time() - begun
     for thread in threads:
         thread.join()
-    return spent / (share * _THREADS) * 1e6
+    return spent / (share * thread_count) * 1e6
 
 
 def _repeat(post: Post, count: int) -> None:
