@@ -23,6 +23,7 @@ from topics import Topics
 
 UNCONFIRMED_BATCHES = 4  # fetching goes on while the broker writes the last batches to its disk
 CLOSED_GATE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 5.0  # tasks flow again soon after the engine is back
 CONFIRM_SECONDS_AT_STOP = 10.0
 SAFE_LEASE_SECONDS = 10.0  # a lease with less left is let go, not published
 SAFE_LEASE_SECONDS_AGAIN = 20.0
@@ -80,7 +81,7 @@ class CamundaWorker:
         self._statistics = statistics
         self._stopping = stopping
         self._rules = rules
-        self._backoff = Backoff()
+        self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._is_rebuilt = False
         self._troubled: SimpleQueue[tuple[_Held, Outcome]] = SimpleQueue()
         self._window = threading.BoundedSemaphore(UNCONFIRMED_BATCHES)

@@ -8,6 +8,8 @@ from loguru import logger
 from backoff import Backoff
 from errors import Unavailable
 
+LONGEST_PAUSE_SECONDS = 5.0  # answers flow again soon after the engine is back
+
 
 class EngineGate:
     """Lets at most `width` threads call the engine at once; none while it is away, and after that first one.
@@ -83,7 +85,7 @@ class EngineGate:
         return True
 
     def _wait_for_engine(self) -> None:
-        backoff = Backoff()
+        backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         while not self._stopping.wait(backoff.pause()):
             try:
                 self._probe()

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from loguru import logger
 from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel
 from pika.connection import Connection, ConnectionParameters
 from pika.credentials import PlainCredentials
@@ -144,7 +145,7 @@ class BrokerConnection:
         try:
             self._topology.declare(self._broker.parameters(f"{self._name} topology"))
             self._loop_until_lost()
-        except (AMQPError, OSError) as error:
+        except (AMQPError, AMQPConnectorException, OSError) as error:
             raise self._broker.trouble(error) from error
 
     def _loop_until_lost(self) -> None:

@@ -1,5 +1,6 @@
 """Faults of the broker."""
 
+import math
 import os
 import signal
 import time
@@ -20,7 +21,16 @@ def broker_killed(scene: Scene) -> None:
         for number in range(scene.scale.kills):
             scene.until_seen(scene.total * (2 * number + 1) // (2 * scene.scale.kills + 1))
             kill_broker(scene)
+    check_recoveries(scene)
     scene.finish()
+
+
+def check_recoveries(scene: Scene) -> None:
+    """Messages flow again soon after the broker is back, in 95 of 100 cases."""
+    recoveries = sorted(scene.figures.recovery_seconds)
+    p95 = recoveries[math.ceil(0.95 * len(recoveries)) - 1]
+    if p95 > BACK_SECONDS:
+        scene.figures.problems.append(f"messages flowed {p95:.1f} s after the broker's return")
 
 
 def kill_broker(scene: Scene) -> None:
@@ -29,7 +39,7 @@ def kill_broker(scene: Scene) -> None:
     scene.broker.kill()
     scene.watch.note_risk()
     scene.broker.start()
-    scene.note_recovery(time.time())
+    scene.note_recovery(time.time(), count_repeats=True)
 
 
 def broker_frozen(scene: Scene) -> None:
@@ -44,7 +54,8 @@ def broker_frozen(scene: Scene) -> None:
         freeze_broker(scene, scene.scale.freeze_seconds)
         note_outage_cost(scene, *worker.usage().since(before))
         scene.figures.noticed_seconds = max(0.0, scene.watch.last_fetch - frozen_at)
-        scene.note_recovery(time.time())
+        scene.note_recovery(time.time(), count_repeats=False)
+    check_recoveries(scene)
     if scene.figures.noticed_seconds > NOTICED_SECONDS:
         scene.figures.problems.append(f"still fetching {scene.figures.noticed_seconds:.0f} s after the freeze")
     scene.finish()

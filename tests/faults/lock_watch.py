@@ -12,6 +12,7 @@ from sandbox.errors import SandboxError
 
 PERIOD_SECONDS = 0.5
 MOST_TASKS = 20_000
+CLOCK_SLACK_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -36,11 +37,13 @@ class LockWatch:
     def __init__(self, api: EngineApi, worker_id: str, lease_seconds: float) -> None:
         self.locks: list[Lock] = []
         self.at_risk: set[str] = set()
+        self.unlocked: dict[str, float] = {}  # message id -> when its lock was first seen gone before its end
         self.last_fetch = 0.0
         self._api = api
         self._query = {"workerId": worker_id, "locked": True}
         self._lease_seconds = lease_seconds
         self._newest: dict[tuple[str, str], Lock] = {}
+        self._live: dict[str, Lock] = {}
         self._before = time.time()
         self._once = threading.Lock()
         self._stopping = threading.Event()
@@ -68,15 +71,34 @@ class LockWatch:
         """Look once; an engine that is away holds nothing that can be seen."""
         with self._once:
             try:
-                rows: list[dict[str, Any]] = self._api.request(
-                    "POST", f"/external-task?maxResults={MOST_TASKS}", json=self._query
-                )
+                rows = self._find(self._query)
+                for row in rows:
+                    self._note(row, time.time())
+                self._note_unlocked({row["id"] for row in rows})
             except SandboxError:
                 return []
-            for row in rows:
-                self._note(row, time.time())
             self._before = time.time()
         return rows
+
+    def _find(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._api.request(
+            "POST", f"/external-task?maxResults={MOST_TASKS}", json=query
+        )
+        return rows
+
+    def _note_unlocked(self, locked: set[str]) -> None:
+        """Look for tasks that are free although their lock has not ended: not answered, but unlocked."""
+        now = time.time()
+        self._live = {key: lock for key, lock in self._live.items() if lock.ends > now}
+        gone = {task: lock for task, lock in self._live.items() if task not in locked}
+        if not gone:
+            return
+        for row in self._find({"externalTaskIdIn": list(gone), "notLocked": True}):
+            lock = gone[row["id"]]
+            if _attempt(row) == lock.attempt and now < lock.ends - CLOCK_SLACK_SECONDS:
+                self.unlocked.setdefault(f"{lock.task_id}:{lock.attempt}", now)
+        for task in gone:
+            del self._live[task]
 
     def _run(self) -> None:
         pause = 0.0
@@ -86,7 +108,7 @@ class LockWatch:
             pause = max(PERIOD_SECONDS, 2 * (time.monotonic() - begun))
 
     def _note(self, row: dict[str, Any], now: float) -> None:
-        attempt = "first" if row["retries"] is None else str(row["retries"])
+        attempt = _attempt(row)
         ends = _moment(row)
         if ends - now <= self._lease_seconds + 1:
             self.last_fetch = max(self.last_fetch, ends - self._lease_seconds)
@@ -96,6 +118,11 @@ class LockWatch:
             lock = self._newest[row["id"], attempt] = Lock(row["id"], attempt, since, ends, now)
             self.locks.append(lock)
         lock.ends, lock.seen = ends, now
+        self._live[row["id"]] = lock
+
+
+def _attempt(row: dict[str, Any]) -> str:
+    return "first" if row["retries"] is None else str(row["retries"])
 
 
 def _moment(row: dict[str, Any]) -> float:

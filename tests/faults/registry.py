@@ -13,6 +13,7 @@ class Fault:
 
     number: int
     run: Callable[[Scene], None]
+    lease_ms: int = 0  # other than the scale's, where the fault is about what happens within a lease
 
     @property
     def name(self) -> str:
@@ -21,8 +22,8 @@ class Fault:
 
 
 FAULTS = [
-    Fault(1, broker.broker_killed),
-    Fault(2, broker.broker_frozen),
+    Fault(1, broker.broker_killed, lease_ms=60_000),
+    Fault(2, broker.broker_frozen, lease_ms=60_000),
     Fault(14, bridge.killed_before_publish),
     Fault(15, bridge.killed_before_extension),
     Fault(18, engine.engine_down_while_answers_arrive),

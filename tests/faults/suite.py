@@ -1,6 +1,7 @@
 """Runs faults one after the other and collects their figures."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -16,6 +17,7 @@ def run_fault(
     """Let one fault happen and return what it showed; what goes wrong on the way is a problem in the figures."""
     figures = Figures(fault.number, fault.name, seed)
     begun = time.monotonic()
+    scale = replace(scale, lease_ms=fault.lease_ms or scale.lease_ms)
     with Scene(sandbox, scale, figures, sabotage=sabotage, logs=logs) as scene:
         try:
             fault.run(scene)
