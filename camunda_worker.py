@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
 from loguru import logger
@@ -44,12 +44,16 @@ class WorkerRules:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A task locked by us and its message; `lease_ends` on the monotonic clock."""
+    """A task locked by us and its message; `lease_ends` on the monotonic clock.
+
+    `may_be_out`: an earlier copy of the message may be delivered yet, so the task must never be unlocked.
+    """
 
     task: ExternalTask
     system: System
     publication: Publication
     lease_ends: float
+    may_be_out: bool = False
 
     def lease_left(self) -> float:
         return self.lease_ends - time.monotonic()
@@ -180,11 +184,14 @@ class CamundaWorker:
         self._report_failure(task, error.detail, retries=0, retry_timeout_ms=0)
 
     def _publish(self, batch: Sequence[_Held]) -> None:
-        if batch:
-            self._window.acquire()
-            self._publisher.publish(
-                [held.publication for held in batch], lambda fates: self._settled(batch, fates)
-            )
+        if not batch:
+            return
+        while not self._window.acquire(timeout=1.0):
+            if self._stopping.is_set():
+                for held in batch:
+                    self._troubled.put((held, Outcome.UNSENT))
+                return
+        self._publisher.publish([held.publication for held in batch], lambda fates: self._settled(batch, fates))
 
     def _settled(self, batch: Sequence[_Held], outcomes: Sequence[Outcome]) -> None:
         """Note what is confirmed and leave the rest to the next turn. Runs on the publisher's thread."""
@@ -242,7 +249,9 @@ class CamundaWorker:
             state = states.get(held.task.id)
             is_ours = state is not None and state.lock_expires_at == held.task.lock_expires_at
             if is_ours and held.lease_left() > SAFE_LEASE_SECONDS_AGAIN:
-                again.append(held)
+                # The same message but for its expiration, which must still end before the lock does.
+                fresh = self._hold(held.task, held.system, held.lease_ends)
+                again += [replace(fresh, may_be_out=True)] if fresh else []
             else:
                 self._leases.done(held.task.id)
         self._statistics.add(failed=len(batch) - len(again))
@@ -280,7 +289,7 @@ class CamundaWorker:
             self._window.acquire(timeout=max(0.0, deadline - time.monotonic()))
         for held, outcome in self._drain_troubled():
             self._leases.done(held.task.id)
-            if outcome in NOT_DELIVERED:
+            if outcome in NOT_DELIVERED and not held.may_be_out:
                 self._free(held)
         self._keeper.finish()
 

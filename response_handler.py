@@ -164,7 +164,7 @@ class ResponseHandler:
                 served = answer.verdict not in (Verdict.AWAY, Verdict.UNAUTHORIZED)
             finally:
                 self._gate.leave(served=served)
-            if answer.verdict is not Verdict.COLLISION:
+            if POLICY[answer.verdict] is not Step.REPEAT:
                 return answer
             self._stopping.wait(random.uniform(0.005, 0.05))
         return Answer(Verdict.TROUBLE, answer.detail)
@@ -270,19 +270,39 @@ class ResponseHandler:
 
     def _delay(self, delivery: Delivery, response: Response, tier: str, attempts: int) -> None:
         """Put the response into a delay tier, with the task's lock made to outlast it."""
-        lock_ms = max(self._lock_ms_of(response.task_id), RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS)
-        self._extend(response.task_id, self._worker_id_of(response), lock_ms)
+        self._help(lambda: self._outlast(response, tier))
         self._publish(self._detours.delayed(delivery, retry_queue(tier), attempts))
         logger.warning("the answer for task {} is tried again in {}", response.task_id, tier)
 
+    def _outlast(self, response: Response, tier: str) -> Answer:
+        lock_ms = max(self._lock_ms_of(response.task_id), RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS)
+        return self._extend(response.task_id, self._worker_id_of(response), lock_ms)
+
+    def _help(self, call: Callable[[], Answer]) -> None:
+        """Make a call that helps the task while its answer goes elsewhere; it may fail, the answer must not wait.
+
+        Raises Unavailable, so that all of it is done again, only where two calls met or the engine is away.
+        """
+        try:
+            answer = call()
+        except Unavailable as error:
+            answer = Answer(Verdict.AWAY, str(error))
+        match POLICY[answer.verdict]:
+            case Step.REPEAT:
+                raise Unavailable(answer.detail)
+            case Step.ASK_ENGINE if not self._gate.engine_is_there(answer.detail):
+                raise Unavailable(answer.detail)
+
     def _give_up(self, delivery: Delivery, response: Response, reason: str, detail: str) -> None:
         """Set the response aside, and raise an incident so that its task does not wait in silence."""
-        self._camunda.failure(
-            response.task_id,
-            self._worker_id_of(response),
-            f"the answer of the system cannot be applied: {detail}",
-            retries=0,
-            retry_timeout_ms=0,
+        self._help(
+            lambda: self._camunda.failure(
+                response.task_id,
+                self._worker_id_of(response),
+                f"the answer of the system cannot be applied: {detail}",
+                retries=0,
+                retry_timeout_ms=0,
+            )
         )
         self._set_aside(delivery, Unprocessable(reason, detail), response.task_id)
         self._leases.done(response.task_id)

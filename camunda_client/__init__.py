@@ -3,6 +3,6 @@
 from camunda_client.client import CamundaClient
 from camunda_client.http import Http, Reply
 from camunda_client.login import Login
-from camunda_client.verdict import Answer, Verdict
+from camunda_client.verdict import FOR_NOW, Answer, Verdict
 
-__all__ = ["Answer", "CamundaClient", "Http", "Login", "Reply", "Verdict"]
+__all__ = ["FOR_NOW", "Answer", "CamundaClient", "Http", "Login", "Reply", "Verdict"]

@@ -23,6 +23,10 @@ class Verdict(Enum):
     AWAY = "no engine answers"
 
 
+# The same call may succeed a little later.
+FOR_NOW = frozenset({Verdict.COLLISION, Verdict.TROUBLE, Verdict.AWAY, Verdict.UNAUTHORIZED})
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A verdict with the engine's own words; `owner` is the worker that holds a LOCKED task."""

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from loguru import logger
 
-from camunda_client import CamundaClient, Verdict
+from camunda_client import FOR_NOW, CamundaClient, Verdict
 from errors import Unavailable
 from leases.table import Lease, LeaseTable
 from messages import TaskState
@@ -83,7 +83,7 @@ class Extension:
         match answer.verdict:
             case Verdict.ACCEPTED:
                 self._table.note_extension(lease, sent + lock_ms / 1000)
-            case Verdict.COLLISION | Verdict.TROUBLE | Verdict.AWAY | Verdict.UNAUTHORIZED:
+            case verdict if verdict in FOR_NOW:
                 return False
             case Verdict.UNKNOWN_CALL:
                 pass  # 7.14 cannot lock again: it offers the task soon, and the table knows it

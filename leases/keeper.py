@@ -2,12 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from loguru import logger
 
 from camunda_client import CamundaClient
+from errors import Unavailable
 from leases.extension import Extension
-from leases.silence import Silence
-from leases.table import LeaseTable
+from leases.silence import LOOK_AGAIN_SECONDS, Silence
+from leases.table import Lease, LeaseTable
 from routing_file import System
 
 TICK_SECONDS = 0.25
@@ -41,9 +44,17 @@ class LeaseKeeper:
         now = time.monotonic()
         due = self._table.due(now)
         self._extension.extend([lease for lease in due if not lease.extended])
-        for lease in due:
-            if lease.extended and (lease.checked_at <= now or lease.silent_since):
+        self._check([lease for lease in due if lease.extended and (lease.checked_at <= now or lease.silent_since)])
+
+    def _check(self, leases: Sequence[Lease]) -> None:
+        for place, lease in enumerate(leases):
+            try:
                 self._silence.check(lease)
+            except Unavailable as error:
+                logger.warning("{} tasks wait to be asked for their answers: {}", len(leases) - place, error)
+                for later in (*leases[place + 1 :], lease):  # the one in trouble goes behind the others
+                    self._table.plan(later, time.monotonic() + LOOK_AGAIN_SECONDS)
+                return
 
     def finish(self) -> None:
         """Extend the leases of all published tasks now: nobody will do so later."""

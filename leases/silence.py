@@ -4,7 +4,7 @@ import time
 
 from loguru import logger
 
-from camunda_client import CamundaClient, Verdict
+from camunda_client import FOR_NOW, CamundaClient, Verdict
 from errors import TaskGone, Unavailable
 from leases.rules import LeaseRules
 from leases.table import Lease, LeaseTable
@@ -26,7 +26,10 @@ class Silence:
         self._rules = rules
 
     def check(self, lease: Lease) -> None:
-        """Report the task as failed if its system really is silent; else drop it or look again later."""
+        """Report the task as failed if its system really is silent; else drop it or look again later.
+
+        Raises Unavailable where the engine does not say.
+        """
         if self._watch.state(lease.system.queue).seen_empty_at <= lease.published_at:
             # It waits in its queue, which is no silence: the message expires, the engine offers the task again.
             self._table.drop(lease)
@@ -35,9 +38,6 @@ class Silence:
             self._ask_engine(lease)
         except TaskGone:
             self._table.drop(lease)
-        except Unavailable as error:
-            logger.warning("task {}: {}", lease.task_id, error)
-            self._table.plan(lease, time.monotonic() + LOOK_AGAIN_SECONDS)
 
     def _ask_engine(self, lease: Lease) -> None:
         state = self._camunda.read_task(lease.task_id)
@@ -65,8 +65,11 @@ class Silence:
         lease_ms = self._rules.lease_ms_of(lease.system)
         if lease.lock_ends - now < lease_ms / 2000:
             answer = self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, lease_ms)
-            if answer.verdict is not Verdict.ACCEPTED:
+            if answer.verdict in FOR_NOW:
                 raise Unavailable(answer.detail)
+            if answer.verdict is not Verdict.ACCEPTED:
+                self._table.drop(lease)  # not ours any more: the engine offers it, or another has it
+                return
             lease.move_end(now + lease_ms / 1000)
         self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
 
@@ -83,7 +86,7 @@ class Silence:
             retries=retries,
             retry_timeout_ms=self._rules.retry_timeout_ms,
         )
-        if answer.verdict in (Verdict.COLLISION, Verdict.TROUBLE, Verdict.AWAY):
+        if answer.verdict in FOR_NOW:
             raise Unavailable(answer.detail)
         logger.error("task {}: {}; {} retries left", lease.task_id, message, retries)
         self._table.drop(lease)

@@ -10,7 +10,7 @@ from pika.exceptions import AMQPError, NackError, UnroutableError
 from pika.spec import BasicProperties
 
 from errors import Unavailable
-from rabbitmq_client.connection import Broker
+from rabbitmq_client.connection import CONNECTION_ERRORS, Broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class QueueBrowser:
         self._queue = queue
         try:
             self._connection = BlockingConnection(broker.parameters(f"browser of {queue}"))
-        except (AMQPError, OSError) as error:
+        except CONNECTION_ERRORS as error:
             raise broker.trouble(error) from error
         self._channel = self._connection.channel()
         self._channel.confirm_delivery()

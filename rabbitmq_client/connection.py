@@ -29,6 +29,8 @@ ANSWER_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's return
 LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0
+# What pika raises where a broker is away; a handshake that takes too long is no AMQPError.
+CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
 
 
@@ -145,7 +147,7 @@ class BrokerConnection:
         try:
             self._topology.declare(self._broker.parameters(f"{self._name} topology"))
             self._loop_until_lost()
-        except (AMQPError, AMQPConnectorException, OSError) as error:
+        except CONNECTION_ERRORS as error:
             raise self._broker.trouble(error) from error
 
     def _loop_until_lost(self) -> None:

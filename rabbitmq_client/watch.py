@@ -1,5 +1,6 @@
 """Looks at the queues every few seconds: are they there, how full, and does the broker answer at all."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -17,13 +18,13 @@ PERIOD_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """What was last seen of a queue; times on the monotonic clock, 0.0 for never."""
+    """What was last seen of a queue; times on the monotonic clock, which begins at 0 when the machine starts."""
 
     exists: bool = True
     ready: int = 0
     consumers: int = 0
-    seen_at: float = 0.0
-    seen_empty_at: float = 0.0
+    seen_at: float = -math.inf
+    seen_empty_at: float = -math.inf
 
 
 class QueueWatch:

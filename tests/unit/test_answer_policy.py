@@ -198,6 +198,35 @@ def test_after_the_last_tier_an_answer_is_set_aside_with_an_incident(desk: Desk)
     assert "some listener failed" in desk.engine.body_of("failure")["errorMessage"]
 
 
+def test_a_task_that_cannot_even_be_read_holds_no_thread(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+    desk.engine.replies["t1"] = [fakes.TROUBLE] * 3
+
+    desk.take(delivery(complete()))
+
+    assert desk.publisher.published[0].routing_key == "camunda.responses.retry.5s"
+    assert len(desk.engine.calls) < 6
+
+
+def test_an_answer_is_given_up_even_where_its_task_takes_no_incident(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+    desk.engine.replies["failure"] = [fakes.TROUBLE, fakes.AWAY]
+
+    desk.take(delivery(complete(), user_id=US, headers={ATTEMPTS: 3}))
+
+    assert desk.dead_letter_reason == "retries_exhausted"
+
+
+def test_an_incident_that_collides_is_reported_again(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.BAD_TYPE, fakes.BAD_TYPE]
+    desk.engine.replies["failure"] = [fakes.COLLISION]
+
+    desk.take(delivery(complete()))
+
+    assert desk.engine.words().count("failure") == 2
+    assert desk.dead_letter_reason == "rejected_by_engine"
+
+
 def test_a_forged_attempt_count_is_not_believed(desk: Desk) -> None:
     desk.engine.replies["complete"] = [fakes.TROUBLE]
 

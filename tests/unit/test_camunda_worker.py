@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from camunda_client import Reply
-from camunda_worker import CamundaWorker, WorkerRules
+from camunda_worker import UNCONFIRMED_BATCHES, CamundaWorker, WorkerRules
 from config import RoutingConfig
 from delivery_gate import DeliveryGate
 from leases import LeaseKeeper, LeaseRules, LeaseTable
@@ -164,8 +164,47 @@ def test_an_unknown_fate_is_read_at_the_engine_and_the_same_message_published_ag
     bench.worker.turn()
 
     [[first], [again]] = bench.publisher.batches
-    assert again is first
+    assert again.properties["message_id"] == first.properties["message_id"]
     assert "unlock" not in bench.engine.words()
+
+
+def test_a_message_published_again_expires_with_the_lock_and_not_later(bench: Bench) -> None:
+    [late] = bench.worker._hold_all([fakes.external_task()], time.monotonic() - 30)
+    bench.worker._troubled.put((late, Outcome.UNKNOWN))
+    time_left = int(late.publication.properties["expiration"])
+    bench.nothing_more()
+    time.sleep(0.05)
+
+    bench.worker.turn()
+
+    [[again]] = bench.publisher.batches
+    assert int(again.properties["expiration"]) < time_left
+
+
+def test_a_message_that_may_be_out_is_never_unlocked_even_if_its_repeat_was_not_sent(bench: Bench) -> None:
+    bench.offer(task_row())
+    bench.publisher.outcomes = [Outcome.UNKNOWN, Outcome.UNSENT]
+    bench.worker.turn()
+    bench.nothing_more()
+    bench.worker.turn()
+    bench.stopping.set()
+
+    bench.worker.run()
+
+    assert len(bench.publisher.batches) == 2
+    assert "unlock" not in bench.engine.words()
+
+
+def test_a_stop_is_heard_while_the_broker_owes_all_confirms(bench: Bench) -> None:
+    for _ in range(UNCONFIRMED_BATCHES):
+        bench.worker._window.acquire()
+    bench.offer(task_row())
+    bench.stopping.set()
+
+    bench.worker.turn()
+
+    assert bench.publisher.batches == []
+    assert [outcome for _, outcome in bench.worker._drain_troubled()] == [Outcome.UNSENT]
 
 
 def test_an_unknown_fate_of_a_task_that_is_not_ours_any_more_is_let_go(bench: Bench) -> None:

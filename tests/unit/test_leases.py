@@ -236,6 +236,33 @@ def test_silence_is_not_reported_while_answers_wait_to_be_read(house: House) -> 
     assert house.table.all() == [lease]
 
 
+def test_an_engine_that_is_away_is_asked_once_for_many_silent_tasks(house: House) -> None:
+    for number in range(100):
+        house.table.add(external_task(f"t{number}"), QUICK, time.monotonic() - 59)
+        house.table.published([f"t{number}"])
+    for lease in house.table.all():
+        lease.published_at -= 59
+        house.table.plan(lease, 0.0)
+    house.watch.states[QUICK.queue] = QueueState(seen_empty_at=time.monotonic())
+    house.engine.replies["t0"] = [fakes.AWAY]
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["t0"]
+    assert house.table.in_flight(QUICK) == 100
+    assert house.table.due(time.monotonic() + 10)[0].task_id == "t1"  # the one in trouble does not stay in front
+
+
+def test_a_silent_task_whose_lock_has_ended_is_left_to_the_engine(house: House) -> None:
+    house.extended()
+    house.was_taken()
+    house.engine.replies["extendLock"] = [fakes.EXPIRED]
+
+    house.keeper.tick()
+
+    assert house.table.all() == []
+
+
 def test_a_heartbeat_that_came_another_way_is_adopted(house: House) -> None:
     lease = house.extended()
     house.was_taken()
