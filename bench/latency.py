@@ -99,7 +99,8 @@ def _start_paced(engine: EngineApi, rate: float, count: int) -> tuple[dict[str, 
         due_in = begun + number / rate - time.monotonic()
         pause.wait(max(0.0, due_in))
         lateness = max(lateness, -due_in)
-        returned_at[engine.start_instance(_PROCESS, {"recipient": "anna@example.com"})] = time.time()
+        instance = engine.start_instance(_PROCESS, {"recipient": "anna@example.com"})
+        returned_at[instance] = time.time()  # on a line of its own: Python evaluates the right-hand side first
     return returned_at, lateness
 
 
