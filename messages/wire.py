@@ -1,0 +1,28 @@
+"""The names and the form of what crosses the wire."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+TASK_EXCHANGE = "camunda.external.tasks"
+RESPONSE_QUEUE = "camunda.responses.queue"
+ERROR_EXCHANGE = "camunda.errors"
+ERROR_KEY = "errors.camunda_tasks"
+
+dump_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def encode_json(document: object) -> bytes:
+    """Return compact UTF-8 JSON. Raises ValueError for NaN, infinity and lone surrogates."""
+    return dump_json(document).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message on its way to the broker; `headers` and `properties` as AMQP knows them."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    headers: dict[str, Any]
+    properties: dict[str, Any]
