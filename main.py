@@ -7,6 +7,7 @@ from queue import SimpleQueue
 
 from loguru import logger
 
+from answer_calls import AnswerCalls, CallRules
 from camunda_client import CamundaClient, Http, Login
 from camunda_worker import CamundaWorker, WorkerRules
 from config import RoutingConfig, Settings, load_settings, misspelt_settings
@@ -123,9 +124,13 @@ class Assembly:
             prefetch=settings.rabbitmq_prefetch,
             name=f"{settings.camunda_worker_id} answers",
         )
+        rules = CallRules(
+            accepted_worker_ids=settings.camunda_accept_worker_ids,
+            retries=settings.camunda_retries,
+            retry_timeout_ms=settings.camunda_retry_timeout,
+        )
         handler = ResponseHandler(
-            self.camunda,
-            self.routing,
+            AnswerCalls(self.camunda, self.routing, self.leases, rules),
             EngineGate(
                 self.camunda.version,
                 self.stopping,
@@ -140,9 +145,6 @@ class Assembly:
             consumer.ack,
             self.stopping,
             AnswerRules(
-                accepted_worker_ids=settings.camunda_accept_worker_ids,
-                retries=settings.camunda_retries,
-                retry_timeout_ms=settings.camunda_retry_timeout,
                 max_message_bytes=settings.rabbitmq_max_message_bytes,
                 require_user_id=settings.responses_require_user_id,
             ),

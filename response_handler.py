@@ -2,25 +2,23 @@
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from fnmatch import fnmatchcase
 from queue import SimpleQueue
 
 from loguru import logger
 
+from answer_calls import AnswerCalls
 from backoff import Backoff
-from camunda_client import Answer, CamundaClient, Verdict
-from config import RoutingConfig
+from camunda_client import Answer, Verdict
 from detours import Detours
 from engine_gate import EngineGate
 from errors import TaskGone, Unavailable, Unprocessable
 from leases import LeaseTable
-from messages import Publication, Response, ResponseType, attempt_of
+from messages import Publication, Response, ResponseType
 from rabbitmq_client import RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue
 
-NO_MESSAGE = "the system reported a failure without a message"
 REPEATS_AFTER_COLLISION = 5
 TIERS = tuple(RETRY_TIERS)
 SLOW_TIER = TIERS[-1]
@@ -65,11 +63,8 @@ HEARTBEAT_POLICY = {
 
 @dataclass(frozen=True, slots=True)
 class AnswerRules:
-    """The settings that decide how responses are read; times in milliseconds."""
+    """Which responses are read at all."""
 
-    accepted_worker_ids: Sequence[str]
-    retries: int
-    retry_timeout_ms: int
     max_message_bytes: int
     require_user_id: bool = False
 
@@ -79,8 +74,7 @@ class ResponseHandler:
 
     def __init__(
         self,
-        camunda: CamundaClient,
-        routing: RoutingConfig,
+        calls: AnswerCalls,
         gate: EngineGate,
         leases: LeaseTable,
         publisher: Publisher,
@@ -90,8 +84,7 @@ class ResponseHandler:
         stopping: threading.Event,
         rules: AnswerRules,
     ) -> None:
-        self._camunda = camunda
-        self._routing = routing
+        self._calls = calls
         self._gate = gate
         self._leases = leases
         self._publisher = publisher
@@ -146,8 +139,7 @@ class ResponseHandler:
         """Let nobody answer for another system, where users are told apart. Raises Unprocessable."""
         if not self._rules.require_user_id:
             return
-        topic = self._leases.topic_of(response.task_id) or self._camunda.read_task(response.task_id).topic
-        system, sender = self._routing.system_of(topic), self._detours.sender(delivery)
+        system, sender = self._calls.system_of(response.task_id), self._detours.sender(delivery)
         if not system.is_user(sender):
             raise Unprocessable(
                 "forged", f"user_id {sender!r} may not answer for {system.name}, task {response.task_id}"
@@ -160,7 +152,7 @@ class ResponseHandler:
                 return None
             served = False
             try:
-                answer = self._call_engine(response)
+                answer = self._calls.apply(response)
                 served = answer.verdict not in (Verdict.AWAY, Verdict.UNAUTHORIZED)
             finally:
                 self._gate.leave(served=served)
@@ -168,59 +160,6 @@ class ResponseHandler:
                 return answer
             self._stopping.wait(random.uniform(0.005, 0.05))
         return Answer(Verdict.TROUBLE, answer.detail)
-
-    def _call_engine(self, response: Response) -> Answer:
-        worker_id = self._worker_id_of(response)
-        try:
-            return self._call_as(response, worker_id)
-        except TaskGone as error:
-            return Answer(Verdict.GONE, str(error))
-        except Unavailable as error:
-            return Answer(Verdict.AWAY, str(error))
-
-    def _call_as(self, response: Response, worker_id: str) -> Answer:
-        match response.response_type:
-            case ResponseType.COMPLETE:
-                return self._camunda.complete(response.task_id, worker_id, response.typed_variables())
-            case ResponseType.FAILURE:
-                return self._fail(response, worker_id)
-            case ResponseType.BPMN_ERROR:
-                code, message = str(response.error_code), response.error_message
-                variables = response.typed_variables().get("variables")
-                return self._camunda.bpmn_error(response.task_id, worker_id, code, message, variables)
-            case ResponseType.EXTEND_LOCK:
-                return self._extend(response.task_id, worker_id, response.lock_duration)
-
-    def _worker_id_of(self, response: Response) -> str:
-        given = response.worker_id
-        if given and any(fnmatchcase(given, pattern) for pattern in self._rules.accepted_worker_ids):
-            return given
-        return self._camunda.worker_id
-
-    def _extend(self, task_id: str, worker_id: str, lock_ms: int | None) -> Answer:
-        lock_ms = lock_ms or self._lock_ms_of(task_id)
-        answer = self._camunda.extend_lock(task_id, worker_id, lock_ms)
-        if answer.verdict is Verdict.ACCEPTED:
-            self._leases.extended(task_id, lock_ms)
-        return answer
-
-    def _lock_ms_of(self, task_id: str) -> int:
-        return self._routing.system_of(self._camunda.read_task(task_id).topic).lock_ms
-
-    def _fail(self, response: Response, worker_id: str) -> Answer:
-        retries = self._camunda.read_task(response.task_id).retries
-        if response.attempt not in (None, attempt_of(retries)):
-            return Answer(Verdict.GONE, f"stale: attempt {response.attempt}, it is at {attempt_of(retries)} now")
-        left = self._rules.retries if retries is None else max(0, retries - 1)
-        timeout = response.retry_timeout
-        return self._camunda.failure(
-            response.task_id,
-            worker_id,
-            response.error_message or NO_MESSAGE,
-            response.error_details,
-            retries=left if response.retries is None else response.retries,
-            retry_timeout_ms=self._rules.retry_timeout_ms if timeout is None else timeout,
-        )
 
     def _follow(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
         """Take the step that the verdict asks for; return whether the response is done with."""
@@ -247,12 +186,11 @@ class ResponseHandler:
 
     def _relock(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
         """Take a task back that nobody holds, so that the response can be applied; False: apply it again."""
-        if answer.owner == self._camunda.worker_id:
+        if self._calls.is_held_by_us(answer):
             ours = response.model_copy(update={"worker_id": None})
-            return self._follow(delivery, ours, self._call_engine(ours))
+            return self._follow(delivery, ours, self._calls.apply(ours))
         if answer.verdict is Verdict.EXPIRED or answer.owner == "null":
-            lock_ms = response.lock_duration or self._lock_ms_of(response.task_id)
-            taken = self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
+            taken = self._calls.take_back(response)
             if taken.verdict is Verdict.ACCEPTED or response.response_type is ResponseType.EXTEND_LOCK:
                 return response.response_type is ResponseType.EXTEND_LOCK
         self._set_aside(delivery, Unprocessable("foreign_lock", answer.detail), response.task_id)
@@ -270,13 +208,9 @@ class ResponseHandler:
 
     def _delay(self, delivery: Delivery, response: Response, tier: str, attempts: int) -> None:
         """Put the response into a delay tier, with the task's lock made to outlast it."""
-        self._help(lambda: self._outlast(response, tier))
+        self._help(lambda: self._calls.outlast(response, RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS))
         self._publish(self._detours.delayed(delivery, retry_queue(tier), attempts))
         logger.warning("the answer for task {} is tried again in {}", response.task_id, tier)
-
-    def _outlast(self, response: Response, tier: str) -> Answer:
-        lock_ms = max(self._lock_ms_of(response.task_id), RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS)
-        return self._extend(response.task_id, self._worker_id_of(response), lock_ms)
 
     def _help(self, call: Callable[[], Answer]) -> None:
         """Make a call that helps the task while its answer goes elsewhere; it may fail, the answer must not wait.
@@ -295,15 +229,7 @@ class ResponseHandler:
 
     def _give_up(self, delivery: Delivery, response: Response, reason: str, detail: str) -> None:
         """Set the response aside, and raise an incident so that its task does not wait in silence."""
-        self._help(
-            lambda: self._camunda.failure(
-                response.task_id,
-                self._worker_id_of(response),
-                f"the answer of the system cannot be applied: {detail}",
-                retries=0,
-                retry_timeout_ms=0,
-            )
-        )
+        self._help(lambda: self._calls.raise_incident(response, detail))
         self._set_aside(delivery, Unprocessable(reason, detail), response.task_id)
         self._leases.done(response.task_id)
 

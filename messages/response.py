@@ -62,13 +62,14 @@ class Response(BaseModel):
         if self.response_type is ResponseType.BPMN_ERROR and not self.error_code:
             raise Unprocessable("invalid", "error_code is missing; a bpmn_error needs one")
 
-    def typed_variables(self) -> dict[str, Variables]:
+    def typed_variables(self, json_type: str = "Json") -> dict[str, Variables]:
         """Return `variables` and `localVariables` as the engine wants them, leaving out what is not given.
 
+        `json_type` is `String` for an engine without the Spin plugin, which knows no `Json`.
         Raises Unprocessable for a value that has no type at the engine.
         """
         given = {"variables": self.variables, "localVariables": self.local_variables}
-        return {key: typed(values) for key, values in given.items() if values}
+        return {key: typed(values, json_type) for key, values in given.items() if values}
 
 
 def _first_problem(error: ValidationError) -> str:

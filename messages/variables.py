@@ -13,27 +13,30 @@ _INTEGER_RANGE = range(-(2**31), 2**31)
 _LONG_RANGE = range(-(2**63), 2**63)
 
 
-def typed(values: dict[str, Any]) -> Variables:
-    """Return the values in typed envelopes. Raises Unprocessable for one that has no type at the engine."""
-    return {name: _envelope(name, value) for name, value in values.items()}
+def typed(values: dict[str, Any], json_type: str) -> Variables:
+    """Return the values in typed envelopes; an untyped object or list becomes JSON text of type `json_type`.
+
+    Raises Unprocessable for a value that has no type at the engine.
+    """
+    return {name: _envelope(name, value, json_type) for name, value in values.items()}
 
 
-def _envelope(name: str, value: Any) -> dict[str, Any]:
+def _envelope(name: str, value: Any, json_type: str) -> dict[str, Any]:
     """Return a typed envelope; an untyped object would be stored by the engine as serialised Java."""
     if not (isinstance(value, dict) and "value" in value and value.keys() <= _ENVELOPE_KEYS):
-        return _inferred(name, value)
+        return _inferred(name, value, json_type)
     inner = value["value"]
     # An engine may refuse other JSON here without its error object, which looks as if no engine were there.
     if not isinstance(value.get("type"), str | None) or not isinstance(value.get("valueInfo"), dict | None):
         raise Unprocessable("invalid", f"variable {name!r}: type must be a text and valueInfo an object")
     if value.get("type") is None:
-        return _inferred(name, inner)
+        return _inferred(name, inner, json_type)
     if isinstance(inner, dict | list):
         return {**value, "value": _json_text(name, inner)}
     return value
 
 
-def _inferred(name: str, value: Any) -> dict[str, Any]:
+def _inferred(name: str, value: Any, json_type: str) -> dict[str, Any]:
     match value:
         case None:
             return {"value": None, "type": "Null"}
@@ -48,7 +51,7 @@ def _inferred(name: str, value: Any) -> dict[str, Any]:
         case float() if math.isfinite(value):
             return {"value": value, "type": "Double"}
         case dict() | list():
-            return {"value": _json_text(name, value), "type": "Json"}
+            return {"value": _json_text(name, value), "type": json_type}
     raise Unprocessable("invalid", f"variable {name!r}: {value!r:.80} fits no type of the engine")
 
 

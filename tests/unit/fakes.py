@@ -29,6 +29,7 @@ LOCKED_BY_NOBODY = refusal(400, "External Task t1 cannot be completed by worker.
 LOCKED_BY_OTHER = refusal(400, "External Task t1 cannot be completed by worker. It is locked by worker 'w2'.")
 SUSPENDED = refusal(400, "ENGINE-03043 ExternalTask with id 't1' is suspended.")
 BAD_TYPE = refusal(400, "Unsupported value type 'Foo'")
+NO_SPIN = refusal(400, "Cannot complete external task t1: Unsupported value type 'Json'")
 COLLISION = refusal(500, "Entity was updated by another transaction", code=1)
 TROUBLE = refusal(500, "some listener failed", kind="ProcessEngineException", code=0)
 EXPIRED = refusal(400, "Cannot extend a lock that expired: ...")

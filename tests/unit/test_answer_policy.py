@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from answer_calls import AnswerCalls, CallRules
 from camunda_client import Verdict
 from config import RoutingConfig
 from detours import ATTEMPTS, Detours
@@ -31,9 +32,9 @@ class Desk:
         rules = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retries=3, retry_timeout_ms=30_000)
         camunda = self.engine.client()
         self.leases = LeaseTable(rules)
+        calls = CallRules(accepted_worker_ids=["w-*"], retries=3, retry_timeout_ms=30_000)
         self.handler = ResponseHandler(
-            camunda,
-            RoutingConfig.built_in(600_000),
+            AnswerCalls(camunda, RoutingConfig.built_in(600_000), self.leases, calls),
             EngineGate(camunda.version, self.stopping, width=8, on_close=self._pause, on_open=lambda: None),
             self.leases,
             cast(Publisher, self.publisher),
@@ -41,13 +42,7 @@ class Desk:
             SimpleQueue(),
             self.acknowledged.append,
             self.stopping,
-            AnswerRules(
-                accepted_worker_ids=["w-*"],
-                retries=3,
-                retry_timeout_ms=30_000,
-                max_message_bytes=10_000,
-                require_user_id=require_user_id,
-            ),
+            AnswerRules(max_message_bytes=10_000, require_user_id=require_user_id),
         )
 
     def _pause(self) -> None:
@@ -55,7 +50,7 @@ class Desk:
 
     def take(self, given: Delivery) -> None:
         self.handler.handle(given)
-        assert self.acknowledged == [given]
+        assert self.acknowledged[-1] is given
 
     @property
     def dead_letter_reason(self) -> object:
@@ -154,6 +149,28 @@ def test_an_answer_for_a_suspended_instance_waits_as_long_as_it_takes(desk: Desk
     (copy,) = desk.publisher.published
     assert copy.routing_key == "camunda.responses.retry.5m"
     assert copy.headers[ATTEMPTS] == 2
+
+
+def test_an_engine_without_spin_gets_untyped_objects_as_text(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.NO_SPIN]
+
+    desk.take(delivery(complete(variables={"order": {"lines": [1]}})))
+    desk.take(delivery(complete(variables={"order": []})))
+
+    sent = [body["variables"]["order"] for word, body in desk.engine.calls if word == "complete"]
+    assert sent == [
+        {"value": '{"lines":[1]}', "type": "Json"},
+        {"value": '{"lines":[1]}', "type": "String"},
+        {"value": "[]", "type": "String"},
+    ]
+
+
+def test_a_variable_that_is_json_by_its_own_words_is_not_turned_into_text(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.NO_SPIN, fakes.NO_SPIN]
+
+    desk.take(delivery(complete(variables={"order": {"value": "[]", "type": "Json"}})))
+
+    assert desk.dead_letter_reason == "rejected_by_engine"
 
 
 def test_a_collision_is_repeated_at_once(desk: Desk) -> None:

@@ -1,0 +1,125 @@
+"""What a response means at the engine: the call that applies it, and those that help its task meanwhile."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from loguru import logger
+
+from camunda_client import Answer, CamundaClient, Verdict
+from config import RoutingConfig
+from errors import TaskGone, Unavailable
+from leases import LeaseTable
+from messages import Response, ResponseType, attempt_of
+from routing_file import System
+
+NO_MESSAGE = "the system reported a failure without a message"
+NO_JSON = "Unsupported value type 'Json'"  # what an engine without the Spin plugin says
+
+
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """Whose name is used at the engine, and what a failure costs where the system does not say."""
+
+    accepted_worker_ids: Sequence[str]
+    retries: int
+    retry_timeout_ms: int
+
+
+class AnswerCalls:
+    """Calls the engine for responses; may be shared by threads."""
+
+    def __init__(
+        self, camunda: CamundaClient, routing: RoutingConfig, leases: LeaseTable, rules: CallRules
+    ) -> None:
+        self._camunda = camunda
+        self._routing = routing
+        self._leases = leases
+        self._rules = rules
+        self._json_type = "Json"
+
+    def apply(self, response: Response) -> Answer:
+        """Do what the response asks for and return the engine's word. Raises Unprocessable."""
+        json_type = self._json_type
+        try:
+            answer = self._apply(response, json_type)
+            if json_type == "Json" and answer.verdict is Verdict.REJECTED and NO_JSON in answer.detail:
+                logger.warning("the engine has no Spin plugin: untyped objects become String variables with JSON")
+                self._json_type = "String"
+                answer = self._apply(response, "String")
+        except TaskGone as error:
+            return Answer(Verdict.GONE, str(error))
+        except Unavailable as error:
+            return Answer(Verdict.AWAY, str(error))
+        return answer
+
+    def _apply(self, response: Response, json_type: str) -> Answer:
+        worker_id = self._worker_id_of(response)
+        match response.response_type:
+            case ResponseType.COMPLETE:
+                variables = response.typed_variables(json_type)
+                return self._camunda.complete(response.task_id, worker_id, variables)
+            case ResponseType.FAILURE:
+                return self._fail(response, worker_id)
+            case ResponseType.BPMN_ERROR:
+                code, message = str(response.error_code), response.error_message
+                variables_of_error = response.typed_variables(json_type).get("variables")
+                return self._camunda.bpmn_error(response.task_id, worker_id, code, message, variables_of_error)
+            case ResponseType.EXTEND_LOCK:
+                lock_ms = response.lock_duration or self.system_of(response.task_id).lock_ms
+                return self._extend(response, lock_ms)
+
+    def _fail(self, response: Response, worker_id: str) -> Answer:
+        retries = self._camunda.read_task(response.task_id).retries
+        if response.attempt not in (None, attempt_of(retries)):
+            return Answer(Verdict.GONE, f"stale: attempt {response.attempt}, it is at {attempt_of(retries)} now")
+        left = self._rules.retries if retries is None else max(0, retries - 1)
+        timeout = response.retry_timeout
+        return self._camunda.failure(
+            response.task_id,
+            worker_id,
+            response.error_message or NO_MESSAGE,
+            response.error_details,
+            retries=left if response.retries is None else response.retries,
+            retry_timeout_ms=self._rules.retry_timeout_ms if timeout is None else timeout,
+        )
+
+    def _extend(self, response: Response, lock_ms: int) -> Answer:
+        answer = self._camunda.extend_lock(response.task_id, self._worker_id_of(response), lock_ms)
+        if answer.verdict is Verdict.ACCEPTED:
+            self._leases.extended(response.task_id, lock_ms)
+        return answer
+
+    def _worker_id_of(self, response: Response) -> str:
+        given = response.worker_id
+        if given and any(fnmatchcase(given, pattern) for pattern in self._rules.accepted_worker_ids):
+            return given
+        return self._camunda.worker_id
+
+    def is_held_by_us(self, answer: Answer) -> bool:
+        """Whether the engine refused a call because our own worker id holds the task."""
+        return answer.owner == self._camunda.worker_id
+
+    def system_of(self, task_id: str) -> System:
+        """Return the system that a task was routed to. Raises TaskGone, Unavailable."""
+        topic = self._leases.topic_of(task_id) or self._camunda.read_task(task_id).topic
+        return self._routing.system_of(topic)
+
+    def take_back(self, response: Response) -> Answer:
+        """Lock a task again that nobody holds. Raises TaskGone, Unavailable."""
+        lock_ms = response.lock_duration or self.system_of(response.task_id).lock_ms
+        return self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
+
+    def outlast(self, response: Response, delay_ms: int) -> Answer:
+        """Let the task's lock end later than a delay of its response. Raises TaskGone, Unavailable."""
+        return self._extend(response, max(self.system_of(response.task_id).lock_ms, delay_ms))
+
+    def raise_incident(self, response: Response, detail: str) -> Answer:
+        """Let a person see that the response cannot be applied. Raises Unavailable."""
+        return self._camunda.failure(
+            response.task_id,
+            self._worker_id_of(response),
+            f"the answer of the system cannot be applied: {detail}",
+            retries=0,
+            retry_timeout_ms=0,
+        )
