@@ -23,6 +23,7 @@ class Lease:
 
     task_id: str
     topic: str
+    process_instance_id: str
     system: System
     retries: int | None
     lock_expires_at: datetime
@@ -60,7 +61,7 @@ class LeaseTable:
         self._leases: dict[str, Lease] = {}
         self._in_flight: Counter[str] = Counter()
         self._changed = threading.Condition()
-        self._being_extended: set[str] = set()
+        self._busy: set[str] = set()  # tasks being extended, process instances with an answer being applied
         self._agenda: list[tuple[float, int, Lease]] = []
         self._sequence = count()
 
@@ -88,6 +89,7 @@ class LeaseTable:
         lease = Lease(
             task_id=task.id,
             topic=task.topic,
+            process_instance_id=task.process_instance_id,
             system=system,
             retries=task.retries,
             lock_expires_at=task.lock_expires_at,
@@ -108,7 +110,17 @@ class LeaseTable:
         """Enter a task that an earlier process of ours locked: it counts, and is published when offered again."""
         if state.id not in self._leases and state.lock_expires_at:
             self._enter(
-                Lease(state.id, state.topic, system, state.retries, state.lock_expires_at, 0.0, 0.0, extended=True)
+                Lease(
+                    task_id=state.id,
+                    topic=state.topic,
+                    process_instance_id=state.process_instance_id,
+                    system=system,
+                    retries=state.retries,
+                    lock_expires_at=state.lock_expires_at,
+                    lock_ends=0.0,
+                    full_lock_ends=0.0,
+                    extended=True,
+                )
             )
 
     def _enter(self, lease: Lease) -> None:
@@ -155,14 +167,17 @@ class LeaseTable:
 
     @contextmanager
     def answering(self, task_id: str) -> Iterator[None]:
-        """Keep extensions away from a task while its answer is applied; wait for one that is under way.
+        """Keep a task from extensions, and its process instance from other answers, while its answer is applied.
 
-        An extension right after a reported failure would turn its back-off into a full lock.
+        An extension right after a reported failure would turn its back-off into a full lock, and two answers
+        of one instance at once collide in the engine. Waits for those that are under way.
         """
         with self._changed:
-            while task_id in self._being_extended:
-                self._changed.wait()
             lease = self._leases.get(task_id)
+            instance = lease.process_instance_id if lease else task_id
+            while not self._busy.isdisjoint((task_id, instance)):
+                self._changed.wait()
+            self._busy.add(instance)
             if lease is not None:
                 lease.answering = True
         try:
@@ -170,6 +185,7 @@ class LeaseTable:
         finally:
             if lease is not None:
                 lease.answering = False
+            self._release(instance)
 
     @contextmanager
     def extending(self, lease: Lease) -> Iterator[bool]:
@@ -177,14 +193,17 @@ class LeaseTable:
         with self._changed:
             may_extend = self.is_current(lease) and not lease.answering
             if may_extend:
-                self._being_extended.add(lease.task_id)
+                self._busy.add(lease.task_id)
         try:
             yield may_extend
         finally:
             if may_extend:
-                with self._changed:
-                    self._being_extended.discard(lease.task_id)
-                    self._changed.notify_all()
+                self._release(lease.task_id)
+
+    def _release(self, key: str) -> None:
+        with self._changed:
+            self._busy.discard(key)
+            self._changed.notify_all()
 
     def plan(self, lease: Lease, moment: float) -> None:
         """Look at the lease at that moment."""

@@ -79,6 +79,37 @@ def house() -> House:
     return House()
 
 
+def test_answers_of_one_instance_are_applied_one_after_the_other(house: House) -> None:
+    for task_id in ("t1", "t2"):  # both of the instance p1
+        house.table.add(external_task(task_id), BITRIX, time.monotonic())
+    events: list[str] = []
+    first_is_inside = threading.Event()
+
+    def answer_second() -> None:
+        first_is_inside.wait()
+        with house.table.answering("t2"):
+            events.append("second")
+
+    thread = threading.Thread(target=answer_second)
+    thread.start()
+    with house.table.answering("t1"):
+        first_is_inside.set()
+        thread.join(0.2)
+        events.append("first")
+    thread.join()
+
+    assert events == ["first", "second"]
+
+
+def test_answers_of_different_instances_do_not_wait_for_each_other(house: House) -> None:
+    entered = []
+
+    with house.table.answering("t1"), house.table.answering("t2"):
+        entered.append("both")
+
+    assert entered == ["both"]
+
+
 def test_an_unchanged_lease_becomes_a_full_lock(house: House) -> None:
     lease = house.publish()
 
