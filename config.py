@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     rabbitmq_queue_type: Literal["classic", "quorum"] = "classic"
     rabbitmq_topology: Literal["declare", "passive"] = "declare"
     rabbitmq_max_message_bytes: int = Field(1_048_576, ge=1024, le=100_000_000)
+    rabbitmq_error_queue_max: int = Field(10_000, ge=1)
 
     responses_require_user_id: bool = False
 

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 
 from loguru import logger
 
+from alarms import Alarms
 from answer_calls import AnswerCalls, CallRules
 from camunda_client import CamundaClient, Http, Login
 from camunda_worker import CamundaWorker, WorkerRules
@@ -21,7 +22,7 @@ from leases.extension import Extension
 from leases.silence import Silence
 from messages import RESPONSE_QUEUE
 from monitoring import Statistics, configure_logs
-from rabbitmq_client import Broker, Consumer, Delivery, Publisher, Topology
+from rabbitmq_client import Broker, Consumer, Delivery, Publisher, QueueWatch, Topology
 from response_handler import AnswerRules, ResponseHandler
 from topics import Topics
 
@@ -53,18 +54,25 @@ class Assembly:
     def daemon(self, components: tuple[str, ...]) -> Daemon:
         """Return the daemon that runs the named components."""
         services: list[Service] = []
+        publishers: list[Publisher] = []
         if WORKER in components:
-            services += self._worker_services()
+            publishers.append(self._publisher("tasks"))
+            services += self._worker_services(publishers[-1])
         if HANDLER in components:
-            services += self._handler_services()
+            publishers.append(self._publisher("detours"))
+            services += self._handler_services(publishers[-1])
+        services.append(Service("alarms", self._alarms(publishers[0].watch).run))
         return Daemon(services, self.stopping, self.statistics)
+
+    def _alarms(self, watch: QueueWatch) -> Alarms:
+        queues = [*(system.queue for system in self.routing.systems), RESPONSE_QUEUE]
+        return Alarms(watch, queues, self.settings.rabbitmq_error_queue_max, self.stopping)
 
     def _publisher(self, what: str) -> Publisher:
         return Publisher(self.broker, self.topology, name=f"{self.settings.camunda_worker_id} {what}")
 
-    def _worker_services(self) -> list[Service]:
+    def _worker_services(self, publisher: Publisher) -> list[Service]:
         settings = self.settings
-        publisher = self._publisher("tasks")
         keeper = self._lease_keeper(publisher)
         worker = CamundaWorker(
             self.camunda,
@@ -113,9 +121,8 @@ class Assembly:
             refresh_seconds=self.settings.camunda_async_response_timeout / 2000,
         )
 
-    def _handler_services(self) -> list[Service]:
+    def _handler_services(self, detours: Publisher) -> list[Service]:
         settings = self.settings
-        detours = self._publisher("detours")
         consumer = Consumer(
             self.broker,
             self.topology,

@@ -4,10 +4,11 @@ from rabbitmq_client.browser import Found, QueueBrowser
 from rabbitmq_client.connection import Broker
 from rabbitmq_client.consumer import Consumer, Delivery
 from rabbitmq_client.publisher import Outcome, Publisher
-from rabbitmq_client.topology import RETRY_TIERS, Topology, retry_queue
+from rabbitmq_client.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
 from rabbitmq_client.watch import QueueState, QueueWatch
 
 __all__ = [
+    "ERROR_QUEUE",
     "RETRY_TIERS",
     "Broker",
     "Consumer",

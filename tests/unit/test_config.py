@@ -86,6 +86,7 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
         "rabbitmq_queue_type": "classic",
         "rabbitmq_topology": "declare",
         "rabbitmq_max_message_bytes": 1_048_576,
+        "rabbitmq_error_queue_max": 10_000,
         "responses_require_user_id": False,
         "routing_file": None,
         "log_level": "INFO",

@@ -12,7 +12,7 @@ LAYERS = [
     {"main", "tools"},
     {"daemon"},
     {"camunda_worker", "response_handler"},
-    {"delivery_gate", "answer_calls", "detours", "engine_gate"},
+    {"alarms", "delivery_gate", "answer_calls", "detours", "engine_gate"},
     {"monitoring"},
     {"topics", "leases"},
     {"camunda_client", "rabbitmq_client"},

@@ -1,0 +1,55 @@
+"""What a person should know before it hurts: a queue that nobody listens to, an error queue that fills up."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from loguru import logger
+
+from rabbitmq_client import ERROR_QUEUE, QueueWatch
+
+LOOK_SECONDS = 5.0
+UNHEARD_SECONDS = 30.0  # a system that restarts is no alarm
+REMIND_SECONDS = 600.0
+
+
+class Alarms:
+    """Looks at the queues as last seen; logs an alarm when it begins, while it lasts now and then, and its end."""
+
+    def __init__(
+        self, watch: QueueWatch, queues: Sequence[str], error_queue_max: int, stopping: threading.Event
+    ) -> None:
+        self._watch = watch
+        self._queues = queues
+        self._error_queue_max = error_queue_max
+        self._stopping = stopping
+        self._unheard_since: dict[str, float] = {}
+        self._remind_at: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Look every few seconds until stopping."""
+        while not self._stopping.wait(LOOK_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Log what has changed since the last look."""
+        alarms = {queue: (level, text) for queue, level, text in self._alarms(time.monotonic())}
+        for queue in self._remind_at.keys() - alarms.keys():
+            del self._remind_at[queue]
+            logger.info("alarm over: {}", queue)
+        for queue, (level, text) in alarms.items():
+            if time.monotonic() >= self._remind_at.get(queue, 0.0):
+                self._remind_at[queue] = time.monotonic() + REMIND_SECONDS
+                logger.log(level, "alarm: {}", text)
+
+    def _alarms(self, now: float) -> Iterator[tuple[str, str, str]]:
+        for queue in self._queues:
+            state = self._watch.state(queue)
+            if not state.ready or state.consumers:
+                self._unheard_since.pop(queue, None)
+            elif now - self._unheard_since.setdefault(queue, now) >= UNHEARD_SECONDS:
+                text = f"nobody listens to {queue}, {state.ready} messages wait; is its system running?"
+                yield queue, "WARNING", text
+        if (dead := self._watch.state(ERROR_QUEUE).ready) >= self._error_queue_max:
+            text = f"{ERROR_QUEUE} holds {dead} messages, RABBITMQ_ERROR_QUEUE_MAX is {self._error_queue_max}"
+            yield ERROR_QUEUE, "ERROR", f"{text}; look at them with tools/dead_letters.py"
