@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from loguru import logger
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -77,9 +78,22 @@ class Settings(BaseSettings):
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
         for name in secret_names():
             path = values.get(f"{name}_file")
-            if path and not values.get(name):
+            if values.get(name):
+                values.pop(f"{name}_file", None)  # the file that is left is where the secret came from
+            elif path:
                 values[name] = _read_secret(f"{name}_file", path)
         return values
+
+    def secret_now(self, name: str) -> str:
+        """Return a secret, read again where it came from a file: it may have been exchanged since."""
+        known: SecretStr | None = getattr(self, name)
+        path = getattr(self, f"{name}_file")
+        if path:
+            try:
+                return _read_secret(f"{name}_file", path)
+            except SettingsError as error:
+                logger.warning("{}; the last one is used", error)
+        return known.get_secret_value() if known else ""
 
     @field_validator("camunda_base_url")
     @classmethod

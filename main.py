@@ -167,8 +167,7 @@ class Assembly:
 
 
 def _camunda(settings: Settings) -> CamundaClient:
-    password = settings.camunda_auth_password
-    login = Login(settings.camunda_auth_username, password.get_secret_value() if password else "")
+    login = Login(settings.camunda_auth_username, lambda: settings.secret_now("camunda_auth_password"))
     http = Http(settings.camunda_base_url, login)
     return CamundaClient(http, settings.camunda_worker_id, tenant_ids=settings.camunda_tenant_ids)
 
@@ -179,7 +178,7 @@ def _broker(settings: Settings) -> Broker:
         port=settings.rabbitmq_port,
         virtual_host=settings.rabbitmq_virtual_host,
         username=settings.rabbitmq_username,
-        password=settings.rabbitmq_password.get_secret_value(),
+        read_password=lambda: settings.secret_now("rabbitmq_password"),
         heartbeat_seconds=settings.rabbitmq_heartbeat,
     )
 

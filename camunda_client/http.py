@@ -47,6 +47,8 @@ class Http:
         else:
             handle.setopt(pycurl.POSTFIELDS, body)
         handle.setopt(pycurl.CUSTOMREQUEST, method)
+        if self._login.username is not None:
+            handle.setopt(pycurl.PASSWORD, self._login.password)
         try:
             content = handle.perform_rb()
         except pycurl.error as error:
@@ -70,5 +72,4 @@ class Http:
         if self._login.username is not None:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
             handle.setopt(pycurl.USERNAME, self._login.username)
-            handle.setopt(pycurl.PASSWORD, self._login.password)
         return handle

@@ -2,12 +2,12 @@
 
 After a wrong password Camunda refuses even the right one for 3 s, then 6, 12 ... 60 s, and locks the user for
 good after ten. So requests go one at a time until a login was accepted, and a refused one is tried three times,
-spaced over a minute; then only a restart with other credentials helps.
+spaced over a minute; then only other credentials help: a password file that has changed, or a restart.
 """
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -26,11 +26,15 @@ class Attempt:
 
 
 class Login:
-    """A user name and a password, or neither, and what the engine has said of them."""
+    """A user name and a password, or neither, and what the engine has said of them.
 
-    def __init__(self, username: str | None, password: str = "") -> None:
+    `read_password` returns the password as it is now; it is asked again after a refusal.
+    """
+
+    def __init__(self, username: str | None, read_password: Callable[[], str] = str) -> None:
         self.username = username
-        self.password = password
+        self.password = read_password()
+        self._read_password = read_password
         self._one_at_a_time = threading.Lock()
         self._accepted = username is None
         self._refusals = 0
@@ -46,10 +50,12 @@ class Login:
             self._learn(attempt.status)
 
     def _check(self) -> None:
+        if self._refusals and (password := self._read_password()) != self.password:
+            self.password, self._refusals, self._not_before = password, 0, 0.0
         if self._refusals > len(PAUSES_SECONDS):
             raise LoginRefused(
                 f"the engine refused the login of CAMUNDA_AUTH_USERNAME {self.username!r} {self._refusals} times; "
-                "correct the credentials and restart"
+                "correct CAMUNDA_AUTH_PASSWORD_FILE, or the credentials and restart"
             )
         if time.monotonic() < self._not_before:
             raise LoginRefused(f"the engine refuses the login of CAMUNDA_AUTH_USERNAME {self.username!r}")

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from loguru import logger
@@ -36,13 +36,13 @@ CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want t
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and who we are there; `password` stays out of every text."""
+    """Where the broker is and who we are there; `read_password` is asked anew for every connection."""
 
     host: str
     port: int
     virtual_host: str
     username: str
-    password: str = field(repr=False)
+    read_password: Callable[[], str]
     heartbeat_seconds: int = 30
 
     def parameters(self, connection_name: str) -> ConnectionParameters:
@@ -51,7 +51,7 @@ class Broker:
             host=self.host,
             port=self.port,
             virtual_host=self.virtual_host,
-            credentials=PlainCredentials(self.username, self.password),
+            credentials=PlainCredentials(self.username, self.read_password()),
             heartbeat=self.heartbeat_seconds,
             socket_timeout=CONNECT_TIMEOUT_SECONDS,
             stack_timeout=2 * CONNECT_TIMEOUT_SECONDS,

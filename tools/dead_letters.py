@@ -104,7 +104,7 @@ def _broker() -> Broker:
         port=settings.rabbitmq_port,
         virtual_host=settings.rabbitmq_virtual_host,
         username=settings.rabbitmq_username,
-        password=settings.rabbitmq_password.get_secret_value(),
+        read_password=settings.rabbitmq_password.get_secret_value,
     )
 
 

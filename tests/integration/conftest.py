@@ -17,7 +17,7 @@ SYSTEMS = ("bitrix24", "openproject", "1c", "python-services", "default")
 @pytest.fixture
 def broker(sandbox: Sandbox, vhost: str) -> Broker:
     node = sandbox.broker
-    return Broker(node.host, node.port, vhost, node.username, node.password)
+    return Broker(node.host, node.port, vhost, node.username, lambda: node.password)
 
 
 @pytest.fixture

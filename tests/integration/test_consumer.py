@@ -178,7 +178,7 @@ def test_an_acknowledgement_given_while_disconnected_does_not_hold_up_later_ones
 
 
 def test_it_waits_for_a_broker_that_is_not_there(topology: Topology, unused_port: int) -> None:
-    nowhere = Broker("127.0.0.1", unused_port, "/", "anyone", "anything")
+    nowhere = Broker("127.0.0.1", unused_port, "/", "anyone", lambda: "anything")
     desk = Desk(nowhere, topology)
 
     with running(desk.consumer) as thread:

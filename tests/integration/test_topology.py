@@ -176,7 +176,7 @@ def test_a_login_that_may_not_configure_is_told_what_it_lacks(
 ) -> None:
     sandbox.broker.api.add_user(f"reader-{vhost}", "secret-of-reader")
     sandbox.broker.api.set_permissions(f"reader-{vhost}", vhost, configure="^$")
-    reader = replace(broker, username=f"reader-{vhost}", password="secret-of-reader")
+    reader = replace(broker, username=f"reader-{vhost}", read_password=lambda: "secret-of-reader")
 
     with pytest.raises(Unavailable, match=r"RABBITMQ_USERNAME.*RABBITMQ_TOPOLOGY=passive") as raised:
         topology.declare(reader.parameters("topology"))
@@ -190,7 +190,7 @@ def test_a_login_that_may_not_configure_checks_passively(
 ) -> None:
     sandbox.broker.api.add_user(f"reader-{vhost}", "secret-of-reader")
     sandbox.broker.api.set_permissions(f"reader-{vhost}", vhost, configure="^$")
-    reader = replace(broker, username=f"reader-{vhost}", password="secret-of-reader")
+    reader = replace(broker, username=f"reader-{vhost}", read_password=lambda: "secret-of-reader")
 
     replace(declared, passive=True).declare(reader.parameters("topology"))
 

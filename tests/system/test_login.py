@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import requests
@@ -22,6 +23,7 @@ from tests.system.partner import completing
 USER = "careless"
 RIGHT = "the-right-password"
 WRONG = "a-wrong-password"
+THROTTLED_SECONDS = 4.0  # after one wrong password the engine refuses even the right one for 3 s
 
 
 class CountedEngine(ThreadingHTTPServer):
@@ -142,3 +144,21 @@ def test_a_wrong_password_is_tried_seldom_and_does_not_lock_the_account(
     assert WRONG not in worker.output
     assert "Traceback" not in worker.output
     assert eventually(lambda: login_works(guarded_engine), seconds=40)
+
+
+def test_a_corrected_password_file_is_used_without_a_restart(
+    start_worker: StartWorker, start_system: StartSystem, guarded_engine: Engine, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(WRONG, encoding="utf-8")
+    worker = start_worker(
+        CAMUNDA_BASE_URL=guarded_engine.url, CAMUNDA_AUTH_USERNAME=USER, CAMUNDA_AUTH_PASSWORD_FILE=str(file)
+    )
+    worker.wait_for("CAMUNDA_AUTH_USERNAME", USER)
+    start_system(["bitrix24.queue"], completing)
+    instance = as_admin(guarded_engine).start_instance("bitrix24_task")
+
+    time.sleep(THROTTLED_SECONDS)
+    file.write_text(RIGHT, encoding="utf-8")
+
+    wait_for_state(as_admin(guarded_engine), instance)

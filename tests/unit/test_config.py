@@ -369,3 +369,33 @@ def test_known_names_and_names_of_others_are_no_mistake(
     clean_environment.setenv("CAMUNDA_MAX_TASKS", "5")
 
     assert misspelt_settings(env_file) == []
+
+
+def test_a_secret_of_a_file_is_read_again(load: Load, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("old\n", encoding="utf-8")
+    settings = load(RABBITMQ_PASSWORD=None, RABBITMQ_PASSWORD_FILE=str(file))
+
+    file.write_text("new\n", encoding="utf-8")
+
+    assert settings.secret_now("rabbitmq_password") == "new"
+
+
+def test_a_secret_whose_file_is_gone_stays_as_it_was(load: Load, tmp_path: Path, logged: list[str]) -> None:
+    file = tmp_path / "password"
+    file.write_text("old", encoding="utf-8")
+    settings = load(RABBITMQ_PASSWORD=None, RABBITMQ_PASSWORD_FILE=str(file))
+
+    file.unlink()
+
+    assert settings.secret_now("rabbitmq_password") == "old"
+    assert "RABBITMQ_PASSWORD_FILE: cannot read" in logged[-1]
+
+
+def test_a_secret_that_is_given_directly_wins_over_its_file_for_good(load: Load, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("of the file", encoding="utf-8")
+
+    settings = load(RABBITMQ_PASSWORD="direct", RABBITMQ_PASSWORD_FILE=str(file))
+
+    assert settings.secret_now("rabbitmq_password") == "direct"

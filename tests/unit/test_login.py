@@ -17,7 +17,7 @@ REFUSED = 401
 def login(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Login:
     """Return a login that lives by `clock`."""
     monkeypatch.setattr(login_module, "time", clock)
-    return Login("demo", "secret-password")
+    return Login("demo", lambda: "secret-password")
 
 
 def request(login: Login, status: int | None) -> None:
@@ -69,7 +69,36 @@ def test_a_login_refused_three_times_is_never_tried_again(login: Login, clock: C
 
     clock.advance(365 * 24 * 3600)
 
-    with pytest.raises(LoginRefused, match="3 times; correct the credentials and restart"):
+    with pytest.raises(
+        LoginRefused, match="3 times; correct CAMUNDA_AUTH_PASSWORD_FILE, or the credentials and restart"
+    ):
+        request(login, ACCEPTED)
+
+
+def test_a_password_that_was_exchanged_is_tried_at_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_module, "time", clock)
+    passwords = ["old"]
+    login = Login("demo", lambda: passwords[-1])
+    refuse_three_times(login, clock)
+
+    passwords.append("new")
+    request(login, ACCEPTED)
+
+    assert login.password == "new"
+
+
+def test_an_exchanged_password_that_is_refused_too_has_its_own_three_attempts(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login_module, "time", clock)
+    passwords = ["old"]
+    login = Login("demo", lambda: passwords[-1])
+    refuse_three_times(login, clock)
+
+    passwords.append("new")
+    refuse_three_times(login, clock)
+
+    with pytest.raises(LoginRefused, match="3 times"):
         request(login, ACCEPTED)
 
 
