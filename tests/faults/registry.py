@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults import bridge, broker, engine
+from tests.faults import bridge, broker, calm, engine
 from tests.faults.scene import Scene
 
 
@@ -22,6 +22,7 @@ class Fault:
 
 
 FAULTS = [
+    Fault(0, calm.calm_run),
     Fault(1, broker.broker_killed, lease_ms=60_000),
     Fault(2, broker.broker_frozen, lease_ms=60_000),
     Fault(14, bridge.killed_before_publish),

@@ -36,6 +36,7 @@ class Scale:
     freeze_seconds: float = 75.0
     engine_down_seconds: float = 600.0
     kills: int = 5
+    calm_tasks: int = 20_000
 
     @property
     def lease_seconds(self) -> float:
@@ -44,7 +45,7 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(lease_ms=30_000, freeze_seconds=26.0, engine_down_seconds=15.0, kills=1)
+QUICK = Scale(lease_ms=30_000, freeze_seconds=26.0, engine_down_seconds=15.0, kills=1, calm_tasks=3000)
 
 
 class Late(AssertionError):
