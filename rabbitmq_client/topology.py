@@ -1,6 +1,6 @@
 """The exchanges, queues and bindings of the contract: declared, or only checked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -32,11 +32,25 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A durable queue and its bindings, each an exchange and a key."""
+    """A durable queue and its bindings, each an exchange and a key.
+
+    `keeps_all`: a quorum queue that must not drop what came back too often.
+    """
 
     name: str
     arguments: dict[str, Any]
     bindings: tuple[tuple[str, str], ...]
+    keeps_all: bool = False
+
+    def arguments_at(self, server_properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments to declare the queue with at the broker that calls itself so.
+
+        RabbitMQ 4 drops from a quorum queue what came back 20 times, after lost connections too. -1 lifts that
+        limit there; on 3.10 it makes the first return the last (both tried).
+        """
+        if not self.keeps_all or str(server_properties.get("version")).startswith("3."):
+            return self.arguments
+        return {**self.arguments, "x-delivery-limit": -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +65,8 @@ class Topology:
     def of(cls, systems: Sequence[str], default: str, *, queue_type: str, passive: bool) -> "Topology":
         """Return the topology of the contract for the named systems; `default` takes what nobody else does."""
         # A plain durable declaration of a public queue must stay possible, so the usual type adds no argument.
-        arguments = {} if queue_type == "classic" else {"x-queue-type": queue_type}
+        is_quorum = queue_type == "quorum"
+        arguments = {"x-queue-type": queue_type} if is_quorum else {}
         unrouted = {default: ((UNROUTED_EXCHANGE, ""),)}
         return cls(
             exchanges=(
@@ -65,8 +80,8 @@ class Topology:
                     Queue(f"{name}.queue", arguments, ((TASK_EXCHANGE, f"{name}.#"), *unrouted.get(name, ())))
                     for name in systems
                 ),
-                Queue(RESPONSE_QUEUE, arguments, ((RESPONSE_EXCHANGE, RESPONSE_QUEUE),)),
-                Queue(ERROR_QUEUE, arguments, ((ERROR_EXCHANGE, ERROR_KEY),)),
+                Queue(RESPONSE_QUEUE, arguments, ((RESPONSE_EXCHANGE, RESPONSE_QUEUE),), keeps_all=is_quorum),
+                Queue(ERROR_QUEUE, arguments, ((ERROR_EXCHANGE, ERROR_KEY),), keeps_all=is_quorum),
                 *(_retry_queue(tier) for tier in RETRY_TIERS),
             ),
             passive=passive,
@@ -91,8 +106,9 @@ class Topology:
             channel = connection.channel()
             for exchange in self.exchanges:
                 self._declare_exchange(channel, exchange)
+            server = connection._impl.server_properties  # type: ignore[attr-defined]  # not in the stubs
             for queue in self.queues:
-                self._declare_queue(channel, queue)
+                self._declare_queue(channel, queue, queue.arguments_at(server))
         finally:
             _close(connection)
 
@@ -108,13 +124,13 @@ class Topology:
         except ChannelClosedByBroker as error:
             raise _explained("exchange", exchange.name, error) from error
 
-    def _declare_queue(self, channel: BlockingChannel, queue: Queue) -> None:
+    def _declare_queue(self, channel: BlockingChannel, queue: Queue, arguments: dict[str, Any]) -> None:
         try:
             channel.queue_declare(
                 queue.name,
                 durable=True,
                 passive=self.passive,
-                arguments=None if self.passive else queue.arguments,
+                arguments=None if self.passive else arguments,
             )
             for exchange, key in () if self.passive else queue.bindings:
                 channel.queue_bind(queue.name, exchange, key)

@@ -115,7 +115,8 @@ class QueueWatch:
         def declare(channel: Channel) -> None:
             self.open(channel)
             self._pending = [queue.name]  # so that a refusal is known to be about this queue
-            channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
+            arguments = queue.arguments_at(channel.connection.server_properties or {})
+            channel.queue_declare(queue.name, durable=True, arguments=arguments)
             for exchange, key in queue.bindings:
                 channel.queue_bind(queue.name, exchange, key)
             logger.warning("queue {} is declared again", queue.name)
