@@ -84,6 +84,11 @@ class Settings(BaseSettings):
                 values[name] = _read_secret(f"{name}_file", path)
         return values
 
+    def described(self) -> str:
+        """Return all settings that have a value as `NAME=value`; a secret is a row of stars."""
+        shown = ((name, ",".join(value) if isinstance(value, tuple) else value) for name, value in self)
+        return ", ".join(f"{name.upper()}={value}" for name, value in shown if value not in (None, ""))
+
     def secret_now(self, name: str) -> str:
         """Return a secret, read again where it came from a file: it may have been exchanged since."""
         known: SecretStr | None = getattr(self, name)
@@ -228,6 +233,14 @@ class RoutingConfig:
         systems, default_name = read_routing_file(path, lock_ms, cls.DEFAULT_SYSTEM)
         default = systems.pop(default_name, System(default_name, lock_ms))
         return cls(systems.values(), default)
+
+    def described(self) -> str:
+        """Return per system its queue, what is routed to it and how long its tasks are locked."""
+        return "; ".join(
+            f"{system.queue} ({system.lock_ms / 1000:g} s): "
+            + (", ".join((*system.topics, *system.patterns)) or "whatever no other system has")
+            for system in self.systems
+        )
 
     @property
     def topics(self) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
-"""A process of services: starts their threads, waits for an ending, stops them in order."""
+"""A set of services: starts their threads, waits for an ending, stops them in order."""
 
 import os
 import signal
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import FrameType
 
@@ -18,6 +18,9 @@ EXIT_CRASHED = 1
 EXIT_WRONG_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart does not help
 STATISTICS_SECONDS = 30.0
 STOP_SECONDS = 25.0
+RELOAD = "SIGHUP"
+
+Ending = str | Exception  # a signal's name, or what a service died of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +32,40 @@ class Service:
     stop: Callable[[], None] = lambda: None
 
 
-@dataclass(slots=True)
 class Daemon:
-    """The services of one process; whatever ends it puts its name or its error on `endings`."""
+    """The services of one set of settings; whatever ends it puts its name or its error on `endings`.
 
-    services: list[Service]
-    stopping: threading.Event
-    statistics: Statistics
-    endings: SimpleQueue[str | Exception] = field(default_factory=SimpleQueue)
-    threads: list[threading.Thread] = field(default_factory=list)
+    `rebuild` returns a daemon with the settings read again; it raises SettingsError where they are wrong.
+    """
 
-    def run(self) -> int:
-        """Start all services, wait for an ending, stop them in order; return the exit code."""
-        self.threads = [
+    def __init__(
+        self,
+        services: Sequence[Service],
+        stopping: threading.Event,
+        statistics: Statistics,
+        endings: SimpleQueue[Ending],
+        rebuild: Callable[[], "Daemon"],
+    ) -> None:
+        self._services = services
+        self._stopping = stopping
+        self._statistics = statistics
+        self._endings = endings
+        self._rebuild = rebuild
+        self._threads: list[threading.Thread] = []
+
+    def run(self) -> "Daemon | int":
+        """Start all services, wait for an ending, stop them in order; return the exit code, or who goes on."""
+        self._threads = [
             threading.Thread(target=self._guarded, args=(service,), name=service.name, daemon=True)
-            for service in self.services
+            for service in self._services
         ]
-        for thread in self.threads:
+        for thread in self._threads:
             thread.start()
         ending = self._wait_for_ending()
         self._stop()
-        logger.info(self.statistics.line())
+        logger.info(self._statistics.line())
+        if isinstance(ending, Daemon):
+            return ending
         if isinstance(ending, str):
             return EXIT_OK
         return EXIT_WRONG_SETTINGS if isinstance(ending, SettingsError) else EXIT_CRASHED
@@ -59,37 +75,47 @@ class Daemon:
         try:
             service.run()
         except SettingsError as error:
-            self.endings.put(error)
+            self._endings.put(error)
         except Exception as error:  # noqa: BLE001  # the one place that catches all
             logger.opt(exception=error).critical("{} crashed", service.name)
-            self.endings.put(error)
+            self._endings.put(error)
 
-    def _wait_for_ending(self) -> str | Exception:
+    def _wait_for_ending(self) -> "Ending | Daemon":
         while True:
             try:
-                ending = self.endings.get(timeout=STATISTICS_SECONDS)
+                ending = self._endings.get(timeout=STATISTICS_SECONDS)
             except Empty:
-                logger.info(self.statistics.line())
-            else:
+                logger.info(self._statistics.line())
+                continue
+            if ending != RELOAD:
                 if isinstance(ending, SettingsError):
                     logger.error("{}", ending)
                 logger.info("stopping: {}", ending if isinstance(ending, str) else type(ending).__name__)
                 return ending
+            if successor := self._successor():
+                return successor
+
+    def _successor(self) -> "Daemon | None":
+        try:
+            return self._rebuild()
+        except SettingsError as error:
+            logger.error("{}; all stays as it was", error)
+            return None
 
     def _stop(self) -> None:
         """End the services in their order; a signal that comes now ends the process at once."""
         timer = threading.Timer(STOP_SECONDS, os._exit, [EXIT_CRASHED])
         timer.daemon = True
         timer.start()
-        self.stopping.set()
-        for service, thread in zip(self.services, self.threads, strict=True):
+        self._stopping.set()
+        for service, thread in zip(self._services, self._threads, strict=True):
             service.stop()
             thread.join()
         timer.cancel()
 
 
-def listen_to_signals(endings: SimpleQueue[str | Exception]) -> None:
-    """Let SIGTERM and SIGINT end the daemon; a second one ends the process at once."""
+def listen_to_signals(endings: SimpleQueue[Ending]) -> None:
+    """Let SIGTERM and SIGINT end the daemon, a second one at once; let SIGHUP begin anew with fresh settings."""
     seen: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -100,3 +126,4 @@ def listen_to_signals(endings: SimpleQueue[str | Exception]) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGHUP, lambda *_: endings.put(RELOAD))

@@ -1,222 +1,63 @@
-"""Builds the parts of the worker, and runs both components or the one that is named."""
+"""Runs both components or the one that is named, until a signal; SIGHUP begins anew with fresh settings."""
 
 import sys
-import threading
+from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
 from loguru import logger
 
-from alarms import Alarms
-from answer_calls import AnswerCalls, CallRules
-from camunda_client import CamundaClient, Http, Login
-from camunda_worker import CamundaWorker, WorkerRules
-from config import RoutingConfig, Settings, load_settings, misspelt_settings
-from daemon import EXIT_WRONG_SETTINGS, Daemon, Service, listen_to_signals
-from delivery_gate import DeliveryGate, Limits
-from detours import Detours
-from engine_gate import EngineGate
+from assembly import HANDLER, WORKER, Assembly
+from config import load_settings, misspelt_settings
+from daemon import EXIT_WRONG_SETTINGS, Daemon, Ending, listen_to_signals
 from errors import SettingsError
-from leases import LeaseKeeper, LeaseRules, LeaseTable
-from leases.extension import Extension
-from leases.silence import Silence
-from messages import RESPONSE_QUEUE
 from monitoring import Statistics, configure_logs
-from rabbitmq_client import Broker, Consumer, Delivery, Publisher, QueueWatch, Topology
-from response_handler import AnswerRules, ResponseHandler
-from topics import Topics
-
-ANSWER_THREADS = 8
-WORKER, HANDLER = "camunda_worker", "response_handler"
-
-
-class Assembly:
-    """Builds the parts from the settings; the two components share the engine, the leases and the answers."""
-
-    def __init__(self, settings: Settings, components: tuple[str, ...]) -> None:
-        """Raise SettingsError where the routing is wrong."""
-        self.settings = settings
-        self.stopping = threading.Event()
-        self.statistics = Statistics()
-        self.routing = RoutingConfig.load(settings.routing_file, settings.camunda_lock_duration)
-        self.camunda = _camunda(settings)
-        self.broker = _broker(settings)
-        self.topology = Topology.of(
-            [system.name for system in self.routing.systems],
-            self.routing.default.name,
-            queue_type=settings.rabbitmq_queue_type,
-            passive=settings.rabbitmq_topology == "passive",
-        )
-        self.lease_rules = _lease_rules(settings)
-        self.leases = LeaseTable(self.lease_rules)
-        self.deliveries: SimpleQueue[Delivery | None] = SimpleQueue()
-
-    def daemon(self, components: tuple[str, ...]) -> Daemon:
-        """Return the daemon that runs the named components."""
-        services: list[Service] = []
-        publishers: list[Publisher] = []
-        if WORKER in components:
-            publishers.append(self._publisher("tasks"))
-            services += self._worker_services(publishers[-1])
-        if HANDLER in components:
-            publishers.append(self._publisher("detours"))
-            services += self._handler_services(publishers[-1])
-        services.append(Service("alarms", self._alarms(publishers[0].watch).run))
-        return Daemon(services, self.stopping, self.statistics)
-
-    def _alarms(self, watch: QueueWatch) -> Alarms:
-        queues = [*(system.queue for system in self.routing.systems), RESPONSE_QUEUE]
-        return Alarms(watch, queues, self.settings.rabbitmq_error_queue_max, self.stopping)
-
-    def _publisher(self, what: str) -> Publisher:
-        return Publisher(self.broker, self.topology, name=f"{self.settings.camunda_worker_id} {what}")
-
-    def _worker_services(self, publisher: Publisher) -> list[Service]:
-        settings = self.settings
-        keeper = self._lease_keeper(publisher)
-        worker = CamundaWorker(
-            self.camunda,
-            publisher,
-            self._delivery_gate(publisher, keeper),
-            self.leases,
-            keeper,
-            self.routing,
-            self._topics(),
-            self.statistics,
-            self.stopping,
-            WorkerRules(
-                max_tasks=settings.camunda_max_tasks,
-                wait_ms=settings.camunda_async_response_timeout,
-                retries=settings.camunda_retries,
-                retry_timeout_ms=settings.camunda_retry_timeout,
-                max_message_bytes=settings.rabbitmq_max_message_bytes,
-                leases=self.lease_rules,
-            ),
-        )
-        return [
-            Service("camunda-worker", worker.run),
-            Service("leases", keeper.run),
-            Service("publisher", publisher.run, publisher.stop),
-        ]
-
-    def _lease_keeper(self, publisher: Publisher) -> LeaseKeeper:
-        extension = Extension(self.camunda, self.leases)
-        silence = Silence(self.camunda, self.leases, publisher.watch, self.lease_rules)
-        return LeaseKeeper(self.camunda, self.leases, extension, silence, self.stopping)
-
-    def _delivery_gate(self, publisher: Publisher, keeper: LeaseKeeper) -> DeliveryGate:
-        limits = Limits(
-            queue_high_water=self.settings.rabbitmq_queue_high_water,
-            max_in_flight=self.settings.camunda_max_in_flight,
-            waiting_answers=max(1, self.settings.rabbitmq_prefetch // 2),
-        )
-        return DeliveryGate(publisher, self.leases, keeper, self.routing, limits, self.deliveries.qsize)
-
-    def _topics(self) -> Topics:
-        return Topics(
-            self.camunda,
-            self.routing,
-            include=self.settings.camunda_topics_include,
-            exclude=self.settings.camunda_topics_exclude,
-            refresh_seconds=self.settings.camunda_async_response_timeout / 2000,
-        )
-
-    def _handler_services(self, detours: Publisher) -> list[Service]:
-        settings = self.settings
-        consumer = Consumer(
-            self.broker,
-            self.topology,
-            RESPONSE_QUEUE,
-            self.deliveries.put,
-            prefetch=settings.rabbitmq_prefetch,
-            name=f"{settings.camunda_worker_id} answers",
-        )
-        rules = CallRules(
-            accepted_worker_ids=settings.camunda_accept_worker_ids,
-            retries=settings.camunda_retries,
-            retry_timeout_ms=settings.camunda_retry_timeout,
-        )
-        handler = ResponseHandler(
-            AnswerCalls(self.camunda, self.routing, self.leases, rules),
-            EngineGate(
-                self.camunda.version,
-                self.stopping,
-                width=ANSWER_THREADS,
-                on_close=consumer.pause,
-                on_open=consumer.resume,
-            ),
-            self.leases,
-            detours,
-            Detours(self.broker.username),
-            self.deliveries,
-            consumer.ack,
-            self.stopping,
-            AnswerRules(
-                max_message_bytes=settings.rabbitmq_max_message_bytes,
-                require_user_id=settings.responses_require_user_id,
-            ),
-        )
-        return [
-            *(
-                Service(f"answers-{n}", handler.work, lambda: self.deliveries.put(None))
-                for n in range(1, ANSWER_THREADS + 1)
-            ),
-            Service("response-handler", consumer.run, consumer.stop),
-            Service("detours", detours.run, detours.stop),
-        ]
-
-
-def _camunda(settings: Settings) -> CamundaClient:
-    login = Login(settings.camunda_auth_username, lambda: settings.secret_now("camunda_auth_password"))
-    http = Http(settings.camunda_base_url, login)
-    return CamundaClient(http, settings.camunda_worker_id, tenant_ids=settings.camunda_tenant_ids)
-
-
-def _broker(settings: Settings) -> Broker:
-    return Broker(
-        host=settings.rabbitmq_host,
-        port=settings.rabbitmq_port,
-        virtual_host=settings.rabbitmq_virtual_host,
-        username=settings.rabbitmq_username,
-        read_password=lambda: settings.secret_now("rabbitmq_password"),
-        heartbeat_seconds=settings.rabbitmq_heartbeat,
-    )
-
-
-def _lease_rules(settings: Settings) -> LeaseRules:
-    return LeaseRules(
-        lease_ms=settings.camunda_lease_duration if settings.camunda_lease == "two-step" else None,
-        extend_after_seconds=settings.camunda_extend_after / 1000,
-        retries=settings.camunda_retries,
-        retry_timeout_ms=settings.camunda_retry_timeout,
-    )
 
 
 def main(*components: str) -> int:
     """Run the named components, or both where none is named; return the process's exit code."""
-    components = components or (WORKER, HANDLER)
+    program = _Program(components or (WORKER, HANDLER))
     try:
-        settings = load_settings()
-        folder = Path(__file__).parent / settings.log_dir
-        configure_logs(folder, settings.log_level, settings.log_format, file_name=components[0])
-        daemon = Assembly(settings, components).daemon(components)
+        step: Daemon | int = program.build()
     except SettingsError as error:
         logger.error("{}", error)
         return EXIT_WRONG_SETTINGS
-    finally:
+    listen_to_signals(program.endings)
+    while isinstance(step, Daemon):
+        step = step.run()
+    return step
+
+
+class _Program:
+    """What outlives a change of the settings: the signals that came, and the statistics."""
+
+    def __init__(self, components: Sequence[str]) -> None:
+        self._components = components
+        self._statistics = Statistics()
+        self.endings: SimpleQueue[Ending] = SimpleQueue()
+
+    def build(self) -> Daemon:
+        """Return a daemon with the settings as they are now. Raises SettingsError."""
         for warning in misspelt_settings():
             logger.warning("{}", warning)
-    listen_to_signals(daemon.endings)
-    logger.info(
-        "{} starts as {!r}: engine {}, broker {}:{}, virtual host {!r}",
-        " and ".join(components),
-        settings.camunda_worker_id,
-        settings.camunda_base_url,
-        settings.rabbitmq_host,
-        settings.rabbitmq_port,
-        settings.rabbitmq_virtual_host,
-    )
-    return daemon.run()
+        settings = load_settings()
+        assembly = Assembly(settings, self._statistics)
+        folder = Path(__file__).parent / settings.log_dir
+        configure_logs(folder, settings.log_level, settings.log_format, file_name=self._components[0])
+        logger.info(
+            "{} starts as {!r}: engine {}, broker {}:{}, virtual host {!r}",
+            " and ".join(self._components),
+            settings.camunda_worker_id,
+            settings.camunda_base_url,
+            settings.rabbitmq_host,
+            settings.rabbitmq_port,
+            settings.rabbitmq_virtual_host,
+        )
+        logger.info("settings: {}", settings.described())
+        logger.info("routing: {}", assembly.routing.described())
+        return Daemon(
+            assembly.services(self._components), assembly.stopping, self._statistics, self.endings, self.build
+        )
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ def login_page() -> Iterator[str]:
 def assert_ends_with_78(worker: WorkerProcess, *words: str) -> None:
     """Checks that the process gave up at once, with one line that holds the words."""
     assert worker.exit_code() == 78
-    assert len(worker.lines("ERROR")) == 1, worker.output
-    assert worker.lines("ERROR", *words), worker.output
+    assert len(worker.lines("| ERROR ")) == 1, worker.output
+    assert worker.lines("| ERROR ", *words), worker.output
     assert_clean(worker)
 
 
@@ -117,7 +117,7 @@ def test_a_queue_with_other_arguments_is_named_and_ends_it(
     worker = start_worker()
 
     assert worker.exit_code() == 78
-    assert worker.lines("ERROR", "'1c.queue'", "x-max-length")
+    assert worker.lines("| ERROR ", "'1c.queue'", "x-max-length")
     assert_clean(worker)
 
 
@@ -127,14 +127,14 @@ def test_a_mismatch_of_the_topology_is_told_once(start_worker: StartWorker, chan
     worker = start_worker()
 
     assert worker.exit_code() == 78
-    assert len(worker.lines("ERROR")) == 1, worker.output
+    assert len(worker.lines("| ERROR ")) == 1, worker.output
 
 
 def test_a_queue_that_is_missing_is_named_where_nothing_may_be_declared(start_worker: StartWorker) -> None:
     worker = start_worker(RABBITMQ_TOPOLOGY="passive")
 
     assert worker.exit_code() == 78
-    assert worker.lines("ERROR", "RABBITMQ_TOPOLOGY=passive", "'camunda.unrouted.tasks'")
+    assert worker.lines("| ERROR ", "RABBITMQ_TOPOLOGY=passive", "'camunda.unrouted.tasks'")
     assert_clean(worker)
 
 

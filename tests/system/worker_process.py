@@ -76,6 +76,10 @@ class WorkerProcess:
         """Sends SIGTERM."""
         self._process.send_signal(signal.SIGTERM)
 
+    def reload(self) -> None:
+        """Sends SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
+
     def stop(self) -> tuple[int, float]:
         """Ends the process as systemd does; returns the exit code and the seconds that it took."""
         asked = time.monotonic()

@@ -399,3 +399,13 @@ def test_a_secret_that_is_given_directly_wins_over_its_file_for_good(load: Load,
     settings = load(RABBITMQ_PASSWORD="direct", RABBITMQ_PASSWORD_FILE=str(file))
 
     assert settings.secret_now("rabbitmq_password") == "direct"
+
+
+def test_the_settings_describe_themselves_without_secrets(load: Load) -> None:
+    text = load(RABBITMQ_PASSWORD=SECRET, CAMUNDA_TOPICS_EXCLUDE="a_*, b").described()
+
+    assert "CAMUNDA_BASE_URL=http://localhost:8080/engine-rest, " in text
+    assert "CAMUNDA_TOPICS_EXCLUDE=a_*,b, " in text
+    assert "RABBITMQ_PASSWORD=**********, " in text
+    assert "CAMUNDA_AUTH_USERNAME" not in text
+    assert SECRET not in text

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"main", "tools"},
+    {"assembly"},
     {"daemon"},
     {"camunda_worker", "response_handler"},
     {"alarms", "delivery_gate", "answer_calls", "detours", "engine_gate"},
