@@ -5,12 +5,20 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loguru import logger
+
+if TYPE_CHECKING:
+    from loguru import Record
 
 TEXT_FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <7} | {thread.name} | {message}"
 ROTATE_AT = "50 MB"
 KEPT_FILES = 5
+REPEAT_SECONDS = 30.0
+REPEATS_SHOWN = 10
+HELD_BACK = "held_back"
+WARNING = logger.level("WARNING").no
 
 
 def configure_logs(directory: Path, level: str, log_format: str, *, file_name: str) -> None:
@@ -20,6 +28,7 @@ def configure_logs(directory: Path, level: str, log_format: str, *, file_name: s
     """
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
     logger.remove()
+    logger.configure(patcher=Repeats().note)
     as_json = log_format == "json"
     _add_sink(sys.stderr, level, as_json=as_json)
     try:
@@ -35,7 +44,42 @@ def _add_sink(sink: object, level: str, *, as_json: bool) -> None:
         {"rotation": ROTATE_AT, "retention": KEPT_FILES, "encoding": "utf-8"} if isinstance(sink, Path) else {}
     )
     # diagnose would print the values of variables, which may be secrets
-    logger.add(sink, level=level, format=TEXT_FORMAT, serialize=as_json, diagnose=False, **rotation)  # type: ignore[call-overload]
+    logger.add(  # type: ignore[call-overload]
+        sink,
+        level=level,
+        format=TEXT_FORMAT,
+        filter=lambda record: not record["extra"].get(HELD_BACK),
+        serialize=as_json,
+        diagnose=False,
+        **rotation,
+    )
+
+
+class Repeats:
+    """Holds back warnings and errors of one place in the code that repeat too often, and counts them.
+
+    Of each place ten in 30 s are shown; the first one after that says how many were not.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str | None, int], tuple[float, int]] = {}  # place -> window's end, count in it
+
+    def note(self, record: "Record") -> None:
+        """Mark a record that is held back, or add to its message how many were."""
+        if record["level"].no < WARNING:
+            return
+        place, now = (record["name"], record["line"]), time.monotonic()
+        with self._lock:
+            ends, count = self._seen.get(place, (0.0, 0))
+            held_back = max(0, count - REPEATS_SHOWN)
+            if now >= ends:
+                ends, count = now + REPEAT_SECONDS, 0
+            self._seen[place] = ends, count + 1
+        if count >= REPEATS_SHOWN:
+            record["extra"][HELD_BACK] = True
+        elif count == 0 and held_back:
+            record["message"] += f" (and {held_back} more like it before)"
 
 
 class Statistics:

@@ -1,7 +1,7 @@
 """Which topics to fetch: those of the routing, and those that the engine says have tasks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from loguru import logger
@@ -30,27 +30,29 @@ class Topics:
         self._refresh_seconds = refresh_seconds
         self._refresh_at = 0.0
         self._systems: dict[str, System] = {}
-        for topic in routing.topics:
-            self._add(topic)
+        self._add(routing.topics)
 
     def known(self) -> list[tuple[str, System]]:
         """Return each topic to serve with its system, new ones included. Raises Unavailable."""
         if time.monotonic() >= self._refresh_at:
-            for topic in self._camunda.topic_names():
-                self._add(topic)
+            self._warn_of_unrouted(self._add(self._camunda.topic_names()))
             self._refresh_at = time.monotonic() + self._refresh_seconds
         return list(self._systems.items())
 
-    def _add(self, topic: str) -> None:
-        if topic in self._systems or not self._is_ours(topic):
-            return
-        system = self._systems[topic] = self._routing.system_of(topic)
-        if system is self._routing.default and topic not in self._routing.topics:
+    def _add(self, topics: Iterable[str]) -> list[str]:
+        """Serve what is ours of these topics; return those that are new."""
+        new = [topic for topic in topics if topic not in self._systems and self._is_ours(topic)]
+        self._systems |= {topic: self._routing.system_of(topic) for topic in new}
+        return new
+
+    def _warn_of_unrouted(self, topics: Sequence[str]) -> None:
+        default = self._routing.default
+        if unrouted := [topic for topic in topics if self._systems[topic] is default]:
             logger.warning(
-                "topic {!r} is in no routing and goes to {}; if another worker serves it, "
+                "no routing names these topics, they go to {}: {}; if another worker serves one, "
                 "add it to CAMUNDA_TOPICS_EXCLUDE",
-                topic,
-                system.queue,
+                default.queue,
+                ", ".join(unrouted),
             )
 
     def _is_ours(self, topic: str) -> bool:

@@ -80,6 +80,34 @@ def test_json_logs_are_one_object_per_line(tmp_path: Path, capsys: Captured) -> 
         assert json.loads(line)["record"]["message"] == "two\nlines"
 
 
+def test_a_warning_that_repeats_is_held_back_and_counted(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "time", clock)
+    configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
+
+    for second in range(46):
+        logger.warning("no answer {}", second)
+        clock.advance(1)
+
+    lines = (tmp_path / "camunda_worker.log").read_text(encoding="utf-8").splitlines()
+    shown = [line.split(" | ")[-1] for line in lines]
+    assert shown == [
+        *(f"no answer {second}" for second in range(10)),
+        "no answer 30 (and 20 more like it before)",
+        *(f"no answer {second}" for second in range(31, 40)),
+    ]
+
+
+def test_lines_that_say_what_was_done_are_never_held_back(tmp_path: Path) -> None:
+    configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
+
+    for number in range(100):
+        logger.info("published {} tasks", number)
+
+    assert len((tmp_path / "camunda_worker.log").read_text(encoding="utf-8").splitlines()) == 100
+
+
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_crash_is_logged_without_the_values_of_variables(
     tmp_path: Path, capsys: Captured, log_format: str

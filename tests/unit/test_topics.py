@@ -72,7 +72,7 @@ def test_a_topic_of_no_routing_is_a_warning_once(logged: list[str]) -> None:
     known(topics)
 
     assert logged == [
-        "WARNING topic 'unknown' is in no routing and goes to default.queue; if another worker serves it, "
+        "WARNING no routing names these topics, they go to default.queue: unknown; if another worker serves one, "
         "add it to CAMUNDA_TOPICS_EXCLUDE\n"
     ]
 
