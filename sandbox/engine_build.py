@@ -1,15 +1,12 @@
 """The engine's jar: built once with Maven and kept in the user's cache folder."""
 
-import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from sandbox.cache import cache_folder, only_builder
 from sandbox.errors import SandboxError
 
 _SOURCES = Path(__file__).resolve().parent / "engine"
@@ -17,18 +14,13 @@ _SOURCES = Path(__file__).resolve().parent / "engine"
 
 def engine_jar() -> Path:
     """Returns the jar of the present engine sources; the first call takes as long as Maven's downloads."""
-    folder = _cache_folder() / f"engine-{_sources_hash()}"
+    folder = cache_folder() / f"engine-{_sources_hash()}"
     jar = folder / "engine.jar"
     if not jar.exists():
-        with _only_builder(folder):
+        with only_builder(folder):
             if not jar.exists():
                 _build(jar)
     return jar
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "universal-camunda-worker"
 
 
 def _source_files() -> list[Path]:
@@ -40,14 +32,6 @@ def _sources_hash() -> str:
     for path in _source_files():
         digest.update(str(path.relative_to(_SOURCES)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-@contextmanager
-def _only_builder(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _build(jar: Path) -> None:
