@@ -40,6 +40,9 @@ class Link:
             self._connection.close()
 
     def _on_open(self, connection: Connection) -> None:
+        if self._ending:
+            connection.close()
+            return
         connection.channel(on_open_callback=self._on_channel_open)
 
     def _on_channel_open(self, channel: Channel) -> None:

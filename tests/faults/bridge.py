@@ -20,8 +20,7 @@ def kill_bridge_at(scene: Scene, point: str) -> None:
     with scene.load():
         scene.pause(1.0)
         worker = scene.worker(kill_at=point)
-        for number in range(scene.scale.kills):
-            scene.until_seen(scene.total * (2 * number + 1) // (2 * scene.scale.kills + 1))
+        for _ in scene.strikes():
             scene.watch.note_risk()
             scene.trigger.touch()
             scene.until(lambda: not worker.running(), "the worker's death")

@@ -18,8 +18,7 @@ def broker_killed(scene: Scene) -> None:
     with scene.load():
         scene.pause(1.0)  # a backlog, so that something is always under way
         scene.worker()
-        for number in range(scene.scale.kills):
-            scene.until_seen(scene.total * (2 * number + 1) // (2 * scene.scale.kills + 1))
+        for _ in scene.strikes():
             kill_broker(scene)
     check_recoveries(scene)
     scene.finish()
@@ -53,11 +52,9 @@ def broker_frozen(scene: Scene) -> None:
         frozen_at = time.time()
         freeze_broker(scene, scene.scale.freeze_seconds)
         note_outage_cost(scene, *worker.usage().since(before))
-        scene.figures.noticed_seconds = max(0.0, scene.watch.last_fetch - frozen_at)
+        note_noticed(scene, frozen_at)
         scene.note_recovery(time.time(), count_repeats=False)
     check_recoveries(scene)
-    if scene.figures.noticed_seconds > NOTICED_SECONDS:
-        scene.figures.problems.append(f"still fetching {scene.figures.noticed_seconds:.0f} s after the freeze")
     scene.finish()
 
 
@@ -65,13 +62,18 @@ def freeze_broker(scene: Scene, seconds: float) -> None:
     """Stop the broker's process for some seconds."""
     scene.watch.note_risk()
     os.kill(scene.broker.pid, signal.SIGSTOP)
-    thaw_at = time.monotonic() + seconds
     try:
-        while time.monotonic() < thaw_at:
-            scene.watch.note_risk()
-            scene.pause(0.5)
+        scene.pause_at_risk(seconds)
     finally:
         os.kill(scene.broker.pid, signal.SIGCONT)
+
+
+def note_noticed(scene: Scene, begun_at: float) -> None:
+    """Note how long tasks were still fetched although the broker was out of reach."""
+    seconds = max(0.0, scene.watch.last_fetch - begun_at)
+    scene.figures.noticed_seconds = max(seconds, scene.figures.noticed_seconds or 0.0)
+    if seconds > NOTICED_SECONDS:
+        scene.figures.problems.append(f"still fetching {seconds:.0f} s after the broker was out of reach")
 
 
 def note_outage_cost(scene: Scene, cpu_share: float, lines_per_second: float) -> None:

@@ -18,14 +18,13 @@ from typing import Any, Self
 import pika
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
-from pika.frame import Method
 from pika.spec import Basic, BasicProperties
 
 from sandbox.broker import Broker
 from tests.faults.amqp import Link
+from tests.faults.outbox import Letter, Outbox
 
 PREFETCH = 5000
-AGAIN_SECONDS = 0.5
 JOIN_SECONDS = 20.0
 
 
@@ -82,8 +81,7 @@ class _Case:
 
     message: Message
     answer: Answer
-    reply_to: str
-    body: dict[str, Any]
+    letter: Letter
     unacked: list[tuple[Channel, int]] = field(default_factory=list)
     working: bool = True
 
@@ -97,9 +95,9 @@ class Observer:
         self.messages: list[Message] = []
         self.said: dict[str, Counter[str]] = defaultdict(Counter)  # task id -> response types, once in a queue
         self.behave = behave
-        self._queues = queues
+        self.declares = True  # its queues, as many partners do; else it waits for them
         self._loop = IOLoop()
-        parameters = pika.ConnectionParameters(
+        self._parameters = pika.ConnectionParameters(
             host=broker.host,
             port=broker.port,
             virtual_host=vhost,
@@ -108,21 +106,17 @@ class Observer:
             socket_timeout=5,
             client_properties={"connection_name": "observer"},
         )
-        # Two connections: a broker in alarm stops reading from one that publishes, its acknowledgements too.
-        self._inbound = Link(self._loop, parameters, self._on_inbound)
-        self._outbound = Link(self._loop, parameters, self._on_outbound)
-        self._out: Channel | None = None
-        self._in: Channel | None = None
+        # Connections of its own for what it takes: a broker in alarm stops reading from one that publishes, its
+        # acknowledgements too; and a queue that is not there closes the channel of whoever asks for it.
+        self._inbound: dict[str, Link] = {}
+        self._outbox = Outbox(self._loop, self._parameters)
         self._cases: dict[str, _Case] = {}
-        self._outbox: list[_Case] = []
-        self._unconfirmed: dict[int, _Case] = {}
-        self._last_tag = 0
-        self._holding = False
         self._thread = threading.Thread(target=self._loop.start, name="observer", daemon=True)
+        for queue in queues:
+            self.serve(queue)
 
     def __enter__(self) -> Self:
-        self._loop.add_callback(self._inbound.open)
-        self._loop.add_callback(self._outbound.open)
+        self._loop.add_callback(self._outbox.link.open)
         self._thread.start()
         return self
 
@@ -133,14 +127,27 @@ class Observer:
         self._thread.join(JOIN_SECONDS)
         self._loop.close()
 
+    def serve(self, queue: str) -> None:
+        """Take the tasks of a queue."""
+        link = self._inbound[queue] = Link(self._loop, self._parameters, partial(self._on_inbound, queue))
+        self._loop.add_callback_threadsafe(link.open)
+
+    def leave(self, queue: str) -> None:
+        """Take no more tasks of a queue; what was not answered yet goes back into it."""
+        self._loop.add_callback_threadsafe(self._inbound.pop(queue).close)
+
+    def answer_through(self, exchange: str) -> None:
+        """Answer through an exchange instead of straight into the queue."""
+        self._outbox.exchange = exchange
+
     def hold(self) -> None:
         """Finish work but say nothing until `release`."""
-        self._holding = True
+        self._outbox.holding = True
 
     def release(self) -> None:
         """Say what was held back."""
-        self._holding = False
-        self._loop.add_callback_threadsafe(self._flush)
+        self._outbox.holding = False
+        self._loop.add_callback_threadsafe(self._outbox.flush)
 
     @property
     def tasks_seen(self) -> int:
@@ -163,20 +170,20 @@ class Observer:
         return doubled
 
     def _end(self) -> None:
-        self._inbound.close()
-        self._outbound.close()
+        for link in (*self._inbound.values(), self._outbox.link):
+            link.close()
         self._loop.call_later(0.5, self._loop.stop)
 
-    def _on_inbound(self, channel: Channel | None) -> None:
-        self._in = channel
+    def _on_inbound(self, queue: str, channel: Channel | None) -> None:
         if channel is not None:
             channel.add_on_cancel_callback(lambda _: channel.close())
             channel.basic_qos(prefetch_count=PREFETCH)
-            for queue in self._queues:
-                channel.queue_declare(queue, durable=True, callback=partial(self._subscribe, channel, queue))
-
-    def _subscribe(self, channel: Channel, queue: str, _frame: object) -> None:
-        channel.basic_consume(queue, partial(self._on_message, queue))
+            channel.queue_declare(
+                queue,
+                durable=True,
+                passive=not self.declares,
+                callback=lambda _: channel.basic_consume(queue, partial(self._on_message, queue)),
+            )
 
     def _on_message(
         self, queue: str, channel: Channel, delivery: Basic.Deliver, properties: BasicProperties, body: bytes
@@ -187,62 +194,25 @@ class Observer:
         case = self._cases.get(message.message_id)
         is_new = case is None or (not case.working and case.answer.kind == "failure")
         if case is None or is_new:
-            case = _Case(message, self.behave(message), str(properties.reply_to), document)
-            self._cases[message.message_id] = case
+            case = self._cases[message.message_id] = self._new_case(message, str(properties.reply_to), document)
         case.unacked.append((channel, int(delivery.delivery_tag or 0)))
         if is_new:
-            self._loop.call_later(case.answer.after_seconds, partial(self._say, case))
+            self._loop.call_later(case.answer.after_seconds, partial(self._outbox.post, case.letter))
         elif not case.working:
-            self._say(case)
+            self._outbox.post(case.letter)
 
-    def _say(self, case: _Case) -> None:
-        self._outbox.append(case)
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._out is None or not self._out.is_open or self._holding:
-            return
-        outbox, self._outbox = self._outbox, []
-        for case in outbox:
-            self._publish(self._out, case)
-
-    def _publish(self, channel: Channel, case: _Case) -> None:
-        self._last_tag += 1
-        self._unconfirmed[self._last_tag] = case
-        echo = {name: case.body[name] for name in ("task_id", "attempt", "worker_id")}
-        channel.basic_publish(
-            "",
-            case.reply_to,
-            json.dumps({**echo, **case.answer.fields}).encode(),
-            BasicProperties(content_type="application/json", delivery_mode=2, correlation_id=case.message.task_id),
-        )
-
-    def _on_outbound(self, channel: Channel | None) -> None:
-        lost, self._unconfirmed = self._unconfirmed, {}
-        self._outbox += lost.values()
-        self._out, self._last_tag = None, 0
-        if channel is not None:
-            channel.confirm_delivery(self._on_confirm, callback=lambda _: self._on_confirming(channel))
-
-    def _on_confirming(self, channel: Channel) -> None:
-        self._out = channel
-        self._flush()
-
-    def _on_confirm(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
-        last = frame.method.delivery_tag
-        tags = [tag for tag in self._unconfirmed if tag <= last] if frame.method.multiple else [last]
-        for tag in tags:
-            case = self._unconfirmed.pop(tag)
-            if isinstance(frame.method, Basic.Ack):
-                self._close(case)
-            else:
-                self._loop.call_later(AGAIN_SECONDS, partial(self._say, case))
+    def _new_case(self, message: Message, reply_to: str, document: dict[str, Any]) -> _Case:
+        answer = self.behave(message)
+        echo = {name: document[name] for name in ("task_id", "attempt", "worker_id")}
+        body = json.dumps({**echo, **answer.fields}).encode()
+        case = _Case(message, answer, Letter(reply_to, body, message.task_id, lambda: self._close(case)))
+        return case
 
     def _close(self, case: _Case) -> None:
         case.working = False
         self.said[case.message.task_id][case.answer.kind] += 1
         for channel, tag in case.unacked:
-            if channel is self._in and channel.is_open:
+            if channel.is_open:
                 channel.basic_ack(tag)
         case.unacked.clear()
 

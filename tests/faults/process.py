@@ -1,4 +1,4 @@
-"""The process that the faults run: one external task, and an end event for each way it may go."""
+"""The process that the faults run: one external task of a topic to be named, and an end event for each way."""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +11,7 @@ _BPMN = """<?xml version="1.0" encoding="UTF-8"?>
   <process id="{key}" isExecutable="true" camunda:historyTimeToLive="P7D">
     <startEvent id="start"/>
     <sequenceFlow id="to_work" sourceRef="start" targetRef="work"/>
-    <serviceTask id="work" camunda:type="external" camunda:topic="{topic}"/>
+    <serviceTask id="work" camunda:type="external" camunda:topic="${{topic}}"/>
     <sequenceFlow id="to_done" sourceRef="work" targetRef="{key}_done"/>
     <endEvent id="{key}_done"/>
     <boundaryEvent id="refused_event" attachedToRef="work">
@@ -25,9 +25,9 @@ _BPMN = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def deploy(api: EngineApi, key: str, topic: str) -> None:
-    """Deploy a process `key` whose one task has the topic."""
+def deploy(api: EngineApi, key: str) -> None:
+    """Deploy a process `key`."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{key}.bpmn"
-        file.write_text(_BPMN.format(key=key, topic=topic), encoding="utf-8")
+        file.write_text(_BPMN.format(key=key), encoding="utf-8")
         api.deploy([file], name=key)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults import bridge, broker, calm, engine
+from tests.faults import bridge, broker, calm, engine, network
 from tests.faults.scene import Scene
 
 
@@ -25,6 +25,9 @@ FAULTS = [
     Fault(0, calm.calm_run),
     Fault(1, broker.broker_killed, lease_ms=60_000),
     Fault(2, broker.broker_frozen, lease_ms=60_000),
+    Fault(3, network.connections_reset, lease_ms=60_000),
+    Fault(4, network.partitioned, lease_ms=60_000),
+    Fault(5, network.slow_line),
     Fault(14, bridge.killed_before_publish),
     Fault(15, bridge.killed_before_extension),
     Fault(18, engine.engine_down_while_answers_arrive),

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from sandbox.sandbox import Sandbox
+from sandbox.toxiproxy import Proxy
 from tests.faults import checks
 from tests.faults.figures import Figures
 from tests.faults.lock_watch import LockWatch
@@ -22,6 +23,7 @@ from tests.faults.worker import Worker
 
 SYSTEM = "bitrix24"
 QUEUE = f"{SYSTEM}.queue"
+OTHER_QUEUE = "openproject.queue"
 PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.1
 LOCK_MS = 600_000
@@ -35,6 +37,7 @@ class Scale:
     lease_ms: int = 60_000
     freeze_seconds: float = 75.0
     engine_down_seconds: float = 600.0
+    partition_seconds: float = 40.0
     kills: int = 5
     calm_tasks: int = 20_000
 
@@ -45,7 +48,14 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(lease_ms=30_000, freeze_seconds=26.0, engine_down_seconds=15.0, kills=1, calm_tasks=3000)
+QUICK = Scale(
+    lease_ms=30_000,
+    freeze_seconds=26.0,
+    engine_down_seconds=15.0,
+    partition_seconds=18.0,
+    kills=1,
+    calm_tasks=3000,
+)
 
 
 class Late(AssertionError):
@@ -66,7 +76,7 @@ class Scene:
         self.random = random.Random(figures.seed)
         self.name = f"f{figures.number:02}-{secrets.token_hex(3)}"
         self.key = self.name.replace("-", "_")
-        self.topic = f"bitrix_{self.key}"
+        self.topics = [f"bitrix_{self.key}"]
         self.worker_id = f"worker-{self.name}"
         self.api = sandbox.engine_api()
         self.total = scale.tasks
@@ -80,7 +90,7 @@ class Scene:
     def __enter__(self) -> Self:
         self.folder.mkdir()
         self.broker.add_vhost(self.name)
-        deploy(self.api, self.key, self.topic)
+        deploy(self.api, self.key)
         with ExitStack() as roof:
             roof.callback(self._clean_up)
             self.observer = roof.enter_context(Observer(self.broker, self.name, [QUEUE]))
@@ -121,6 +131,15 @@ class Scene:
         worker.start()
         return worker
 
+    def proxy(self) -> Proxy:
+        """Start a proxy before the broker, for a worker that is given its port."""
+        return self._roof.enter_context(Proxy(self.folder, self.broker.port))
+
+    def add_system(self) -> None:
+        """Let every second task be for another system, which is served too."""
+        self.topics.append(f"openproject_{self.key}")
+        self.observer.serve(OTHER_QUEUE)
+
     @property
     def trigger(self) -> Path:
         """The file that makes a worker with a kill point die there."""
@@ -129,7 +148,8 @@ class Scene:
     @contextmanager
     def load(self, total: int | None = None, *, per_second: float | None = None) -> Iterator[Starter]:
         """Start instances in the background while the block runs, and all of them before it ends."""
-        with Starter(self.sandbox.engine_api(), self.key, total or self.total, per_second=per_second) as starter:
+        api = self.sandbox.engine_api()
+        with Starter(api, self.key, total or self.total, topics=self.topics, per_second=per_second) as starter:
             yield starter
             starter.wait()
 
@@ -148,9 +168,24 @@ class Scene:
         """Wait until the systems have seen that many different tasks."""
         self.until(lambda: self.observer.tasks_seen >= tasks, f"{tasks} tasks in the queues", seconds)
 
+    def strikes(self, count: int | None = None) -> Iterator[int]:
+        """Yield a few times while the tasks flow; as often as the scale says, or `count` times."""
+        count = count or self.scale.kills
+        for number in range(count):
+            self.until_seen(self.total * (2 * number + 1) // (2 * count + 1))
+            yield number
+
     def pause(self, seconds: float) -> None:
         """Let time pass: the length of a fault."""
         time.sleep(seconds)
+
+    def pause_at_risk(self, seconds: float) -> None:
+        """Let time pass and note meanwhile which tasks may come twice."""
+        ends = time.monotonic() + seconds
+        self.watch.note_risk()
+        while time.monotonic() < ends:
+            time.sleep(0.5)
+            self.watch.note_risk()
 
     def note_recovery(self, since: float, *, count_repeats: bool) -> None:
         """Note how long after `since` (Unix seconds) the first message was published; call it where work waits.

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from types import TracebackType
@@ -17,14 +18,24 @@ RETRY_SECONDS = 0.5
 class Starter:
     """Starts `total` instances of a process in the background; the engine may be away meanwhile.
 
-    A start whose reply got lost is repeated, so that the engine may know a few more instances than `total`.
+    The topics take turns. A start whose reply got lost is repeated, so that the engine may know a few more
+    instances than `total`.
     """
 
-    def __init__(self, api: EngineApi, key: str, total: int, *, per_second: float | None = None) -> None:
+    def __init__(
+        self,
+        api: EngineApi,
+        key: str,
+        total: int,
+        *,
+        topics: Sequence[str],
+        per_second: float | None = None,
+    ) -> None:
         self.total = total
         self.started = 0
         self._api = api
         self._key = key
+        self._topics = topics
         self._per_second = per_second
         self._begun = time.monotonic()
         self._tickets = count()
@@ -60,7 +71,8 @@ class Starter:
     def _start_one(self, ticket: int) -> bool:
         while not self._stopping.is_set():
             try:
-                self._api.start_instance(self._key, {"number": ticket})
+                topic = self._topics[ticket % len(self._topics)]
+                self._api.start_instance(self._key, {"number": ticket, "topic": topic})
             except SandboxError:
                 self._stopping.wait(RETRY_SECONDS)
             else:

@@ -1,0 +1,52 @@
+"""Faults of the network between the worker and the broker."""
+
+import time
+
+from tests.faults.broker import check_recoveries, note_noticed, note_outage_cost
+from tests.faults.observer import complete_slowly
+from tests.faults.scene import Scene
+
+LOST, DELIVERED_LATER = ("timeout", {"timeout": 0}), ("bandwidth", {"rate": 0})
+
+
+def connections_reset(scene: Scene) -> None:
+    """TCP reset of the publisher, as of all connections."""
+    scene.observer.behave = complete_slowly
+    proxy = scene.proxy()
+    with scene.load():
+        scene.pause(1.0)
+        scene.worker(RABBITMQ_PORT=str(proxy.port))
+        for _ in scene.strikes():
+            scene.watch.note_risk()
+            proxy.reset()
+            scene.watch.note_risk()
+            scene.note_recovery(time.time(), count_repeats=False)
+    check_recoveries(scene)
+    scene.finish()
+
+
+def partitioned(scene: Scene) -> None:
+    """Half-open partition: nothing delivered, no FIN."""
+    scene.observer.behave = complete_slowly
+    proxy = scene.proxy()
+    with scene.load():
+        scene.pause(1.0)
+        worker = scene.worker(RABBITMQ_PORT=str(proxy.port))
+        for _, (toxic, attributes) in zip(scene.strikes(2), (LOST, DELIVERED_LATER), strict=True):
+            before, begun_at = worker.usage(), time.time()
+            with proxy.poisoned(toxic, **attributes):
+                scene.pause_at_risk(scene.scale.partition_seconds)
+                note_noticed(scene, begun_at)
+            note_outage_cost(scene, *worker.usage().since(before))
+            scene.note_recovery(time.time(), count_repeats=False)
+    check_recoveries(scene)
+    scene.finish()
+
+
+def slow_line(scene: Scene) -> None:
+    """Latency of 300±200 ms each way and 64 kB/s."""
+    proxy = scene.proxy()
+    with proxy.poisoned("latency", latency=300, jitter=200), proxy.poisoned("bandwidth", rate=64):
+        with scene.load():
+            scene.worker(RABBITMQ_PORT=str(proxy.port))
+        scene.finish()
