@@ -20,12 +20,10 @@ from pika.exceptions import (
 
 from backoff import Backoff
 from errors import LoginRefused, SettingsError, Unavailable
-from rabbitmq_client.topology import Topology
+from rabbitmq_client.topology import ANSWER_SECONDS, Topology
 from rabbitmq_client.watch import QueueWatch
 
 TICK_SECONDS = 0.5
-# Heartbeats alone notice a frozen broker after a minute, and such of 2 s are too nervous.
-ANSWER_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's return
 LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.adapters.select_connection import SelectConnection
 from pika.connection import ConnectionParameters
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import AMQPConnectionError, AMQPError, ChannelClosedByBroker
 
 from errors import SettingsError, Unavailable
 from messages import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE
@@ -16,6 +17,8 @@ UNROUTED_EXCHANGE = "camunda.unrouted.tasks"
 RESPONSE_EXCHANGE = "camunda.task.responses"
 ERROR_QUEUE = "errors.camunda_tasks.queue"
 RETRY_TIERS = {"5s": 5_000, "30s": 30_000, "5m": 300_000}
+# Heartbeats alone notice a frozen broker after a minute, and such of 2 s are too nervous.
+ANSWER_SECONDS = 10.0
 NOT_FOUND = 404
 ACCESS_REFUSED = 403
 PRECONDITION_FAILED = 406
@@ -51,6 +54,23 @@ class Queue:
         if not self.keeps_all or str(server_properties.get("version")).startswith("3."):
             return self.arguments
         return {**self.arguments, "x-delivery-limit": -1}
+
+
+class _Connection(BlockingConnection):
+    """A connection that is given up where the broker leaves us without an answer."""
+
+    _deadline: Any = None
+
+    def expect_answers(self) -> None:
+        """Wait for the next answers no longer than ANSWER_SECONDS from now on."""
+        connection: SelectConnection = self._impl  # type: ignore[attr-defined]  # not in the stubs
+        if self._deadline is not None:
+            connection.ioloop.remove_timeout(self._deadline)
+        silence = AMQPConnectionError(f"the broker has not answered for {ANSWER_SECONDS:.0f} s")
+        self._deadline = connection.ioloop.call_later(
+            ANSWER_SECONDS,
+            lambda: connection._terminate_stream(silence),  # type: ignore[attr-defined]  # not in the stubs
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +121,16 @@ class Topology:
 
         Raises SettingsError for what exists otherwise than wanted, AMQPError where the broker is not there.
         """
-        connection = BlockingConnection(parameters)
+        connection = _Connection(parameters)
         try:
+            connection.expect_answers()
             channel = connection.channel()
             for exchange in self.exchanges:
+                connection.expect_answers()
                 self._declare_exchange(channel, exchange)
             server = connection._impl.server_properties  # type: ignore[attr-defined]  # not in the stubs
             for queue in self.queues:
+                connection.expect_answers()
                 self._declare_queue(channel, queue, queue.arguments_at(server))
         finally:
             _close(connection)

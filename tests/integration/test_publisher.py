@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 
 import pytest
@@ -14,6 +15,7 @@ from rabbitmq_client import Broker, Outcome, Publisher, Topology
 from rabbitmq_client.topology import Exchange, Queue
 from sandbox.sandbox import Sandbox
 from tests.conftest import MemoryAlarm
+from tests.integration.deaf_relay import deaf_relay
 from tests.integration.services import SECONDS, close_connections, eventual, held, message, outcomes_of, running
 
 NOTHING_BOUND = Topology(exchanges=(Exchange(TASK_EXCHANGE, "topic", {}),), queues=())
@@ -149,6 +151,16 @@ def test_it_comes_back_after_the_broker_closed_its_connection(
         outcomes = outcomes_of(publisher, [message("a")])
 
     assert outcomes == [Outcome.CONFIRMED]
+
+
+def test_a_broker_that_falls_silent_while_the_topology_is_declared_is_given_up(
+    sandbox: Sandbox, broker: Broker, topology: Topology
+) -> None:
+    with deaf_relay(sandbox.broker, TASK_EXCHANGE.encode()) as port:
+        publisher = Publisher(replace(broker, port=port), topology, name="tasks")
+
+        with running(publisher):
+            assert publisher.wait_until_ready(SECONDS)
 
 
 def test_every_batch_is_settled_while_connections_come_and_go(
