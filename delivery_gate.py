@@ -88,8 +88,8 @@ class DeliveryGate:
 
     def _reason_to_pause(self, system: System) -> str:
         state = self._publisher.watch.state(system.queue)
-        if not state.exists:
-            return f"{system.queue} is missing"
+        if state.trouble:
+            return state.trouble
         if time.monotonic() < self._refused_until.get(system.name, 0.0):
             return f"{system.queue} refuses messages"
         if self._ready(system) >= self._limits.queue_high_water:

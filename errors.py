@@ -16,6 +16,10 @@ class SettingsError(WorkerError):
     """The operator must act. Its text names the setting, what was found and what is wanted."""
 
 
+class WrongQueue(SettingsError):
+    """Single queues are not as wanted, which concerns their systems alone once the worker runs."""
+
+
 class Unavailable(WorkerError):
     """The engine or the broker cannot serve now; the same call may succeed later."""
 

@@ -19,7 +19,7 @@ from pika.exceptions import (
 )
 
 from backoff import Backoff
-from errors import LoginRefused, SettingsError, Unavailable
+from errors import LoginRefused, SettingsError, Unavailable, WrongQueue
 from rabbitmq_client.topology import ANSWER_SECONDS, Topology
 from rabbitmq_client.watch import QueueWatch
 
@@ -143,10 +143,19 @@ class BrokerConnection:
 
     def _serve(self) -> None:
         try:
-            self._topology.declare(self._broker.parameters(f"{self._name} topology"))
+            self._declare_topology()
             self._loop_until_lost()
         except CONNECTION_ERRORS as error:
             raise self._broker.trouble(error) from error
+
+    def _declare_topology(self) -> None:
+        """Declare all; once we run, a wrong queue stops its own system alone: see QueueWatch."""
+        try:
+            self._topology.declare(self._broker.parameters(f"{self._name} topology"))
+        except WrongQueue as error:
+            if not self._was_open:
+                raise
+            logger.error("{}: {}", self._name, error)
 
     def _loop_until_lost(self) -> None:
         connection = _Connection(

@@ -45,7 +45,7 @@ class Consumer:
         prefetch: int,
         name: str,
     ) -> None:
-        watch = QueueWatch(topology.only(queue), may_declare=False)
+        watch = QueueWatch(topology.only(queue))
         self._connection = BrokerConnection(broker, topology, self, watch, name=name)
         self._queue = queue
         self._deliver = deliver

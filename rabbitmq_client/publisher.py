@@ -57,7 +57,7 @@ class Publisher:
     """
 
     def __init__(self, broker: Broker, topology: Topology, *, name: str) -> None:
-        self.watch = QueueWatch(topology.watched, may_declare=not topology.passive)
+        self.watch = QueueWatch(topology.watched, exchanges=topology.exchanges, may_declare=not topology.passive)
         self._connection = BrokerConnection(broker, topology, self, self.watch, name=name)
         self._channel: Channel | None = None
         self._handed: SimpleQueue[_Batch] = SimpleQueue()

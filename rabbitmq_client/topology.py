@@ -10,7 +10,7 @@ from pika.adapters.select_connection import SelectConnection
 from pika.connection import ConnectionParameters
 from pika.exceptions import AMQPConnectionError, AMQPError, ChannelClosedByBroker
 
-from errors import SettingsError, Unavailable
+from errors import SettingsError, Unavailable, WrongQueue
 from messages import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE
 
 UNROUTED_EXCHANGE = "camunda.unrouted.tasks"
@@ -119,7 +119,8 @@ class Topology:
     def declare(self, parameters: ConnectionParameters) -> None:
         """Declare everything, or check it where passive, over a connection of its own.
 
-        Raises SettingsError for what exists otherwise than wanted, AMQPError where the broker is not there.
+        Raises SettingsError for an exchange that is otherwise than wanted; WrongQueue for such queues, once all
+        else is declared; AMQPError where the broker is not there.
         """
         connection = _Connection(parameters)
         try:
@@ -129,11 +130,18 @@ class Topology:
                 connection.expect_answers()
                 self._declare_exchange(channel, exchange)
             server = connection._impl.server_properties  # type: ignore[attr-defined]  # not in the stubs
+            wrong = []
             for queue in self.queues:
                 connection.expect_answers()
-                self._declare_queue(channel, queue, queue.arguments_at(server))
+                try:
+                    self._declare_queue(channel, queue, queue.arguments_at(server))
+                except WrongQueue as error:
+                    wrong.append(str(error))
+                    channel = connection.channel()
         finally:
             _close(connection)
+        if wrong:
+            raise WrongQueue("; ".join(wrong))
 
     def _declare_exchange(self, channel: BlockingChannel, exchange: Exchange) -> None:
         try:
@@ -145,7 +153,7 @@ class Topology:
                 arguments=None if self.passive else exchange.arguments,
             )
         except ChannelClosedByBroker as error:
-            raise _explained("exchange", exchange.name, error) from error
+            raise explained("exchange", exchange.name, error) from error
 
     def _declare_queue(self, channel: BlockingChannel, queue: Queue, arguments: dict[str, Any]) -> None:
         try:
@@ -158,7 +166,7 @@ class Topology:
             for exchange, key in () if self.passive else queue.bindings:
                 channel.queue_bind(queue.name, exchange, key)
         except ChannelClosedByBroker as error:
-            raise _explained("queue", queue.name, error) from error
+            raise explained("queue", queue.name, error) from error
 
 
 def retry_queue(tier: str) -> str:
@@ -176,14 +184,16 @@ def _retry_queue(tier: str) -> Queue:
     return Queue(retry_queue(tier), arguments, ())
 
 
-def _explained(kind: str, name: str, error: ChannelClosedByBroker) -> SettingsError | Unavailable:
+def explained(kind: str, name: str, error: ChannelClosedByBroker) -> SettingsError | Unavailable:
+    """Return the broker's refusal as ours: one sentence that says what to do."""
+    wrong = WrongQueue if kind == "queue" else SettingsError
     if error.reply_code == PRECONDITION_FAILED:
-        return SettingsError(
+        return wrong(
             f"RabbitMQ has a {kind} {name!r} that is not as wanted ({error.reply_text}); "
             "delete it when it is empty, or set RABBITMQ_QUEUE_TYPE or a policy to fit"
         )
     if error.reply_code == NOT_FOUND:
-        return SettingsError(f"RabbitMQ has no {kind} {name!r}, and RABBITMQ_TOPOLOGY=passive declares none")
+        return wrong(f"RabbitMQ has no {kind} {name!r}, and RABBITMQ_TOPOLOGY=passive declares none")
     if error.reply_code == ACCESS_REFUSED:
         return Unavailable(
             f"RabbitMQ does not let us declare {kind} {name!r} ({error.reply_text}); "

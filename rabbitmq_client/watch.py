@@ -11,16 +11,19 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.frame import Method
 from pika.spec import Queue as QueueMethods
 
-from rabbitmq_client.topology import NOT_FOUND, Queue
+from rabbitmq_client.topology import NOT_FOUND, Exchange, Queue, explained
 
 PERIOD_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """What was last seen of a queue; times on the monotonic clock, which begins at 0 when the machine starts."""
+    """What was last seen of a queue; times on the monotonic clock, which begins at 0 when the machine starts.
 
-    exists: bool = True
+    `trouble` says why nothing should be published to it; usually it is empty.
+    """
+
+    trouble: str = ""
     ready: int = 0
     consumers: int = 0
     seen_at: float = -math.inf
@@ -30,11 +33,15 @@ class QueueState:
 class QueueWatch:
     """Declares each queue passively, one after the other, on a channel of its own.
 
-    A queue that was deleted is declared again with its bindings. All on the connection's thread, but `state`.
+    What was deleted is declared again: an exchange, a queue, or its bindings where a partner made the queue anew.
+    All on the connection's thread, but `state`.
     """
 
-    def __init__(self, queues: Iterable[Queue], *, may_declare: bool) -> None:
+    def __init__(
+        self, queues: Iterable[Queue], *, exchanges: Iterable[Exchange] = (), may_declare: bool = False
+    ) -> None:
         self._queues = {queue.name: queue for queue in queues}
+        self._exchanges = exchanges
         self._may_declare = may_declare
         self._states = {name: QueueState() for name in self._queues}
         self._channel: Channel | None = None
@@ -48,8 +55,13 @@ class QueueWatch:
 
     def open(self, channel: Channel) -> None:
         """Begin to look, on a new channel of the same connection."""
-        self._channel, self._pending, self._asked_at, self._next_round = channel, [], None, 0.0
+        self._pending, self._next_round = [], 0.0
+        self._go_on(channel)
+
+    def _go_on(self, channel: Channel) -> None:
+        self._channel, self._asked_at = channel, None
         channel.add_on_close_callback(self._on_closed)
+        self._ask_next()
 
     def lost(self) -> None:
         """Forget the channel and what was asked on it."""
@@ -85,40 +97,67 @@ class QueueWatch:
             self._asked_at = None
 
     def _on_seen(self, frame: Method[QueueMethods.DeclareOk]) -> None:
-        name = self._pending.pop(0)
+        name = self._pending[0]
         now = time.monotonic()
         before, ready = self._states[name], frame.method.message_count
         self._states[name] = QueueState(
+            trouble=before.trouble,
             ready=ready,
             consumers=frame.method.consumer_count,
             seen_at=now,
             seen_empty_at=before.seen_empty_at if ready else now,
         )
+        if self._may_declare and self._channel is not None and self._channel.is_open:
+            self._declare(self._channel, self._queues[name])
+        else:
+            self._on_fit()
+
+    def _declare(self, channel: Channel, queue: Queue) -> None:
+        """Bind the queue, which whoever made it anew did not, and see whether its arguments are as wanted."""
+        self._asked_at = time.monotonic()
+        for exchange, key in queue.bindings:
+            channel.queue_bind(queue.name, exchange, key)
+        arguments = queue.arguments_at(channel.connection.server_properties or {})
+        channel.queue_declare(queue.name, durable=True, arguments=arguments, callback=lambda _: self._on_fit())
+
+    def _on_fit(self) -> None:
+        self._note(self._pending.pop(0), "")
         self._ask_next()
 
+    def _note(self, name: str, trouble: str) -> None:
+        """Log trouble with a queue when it begins and when it ends."""
+        before = self._states[name]
+        self._states[name] = replace(before, trouble=trouble)
+        if trouble and trouble != before.trouble:
+            logger.error("{}: {}", name, trouble)
+        elif before.trouble and not trouble:
+            logger.info("{} is as it should be again", name)
+
     def _on_closed(self, channel: Channel, reason: Exception) -> None:
-        """Take note of a queue that is missing; any other reason ends with the connection."""
+        """Take note of a queue that is not there or not as wanted; other reasons end with the connection."""
         if self._channel is not channel or not channel.connection.is_open:
             return
         self._channel, self._asked_at = None, None
-        if not self._pending:
-            channel.connection.channel(on_open_callback=self.open)
-            return
-        name = self._pending.pop(0)
-        self._states[name] = replace(self._states[name], exists=False, seen_at=time.monotonic())
-        missing = isinstance(reason, ChannelClosedByBroker) and reason.reply_code == NOT_FOUND
-        logger.error("queue {} {}", name, "is missing" if missing else f"cannot be looked at: {reason}")
-        after = self._redeclare(self._queues[name]) if missing and self._may_declare else self.open
-        channel.connection.channel(on_open_callback=after)
+        if self._pending and isinstance(reason, ChannelClosedByBroker):
+            channel.connection.channel(on_open_callback=self._answer_to(self._pending[0], reason))
+        else:
+            channel.connection.channel(on_open_callback=self._go_on)
 
-    def _redeclare(self, queue: Queue) -> Callable[[Channel], None]:
-        def declare(channel: Channel) -> None:
-            self.open(channel)
-            self._pending = [queue.name]  # so that a refusal is known to be about this queue
-            arguments = queue.arguments_at(channel.connection.server_properties or {})
-            channel.queue_declare(queue.name, durable=True, arguments=arguments)
-            for exchange, key in queue.bindings:
-                channel.queue_bind(queue.name, exchange, key)
-            logger.warning("queue {} is declared again", queue.name)
+    def _answer_to(self, name: str, reason: ChannelClosedByBroker) -> Callable[[Channel], None]:
+        """Return how to go on: declare again what is missing, else look at the other queues."""
+        is_missing = reason.reply_code == NOT_FOUND
+        self._note(name, reason.reply_text if is_missing else str(explained("queue", name, reason)))
+        if is_missing and self._may_declare:
+            return self._declare_again
+        self._pending.pop(0)
+        return self._go_on
 
-        return declare
+    def _declare_again(self, channel: Channel) -> None:
+        """Declare the first of the pending queues, and the exchanges, one of which may be what is missing."""
+        queue = self._queues[self._pending[0]]
+        for exchange in self._exchanges:
+            channel.exchange_declare(exchange.name, exchange.kind, durable=True, arguments=exchange.arguments)
+        arguments = queue.arguments_at(channel.connection.server_properties or {})
+        channel.queue_declare(queue.name, durable=True, arguments=arguments)
+        logger.warning("{} is declared again, with its exchanges and bindings", queue.name)
+        self._go_on(channel)

@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from queue import SimpleQueue
 
+import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.connection import ConnectionParameters
+from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from errors import SettingsError
-from messages import TASK_EXCHANGE, Publication
+from messages import RESPONSE_QUEUE, TASK_EXCHANGE, Publication
 from rabbitmq_client import Broker, Outcome, Publisher, Topology
-from rabbitmq_client.topology import Exchange, Queue
+from rabbitmq_client.topology import RESPONSE_EXCHANGE, Exchange, Queue
 from sandbox.sandbox import Sandbox
 from tests.conftest import MemoryAlarm
 from tests.integration.deaf_relay import deaf_relay
@@ -26,6 +28,7 @@ class NothingThere:
     """A topology without queues."""
 
     watched = ()
+    exchanges = ()
     passive = True
 
 
@@ -206,6 +209,71 @@ def test_an_exchange_that_was_deleted_is_declared_again(
         second = outcomes_of(publisher, [message("a")])
 
     assert (first, second) == ([Outcome.UNKNOWN], [Outcome.CONFIRMED])
+
+
+def test_an_exchange_that_nobody_publishes_to_is_declared_again_as_well(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    publisher = Publisher(broker, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        channel.exchange_delete(RESPONSE_EXCHANGE)
+        assert eventual(lambda: answer_arrives(broker))
+
+
+def answer_arrives(broker: Broker) -> bool:
+    """Publishes an answer through the exchange and says whether a queue took it."""
+    with pika.BlockingConnection(broker.parameters("partner")) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        try:
+            channel.basic_publish(RESPONSE_EXCHANGE, RESPONSE_QUEUE, b"{}", mandatory=True)
+        except (UnroutableError, ChannelClosedByBroker):
+            return False
+        return True
+
+
+def test_a_queue_that_its_system_made_anew_is_bound_again(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    publisher = Publisher(broker, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        channel.queue_delete("1c.queue")
+        channel.queue_declare("1c.queue", durable=True)
+
+        assert eventual(lambda: delivers_to(channel, "1c.queue", publisher))
+
+
+def delivers_to(channel: BlockingChannel, queue: str, publisher: Publisher) -> bool:
+    outcomes_of(publisher, [message("a")])
+    return int(channel.queue_declare(queue, passive=True).method.message_count) > 0
+
+
+def test_a_queue_that_is_not_as_wanted_any_more_is_in_trouble_until_it_is_deleted(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    publisher = Publisher(broker, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        channel.queue_delete("1c.queue")
+        channel.queue_declare("1c.queue", durable=True, arguments=ONLY_ONE_FITS)
+        assert eventual(lambda: "x-max-length" in publisher.watch.state("1c.queue").trouble)
+        seen_at = publisher.watch.state("python-services.queue").seen_at
+        assert eventual(lambda: publisher.watch.state("python-services.queue").seen_at > seen_at)
+        close_connections(sandbox, vhost)
+        assert eventual(lambda: not publisher.ready)
+        assert publisher.wait_until_ready(SECONDS)
+        outcomes = outcomes_of(publisher, [message("a", key="bitrix24.bitrix_x")])
+        assert outcomes == [Outcome.CONFIRMED]
+        with pika.BlockingConnection(broker.parameters("partner")) as connection:
+            connection.channel().queue_delete("1c.queue")
+
+        assert eventual(lambda: publisher.watch.state("1c.queue").trouble == "")
+        assert publisher.watch.state("bitrix24.queue").trouble == ""
 
 
 def test_a_stop_while_it_connects_ends_it(broker: Broker) -> None:

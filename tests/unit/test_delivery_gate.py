@@ -94,7 +94,7 @@ def test_what_was_published_since_the_last_look_counts(side: Side, table: LeaseT
 
 
 def test_a_missing_queue_pauses_its_system(side: Side, table: LeaseTable) -> None:
-    side.watch.states[BITRIX.queue] = QueueState(exists=False)
+    side.watch.states[BITRIX.queue] = QueueState(trouble="it is missing")
 
     assert not side.gate(table).is_open(BITRIX)
 
