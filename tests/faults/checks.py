@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ERROR_QUEUE = "errors.camunda_tasks.queue"
 CLOCK_SLACK_SECONDS = 1.0
 ORPHAN_SLACK_SECONDS = 5.0
+STOP_SECONDS = 25.0
 
 
 def is_all_done(scene: Scene) -> bool:
@@ -44,6 +45,7 @@ def check_all(scene: Scene, workers: Sequence[Worker]) -> None:
         *_no_orphans(scene),
         *_queues_add_up(scene),
         *_logs_are_clean(scene, workers),
+        *_stopped_in_time(workers),
     ]
     scene.figures.problems += problems
 
@@ -146,6 +148,13 @@ def _logs_are_clean(scene: Scene, workers: Sequence[Worker]) -> Iterator[str]:
         for word in ("Traceback", "CRITICAL"):
             if word in text:
                 yield f"{worker.name} crashed: {text[text.index(word) :][:1500]}"
+
+
+def _stopped_in_time(workers: Sequence[Worker]) -> Iterator[str]:
+    """A worker that is asked to end does so before a service manager loses its patience."""
+    for worker in workers:
+        if worker.stop_seconds > STOP_SECONDS:
+            yield f"{worker.name} took {worker.stop_seconds:.0f} s to stop"
 
 
 def _get(scene: Scene, path: str, **query: str) -> Any:

@@ -94,6 +94,7 @@ class Observer:
     ) -> None:
         self.messages: list[Message] = []
         self.said: dict[str, Counter[str]] = defaultdict(Counter)  # task id -> response types, once in a queue
+        self.said_at: dict[str, float] = {}  # message id -> when its answer was safe in a queue, Unix seconds
         self.behave = behave
         self.declares = True  # its queues, as many partners do; else it waits for them
         self._loop = IOLoop()
@@ -142,11 +143,11 @@ class Observer:
 
     def hold(self) -> None:
         """Finish work but say nothing until `release`."""
-        self._outbox.holding = True
+        self._outbox.may_leave = lambda _: False
 
-    def release(self) -> None:
-        """Say what was held back."""
-        self._outbox.holding = False
+    def release(self, which: Callable[[str], bool] = lambda _: True) -> None:
+        """Say what was held back, or only the answers for the tasks whose id `which` accepts."""
+        self._outbox.may_leave = which
         self._loop.add_callback_threadsafe(self._outbox.flush)
 
     @property
@@ -211,6 +212,7 @@ class Observer:
     def _close(self, case: _Case) -> None:
         case.working = False
         self.said[case.message.task_id][case.answer.kind] += 1
+        self.said_at[case.message.message_id] = time.time()
         for channel, tag in case.unacked:
             if channel.is_open:
                 channel.basic_ack(tag)

@@ -31,7 +31,7 @@ class Outbox:
 
     def __init__(self, loop: IOLoop, parameters: pika.ConnectionParameters) -> None:
         self.exchange = ""  # or another one that the queue is bound to by its own name
-        self.holding = False
+        self.may_leave: Callable[[str], bool] = lambda _: True  # by task id
         self.link = Link(loop, parameters, self._on_channel)
         self._loop = loop
         self._channel: Channel | None = None
@@ -47,11 +47,14 @@ class Outbox:
 
     def flush(self) -> None:
         """Send what waits."""
-        if self._channel is None or not self._channel.is_open or self.holding:
+        if self._channel is None or not self._channel.is_open:
             return
         waiting, self._waiting = self._waiting, []
         for letter in waiting:
-            self._publish(self._channel, letter)
+            if self.may_leave(letter.task_id):
+                self._publish(self._channel, letter)
+            else:
+                self._waiting.append(letter)
 
     def _publish(self, channel: Channel, letter: Letter) -> None:
         tag = next(self._tags)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults import bridge, broker, calm, engine, network
+from tests.faults import answers, bridge, broker, calm, engine, network
 from tests.faults.scene import Scene
 
 
@@ -31,6 +31,7 @@ FAULTS = [
     Fault(14, bridge.killed_before_publish),
     Fault(15, bridge.killed_before_extension),
     Fault(18, engine.engine_down_while_answers_arrive),
+    Fault(22, answers.late),
 ]
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pika
+
 from sandbox.sandbox import Sandbox
 from sandbox.toxiproxy import Proxy
 from tests.faults import checks
@@ -94,7 +96,7 @@ class Scene:
         with ExitStack() as roof:
             roof.callback(self._clean_up)
             self.observer = roof.enter_context(Observer(self.broker, self.name, [QUEUE]))
-            watch = LockWatch(self.sandbox.engine_api(), self.worker_id, self.scale.lease_seconds)
+            watch = LockWatch(self.sandbox.engine_api(), self.topic, self.scale.lease_seconds)
             self.watch = roof.enter_context(watch)
             self._roof = roof.pop_all()
         return self
@@ -153,6 +155,13 @@ class Scene:
             yield starter
             starter.wait()
 
+    def connect(self) -> pika.BlockingConnection:
+        """Return a connection of the test's own to the scene's vhost."""
+        login = pika.PlainCredentials(self.broker.username, self.broker.password)
+        return pika.BlockingConnection(
+            pika.ConnectionParameters(self.broker.host, self.broker.port, self.name, login, heartbeat=0)
+        )
+
     # --- waiting
 
     def until(self, is_so: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> float:
@@ -210,6 +219,6 @@ class Scene:
         for worker in self._workers:
             if worker.running():
                 worker.stop()
-            else:
+            elif worker.is_wanted:
                 self.figures.problems.append(f"I7: {worker.name} ended by itself, see its log")
         checks.check_all(self, self._workers)

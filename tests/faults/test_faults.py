@@ -31,5 +31,7 @@ def test_no_task_is_lost_whatever_fails(durable_sandbox: Sandbox, number: int) -
 
 def test_the_faults_are_numbered_in_order() -> None:
     numbers = [fault.number for fault in FAULTS]
+    names = {fault.name for fault in FAULTS}
 
-    assert numbers == sorted(set(numbers))
+    assert numbers == sorted(numbers)
+    assert len(names) == len(FAULTS)

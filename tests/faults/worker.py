@@ -42,6 +42,8 @@ class Worker:
         spoilt: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
+        self.is_wanted = False
+        self.stop_seconds = 0.0
         self.log = folder / f"{name}.log"
         self._part = part
         self._spoilt = dict(spoilt or {})
@@ -52,6 +54,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the process. Only from the main thread."""
+        self.is_wanted = True
         command = [sys.executable, "-m", "tests.faults.launcher", self._part]
         if not self._spoilt:
             command = [sys.executable, str(ROOT / f"{self._part}.py")]
@@ -68,12 +71,16 @@ class Worker:
 
     def kill(self) -> None:
         """End the process as a power cut would."""
+        self.is_wanted = False
         if self._child is not None:
             self._child.kill()
 
     def stop(self) -> None:
-        """Ask the process to end and wait for it."""
+        """Ask the process to end and wait for it; note the seconds it took."""
+        self.is_wanted = False
+        begun = time.monotonic()
         self._process().stop()
+        self.stop_seconds = max(self.stop_seconds, time.monotonic() - begun)
 
     def freeze(self) -> None:
         """Stop the process's clock, as a paused machine does."""
