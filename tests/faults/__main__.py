@@ -23,7 +23,7 @@ SABOTAGES = ("confirms-off", "unlock-unknown", "blind-extension")
 def main(argv: Sequence[str]) -> int:
     """Run what is asked for; return 0 where every fault held."""
     options = _parser().parse_args(argv)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=150)
     faults = [fault for fault in FAULTS if not options.only or fault.number in options.only]
     if options.list:
         for fault in faults:

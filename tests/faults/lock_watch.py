@@ -32,15 +32,15 @@ class Lock:
 
 
 class LockWatch:
-    """Samples the locked tasks of a topic; `lease_seconds` tells a fetch from an extension."""
+    """Samples the locked tasks of a process definition; `lease_seconds` tells a fetch from an extension."""
 
-    def __init__(self, api: EngineApi, topic: str, lease_seconds: float) -> None:
+    def __init__(self, api: EngineApi, definition_id: str, lease_seconds: float) -> None:
         self.locks: list[Lock] = []
         self.at_risk: set[str] = set()
         self.unlocked: dict[str, float] = {}  # message id -> when its lock was first seen gone before its end
         self.last_fetch = 0.0
         self._api = api
-        self._query = {"topicName": topic, "locked": True}
+        self._query = {"processDefinitionId": definition_id, "locked": True}
         self._lease_seconds = lease_seconds
         self._newest: dict[tuple[str, str], Lock] = {}
         self._live: dict[str, Lock] = {}

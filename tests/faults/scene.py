@@ -96,7 +96,8 @@ class Scene:
         with ExitStack() as roof:
             roof.callback(self._clean_up)
             self.observer = roof.enter_context(Observer(self.broker, self.name, [QUEUE]))
-            watch = LockWatch(self.sandbox.engine_api(), self.topic, self.scale.lease_seconds)
+            definition = self.api.request("GET", f"/process-definition/key/{self.key}")["id"]
+            watch = LockWatch(self.sandbox.engine_api(), definition, self.scale.lease_seconds)
             self.watch = roof.enter_context(watch)
             self._roof = roof.pop_all()
         return self

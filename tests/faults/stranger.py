@@ -8,7 +8,7 @@ LOCK_MS = 600_000
 
 def fetch(scene: Scene, tasks: int) -> set[str]:
     """Lock up to that many free tasks under a worker id of its own and return their ids."""
-    topic = {"topicName": scene.topic, "lockDuration": LOCK_MS, "variables": []}
+    topic = {"topicName": scene.topics[0], "lockDuration": LOCK_MS, "variables": []}
     request = {"workerId": STRANGER, "maxTasks": tasks, "topics": [topic]}
     return {row["id"] for row in scene.api.request("POST", "/external-task/fetchAndLock", json=request)}
 
