@@ -1,4 +1,4 @@
-"""The READMEs: their example of a system really is one, and both show the same."""
+"""The documents for a newcomer: their examples of a system really are systems, and both READMEs show the same."""
 
 import re
 import subprocess
@@ -15,20 +15,32 @@ from tests.system.engine import stored_variables, wait_for_state
 URL = "amqp://user:password@localhost/%2F"
 
 
-def example_of(readme: str) -> str:
-    text = (REPOSITORY / readme).read_text(encoding="utf-8")
+def example_of(document: str) -> str:
+    text = (REPOSITORY / document).read_text(encoding="utf-8")
     [example] = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     return str(example)
 
 
 @pytest.mark.usefixtures("worker", "samples")
+@pytest.mark.parametrize(
+    ("document", "variables"),
+    [
+        ("README.md", {"result": "success"}),
+        ("docs/partners.md", {"bitrix_id": 42, "title": "CALL BACK"}),
+    ],
+)
 def test_the_example_is_a_whole_system(
-    sandbox: Sandbox, vhost: str, engine_api: EngineApi, tmp_path: Path
+    sandbox: Sandbox,
+    vhost: str,
+    engine_api: EngineApi,
+    tmp_path: Path,
+    document: str,
+    variables: dict[str, object],
 ) -> None:
     broker = sandbox.broker
     script = tmp_path / "system.py"
     url = f"amqp://{broker.username}:{broker.password}@{broker.host}:{broker.port}/{vhost}"
-    script.write_text(example_of("README.md").replace(URL, url))
+    script.write_text(example_of(document).replace(URL, url), encoding="utf-8")
 
     system = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.DEVNULL)
     try:
@@ -38,7 +50,8 @@ def test_the_example_is_a_whole_system(
         system.terminate()
         system.wait()
 
-    assert stored_variables(engine_api, instance)["result"]["value"] == "success"
+    stored = stored_variables(engine_api, instance)
+    assert {name: stored[name]["value"] for name in variables} == variables
 
 
 def commands_of(readme: str) -> set[str]:
