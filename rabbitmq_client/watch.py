@@ -113,12 +113,16 @@ class QueueWatch:
             self._on_fit()
 
     def _declare(self, channel: Channel, queue: Queue) -> None:
-        """Bind the queue, which whoever made it anew did not, and see whether its arguments are as wanted."""
+        """See whether the arguments are as wanted; then bind the queue, which whoever made it anew did not."""
+
+        def bind(_: object) -> None:
+            for exchange, key in queue.bindings:
+                channel.queue_bind(queue.name, exchange, key)
+            self._on_fit()
+
         self._asked_at = time.monotonic()
-        for exchange, key in queue.bindings:
-            channel.queue_bind(queue.name, exchange, key)
         arguments = queue.arguments_at(channel.connection.server_properties or {})
-        channel.queue_declare(queue.name, durable=True, arguments=arguments, callback=lambda _: self._on_fit())
+        channel.queue_declare(queue.name, durable=True, arguments=arguments, callback=bind)
 
     def _on_fit(self) -> None:
         self._note(self._pending.pop(0), "")
@@ -138,26 +142,29 @@ class QueueWatch:
         if self._channel is not channel or not channel.connection.is_open:
             return
         self._channel, self._asked_at = None, None
-        if self._pending and isinstance(reason, ChannelClosedByBroker):
-            channel.connection.channel(on_open_callback=self._answer_to(self._pending[0], reason))
-        else:
-            channel.connection.channel(on_open_callback=self._go_on)
+        go_on = self._answer_to(reason) if isinstance(reason, ChannelClosedByBroker) else self._go_on
+        channel.connection.channel(on_open_callback=go_on)
 
-    def _answer_to(self, name: str, reason: ChannelClosedByBroker) -> Callable[[Channel], None]:
+    def _answer_to(self, reason: ChannelClosedByBroker) -> Callable[[Channel], None]:
         """Return how to go on: declare again what is missing, else look at the other queues."""
         is_missing = reason.reply_code == NOT_FOUND
-        self._note(name, reason.reply_text if is_missing else str(explained("queue", name, reason)))
+        for name in self._pending[:1]:
+            self._note(name, reason.reply_text if is_missing else str(explained("queue", name, reason)))
         if is_missing and self._may_declare:
             return self._declare_again
-        self._pending.pop(0)
+        self._pending = self._pending[1:]
         return self._go_on
 
     def _declare_again(self, channel: Channel) -> None:
-        """Declare the first of the pending queues, and the exchanges, one of which may be what is missing."""
-        queue = self._queues[self._pending[0]]
+        """Declare the exchanges and the queue in question, and look at all queues again.
+
+        An exchange that is missing shows when a queue is bound to it, and that is heard of a little later.
+        """
         for exchange in self._exchanges:
             channel.exchange_declare(exchange.name, exchange.kind, durable=True, arguments=exchange.arguments)
-        arguments = queue.arguments_at(channel.connection.server_properties or {})
-        channel.queue_declare(queue.name, durable=True, arguments=arguments)
-        logger.warning("{} is declared again, with its exchanges and bindings", queue.name)
+        for queue in (self._queues[name] for name in self._pending[:1]):
+            arguments = queue.arguments_at(channel.connection.server_properties or {})
+            channel.queue_declare(queue.name, durable=True, arguments=arguments)
+            logger.warning("{} is declared again, with its exchanges and bindings", queue.name)
+        self._next_round = 0.0
         self._go_on(channel)
