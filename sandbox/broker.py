@@ -2,6 +2,8 @@
 
 import secrets
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -98,6 +100,26 @@ class Broker:
         if done.returncode != 0:
             raise SandboxError(f"rabbitmqctl {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
+
+    @contextmanager
+    def memory_alarm(self) -> Iterator[None]:
+        """Makes the broker block all that publish, in every vhost, while the block runs."""
+        usual = self.ctl("eval", "vm_memory_monitor:get_vm_memory_high_watermark().").strip()
+        self.ctl("set_vm_memory_high_watermark", "0")
+        try:
+            yield
+        finally:
+            self.ctl("set_vm_memory_high_watermark", usual)
+
+    @contextmanager
+    def disk_alarm(self) -> Iterator[None]:
+        """Does the same for want of disk space."""
+        usual = self.ctl("eval", "rabbit_disk_monitor:get_disk_free_limit().").strip()
+        self.ctl("set_disk_free_limit", "1000000GB")
+        try:
+            yield
+        finally:
+            self.ctl("set_disk_free_limit", usual)
 
     def _started(self) -> Child:
         if self._child is None:

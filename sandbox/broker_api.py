@@ -1,6 +1,7 @@
 """The broker's management API, as far as demo and tests need it."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -56,6 +57,24 @@ class BrokerApi:
         """Lets a user into a vhost; the three are regular expressions of names."""
         body = {"configure": configure, "write": write, "read": read}
         self.request("PUT", f"/permissions/{_quoted(vhost)}/{_quoted(user)}", body)
+
+    def declare_queue(self, vhost: str, name: str, arguments: Mapping[str, object]) -> None:
+        """Makes a durable queue without bindings."""
+        body = {"durable": True, "arguments": dict(arguments)}
+        self.request("PUT", f"/queues/{_quoted(vhost)}/{_quoted(name)}", body)
+
+    def delete_queue(self, vhost: str, name: str) -> None:
+        """Removes a queue with its messages and bindings; its consumers are cancelled."""
+        self.request("DELETE", f"/queues/{_quoted(vhost)}/{_quoted(name)}")
+
+    def delete_exchange(self, vhost: str, name: str) -> None:
+        """Removes an exchange with its bindings."""
+        self.request("DELETE", f"/exchanges/{_quoted(vhost)}/{_quoted(name)}")
+
+    def set_policy(self, vhost: str, name: str, pattern: str, definition: Mapping[str, object]) -> None:
+        """Sets what holds for all queues whose names match the pattern."""
+        body = {"pattern": pattern, "definition": dict(definition), "apply-to": "queues"}
+        self.request("PUT", f"/policies/{_quoted(vhost)}/{_quoted(name)}", body)
 
     def queues(self, vhost: str) -> dict[str, QueueState]:
         """Returns the state of each queue of a vhost by its name."""

@@ -91,6 +91,11 @@ class Child:
         """Says whether the process still runs."""
         return self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative after a signal; None while the process runs."""
+        return self._process.poll()
+
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
         """Waits for `ready`; a process that ended or is late is an error with the end of its log."""
         deadline = time.monotonic() + seconds

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -35,17 +35,7 @@ def engine_api(sandbox: Sandbox) -> EngineApi:
 @pytest.fixture
 def memory_alarm(sandbox: Sandbox) -> MemoryAlarm:
     """Makes the broker block all that publish, in every vhost, for as long as the block lasts."""
-
-    @contextmanager
-    def alarm() -> Iterator[None]:
-        usual = sandbox.broker.ctl("eval", "vm_memory_monitor:get_vm_memory_high_watermark().").strip()
-        sandbox.broker.ctl("set_vm_memory_high_watermark", "0")
-        try:
-            yield
-        finally:
-            sandbox.broker.ctl("set_vm_memory_high_watermark", usual)
-
-    return alarm
+    return sandbox.broker.memory_alarm
 
 
 @pytest.fixture

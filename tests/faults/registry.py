@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults import answers, bridge, broker, calm, engine, network
+from tests.faults import alarms, answers, bridge, broker, calm, engine, network, queues
 from tests.faults.scene import Scene
 
 
@@ -28,6 +28,13 @@ FAULTS = [
     Fault(3, network.connections_reset, lease_ms=60_000),
     Fault(4, network.partitioned, lease_ms=60_000),
     Fault(5, network.slow_line),
+    Fault(6, alarms.memory_alarm),
+    Fault(7, alarms.disk_alarm),
+    Fault(8, queues.task_queue_deleted, lease_ms=30_000),
+    Fault(9, queues.exchange_deleted),
+    Fault(10, queues.queue_full),
+    Fault(11, queues.response_queue_deleted, lease_ms=30_000),
+    Fault(12, queues.wrong_arguments, lease_ms=30_000),
     Fault(14, bridge.killed_before_publish),
     Fault(15, bridge.killed_before_extension),
     Fault(18, engine.engine_down_while_answers_arrive),

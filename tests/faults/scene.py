@@ -40,6 +40,7 @@ class Scale:
     freeze_seconds: float = 75.0
     engine_down_seconds: float = 600.0
     partition_seconds: float = 40.0
+    alarm_seconds: float = 30.0
     kills: int = 5
     calm_tasks: int = 20_000
 
@@ -55,6 +56,7 @@ QUICK = Scale(
     freeze_seconds=26.0,
     engine_down_seconds=15.0,
     partition_seconds=18.0,
+    alarm_seconds=12.0,
     kills=1,
     calm_tasks=3000,
 )
@@ -197,7 +199,7 @@ class Scene:
             time.sleep(0.5)
             self.watch.note_risk()
 
-    def note_recovery(self, since: float, *, count_repeats: bool) -> None:
+    def note_recovery(self, since: float, *, count_repeats: bool, queue: str = "") -> None:
         """Note how long after `since` (Unix seconds) the first message was published; call it where work waits.
 
         A message that is published again was made before `since`, and so was one that a frozen broker had taken
@@ -205,7 +207,7 @@ class Scene:
         """
 
         def published_since() -> list[Message]:
-            late = [message for message in self.observer.messages[:] if message.seen_at >= since]
+            late = [m for m in self.observer.messages[:] if m.seen_at >= since and queue in ("", m.queue)]
             return [m for m in late if m.created_at >= since or (count_repeats and not m.redelivered)]
 
         self.until(lambda: bool(published_since()), "a message after the fault")

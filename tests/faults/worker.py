@@ -69,6 +69,11 @@ class Worker:
         """Whether the process runs."""
         return self._child is not None and self._child.running()
 
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of a process that has ended."""
+        return self._process().exit_code
+
     def kill(self) -> None:
         """End the process as a power cut would."""
         self.is_wanted = False
