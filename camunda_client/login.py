@@ -22,6 +22,7 @@ ACCEPTED = range(200, 300)  # a proxy's 503 or 404 says nothing of the login
 class Attempt:
     """One request that carries the login; the caller notes the status that came back."""
 
+    refusals_before: int
     status: int | None = None
 
 
@@ -36,6 +37,7 @@ class Login:
         self.password = read_password()
         self._read_password = read_password
         self._one_at_a_time = threading.Lock()
+        self._learning = threading.Lock()
         self._accepted = username is None
         self._refusals = 0
         self._not_before = 0.0
@@ -45,9 +47,10 @@ class Login:
         """Yield an Attempt to fill in. Raises LoginRefused where asking again could lock the account."""
         with nullcontext() if self._accepted else self._one_at_a_time:
             self._check()
-            attempt = Attempt()
+            attempt = Attempt(self._refusals)
             yield attempt
-            self._learn(attempt.status)
+            with self._learning:
+                self._learn(attempt)
 
     def _check(self) -> None:
         if self._refusals and (password := self._read_password()) != self.password:
@@ -60,10 +63,12 @@ class Login:
         if time.monotonic() < self._not_before:
             raise LoginRefused(f"the engine refuses the login of CAMUNDA_AUTH_USERNAME {self.username!r}")
 
-    def _learn(self, status: int | None) -> None:
-        if status in ACCEPTED:
+    def _learn(self, attempt: Attempt) -> None:
+        if attempt.refusals_before != self._refusals:
+            return  # it was under way when another was refused: both were one login, to the engine too
+        if attempt.status in ACCEPTED:
             self._accepted, self._refusals = True, 0
-        elif status == UNAUTHORIZED and self.username is not None:
+        elif attempt.status == UNAUTHORIZED and self.username is not None:
             pauses = (*PAUSES_SECONDS, 0.0)
             self._not_before = time.monotonic() + pauses[min(self._refusals, len(PAUSES_SECONDS))]
             self._accepted = False

@@ -197,6 +197,19 @@ def test_after_a_refusal_requests_go_one_at_a_time_again(login: Login, clock: Cl
     assert not two_requests_at_once(login, seconds=0.1)
 
 
+def test_requests_that_are_refused_side_by_side_cost_one_login(login: Login, clock: Clock) -> None:
+    request(login, ACCEPTED)
+
+    with login.attempt() as first, login.attempt() as second, login.attempt() as third, login.attempt() as early:
+        first.status = second.status = third.status = REFUSED
+        early.status = ACCEPTED
+
+    with pytest.raises(LoginRefused, match="refuses the login"):
+        request(login, ACCEPTED)
+    clock.advance(20)
+    request(login, ACCEPTED)
+
+
 def test_of_two_requests_at_the_start_a_wrong_password_costs_one(login: Login) -> None:
     refusals: list[LoginRefused] = []
 
