@@ -10,7 +10,7 @@ from types import FrameType
 
 from loguru import logger
 
-from errors import SettingsError
+from errors import SettingsError, Unavailable
 from monitoring import Statistics
 
 EXIT_OK = 0
@@ -35,7 +35,8 @@ class Service:
 class Daemon:
     """The services of one set of settings; whatever ends it puts its name or its error on `endings`.
 
-    `rebuild` returns a daemon with the settings read again; it raises SettingsError where they are wrong.
+    `rebuild` returns a daemon with the settings read again; it raises SettingsError or Unavailable where that
+    one could not work.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Daemon:
     def _successor(self) -> "Daemon | None":
         try:
             return self._rebuild()
-        except SettingsError as error:
+        except (SettingsError, Unavailable) as error:
             logger.error("{}; all stays as it was", error)
             return None
 

@@ -12,6 +12,7 @@ from config import load_settings, misspelt_settings
 from daemon import EXIT_WRONG_SETTINGS, Daemon, Ending, listen_to_signals
 from errors import SettingsError
 from monitoring import Statistics, configure_logs
+from rabbitmq_client import declare
 
 
 def main(*components: str) -> int:
@@ -38,10 +39,24 @@ class _Program:
 
     def build(self) -> Daemon:
         """Return a daemon with the settings as they are now. Raises SettingsError."""
+        return self._daemon_of(self._assemble())
+
+    def _rebuild(self) -> Daemon:
+        """Return a daemon that can take over. Raises SettingsError, Unavailable.
+
+        The broker is asked first: a queue that is otherwise than wanted ends a process that starts.
+        """
+        assembly = self._assemble()
+        declare(assembly.broker, assembly.topology, name="reload")
+        return self._daemon_of(assembly)
+
+    def _assemble(self) -> Assembly:
         for warning in misspelt_settings():
             logger.warning("{}", warning)
-        settings = load_settings()
-        assembly = Assembly(settings, self._statistics)
+        return Assembly(load_settings(), self._statistics)
+
+    def _daemon_of(self, assembly: Assembly) -> Daemon:
+        settings = assembly.settings
         folder = Path(__file__).parent / settings.log_dir
         configure_logs(folder, settings.log_level, settings.log_format, file_name=self._components[0])
         logger.info(
@@ -55,9 +70,8 @@ class _Program:
         )
         logger.info("settings: {}", settings.described())
         logger.info("routing: {}", assembly.routing.described())
-        return Daemon(
-            assembly.services(self._components), assembly.stopping, self._statistics, self.endings, self.build
-        )
+        services = assembly.services(self._components)
+        return Daemon(services, assembly.stopping, self._statistics, self.endings, self._rebuild)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """RabbitMQ: topology, publishing with confirms, consuming. The only importer of pika."""
 
 from rabbitmq_client.browser import Found, QueueBrowser
-from rabbitmq_client.connection import Broker
+from rabbitmq_client.connection import Broker, declare
 from rabbitmq_client.consumer import Consumer, Delivery
 from rabbitmq_client.publisher import Outcome, Publisher
 from rabbitmq_client.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
@@ -20,5 +20,6 @@ __all__ = [
     "QueueState",
     "QueueWatch",
     "Topology",
+    "declare",
     "retry_queue",
 ]

@@ -77,6 +77,14 @@ def _innermost(error: BaseException) -> str:
     return _innermost(inner) if isinstance(inner, BaseException) else str(error) or repr(error)
 
 
+def declare(broker: Broker, topology: Topology, *, name: str) -> None:
+    """Declare the topology. Raises SettingsError for what is otherwise than wanted, Unavailable."""
+    try:
+        topology.declare(broker.parameters(f"{name} topology"))
+    except CONNECTION_ERRORS as error:
+        raise broker.trouble(error) from error
+
+
 class Station(Protocol):
     """What works at a connection: told on the connection's thread when a channel opens and when it is lost."""
 
@@ -142,8 +150,8 @@ class BrokerConnection:
         self._stopping.wait(pause)
 
     def _serve(self) -> None:
+        self._declare_topology()
         try:
-            self._declare_topology()
             self._loop_until_lost()
         except CONNECTION_ERRORS as error:
             raise self._broker.trouble(error) from error
@@ -151,7 +159,7 @@ class BrokerConnection:
     def _declare_topology(self) -> None:
         """Declare all; once we run, a wrong queue stops its own system alone: see QueueWatch."""
         try:
-            self._topology.declare(self._broker.parameters(f"{self._name} topology"))
+            declare(self._broker, self._topology, name=self._name)
         except WrongQueue as error:
             if not self._was_open:
                 raise
