@@ -58,6 +58,10 @@ class BrokerApi:
         body = {"configure": configure, "write": write, "read": read}
         self.request("PUT", f"/permissions/{_quoted(vhost)}/{_quoted(user)}", body)
 
+    def remove_permissions(self, user: str, vhost: str) -> None:
+        """Lets a user into a vhost no more."""
+        self.request("DELETE", f"/permissions/{_quoted(vhost)}/{_quoted(user)}")
+
     def declare_queue(self, vhost: str, name: str, arguments: Mapping[str, object]) -> None:
         """Makes a durable queue without bindings."""
         body = {"durable": True, "arguments": dict(arguments)}

@@ -143,8 +143,8 @@ def _logs_are_clean(scene: Scene, workers: Sequence[Worker]) -> Iterator[str]:
     """I9 and more: no secret in a log, and no crash."""
     for worker in workers:
         text = worker.text()
-        if scene.broker.password in text:
-            yield f"I9: the broker's password is in the log of {worker.name}"
+        if any(secret in text for secret in scene.secrets):
+            yield f"I9: a password is in the log of {worker.name}"
         for word in ("Traceback", "CRITICAL"):
             if word in text:
                 yield f"{worker.name} crashed: {text[text.index(word) :][:1500]}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults import alarms, answers, bridge, broker, calm, engine, network, queues
+from tests.faults import alarms, answers, bridge, broker, calm, engine, logins, network, queues
 from tests.faults.scene import Scene
 
 
@@ -13,6 +13,7 @@ class Fault:
 
     number: int
     run: Callable[[Scene], None]
+    auth: bool = False  # needs a sandbox of its own, whose engine asks for a login
     lease_ms: int = 0  # other than the scale's, where the fault is about what happens within a lease
 
     @property
@@ -35,6 +36,7 @@ FAULTS = [
     Fault(10, queues.queue_full),
     Fault(11, queues.response_queue_deleted, lease_ms=30_000),
     Fault(12, queues.wrong_arguments, lease_ms=30_000),
+    Fault(13, logins.wrong_logins, auth=True),
     Fault(14, bridge.killed_before_publish),
     Fault(15, bridge.killed_before_extension),
     Fault(18, engine.engine_down_while_answers_arrive),

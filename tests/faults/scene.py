@@ -41,6 +41,7 @@ class Scale:
     engine_down_seconds: float = 600.0
     partition_seconds: float = 40.0
     alarm_seconds: float = 30.0
+    refused_seconds: float = 75.0  # three logins of which the last is spaced 60 s from the first
     kills: int = 5
     calm_tasks: int = 20_000
 
@@ -57,6 +58,7 @@ QUICK = Scale(
     engine_down_seconds=15.0,
     partition_seconds=18.0,
     alarm_seconds=12.0,
+    refused_seconds=23.0,
     kills=1,
     calm_tasks=3000,
 )
@@ -85,6 +87,7 @@ class Scene:
         self.api = sandbox.engine_api()
         self.total = scale.tasks
         self.may_be_dead_letters = 0
+        self.secrets = [sandbox.broker.password]
         self._logs = logs
         self._sabotage = sabotage
         self._workers: list[Worker] = []

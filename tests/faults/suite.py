@@ -1,6 +1,7 @@
 """Runs faults one after the other and collects their figures."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,10 @@ def run_fault(
     figures = Figures(fault.number, fault.name, seed)
     begun = time.monotonic()
     scale = replace(scale, lease_ms=fault.lease_ms or scale.lease_ms)
-    with Scene(sandbox, scale, figures, sabotage=sabotage, logs=logs) as scene:
+    with (
+        Sandbox(auth=True) if fault.auth else nullcontext(sandbox) as stage,
+        Scene(stage, scale, figures, sabotage=sabotage, logs=logs) as scene,
+    ):
         try:
             fault.run(scene)
         except (Late, SandboxError) as error:
