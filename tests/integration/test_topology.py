@@ -9,7 +9,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from errors import SettingsError, Unavailable
+from errors import SettingsError, Unavailable, WrongQueue
 from rabbitmq_client import Broker, Publisher, Topology
 from sandbox.sandbox import Sandbox
 from tests.integration.conftest import SYSTEMS
@@ -122,6 +122,18 @@ def test_a_queue_with_other_arguments_is_named(
 
     assert repr(queue) in str(raised.value)
     assert "x-max-length" in str(raised.value)
+
+
+def test_all_wrong_queues_are_named_and_the_others_declared(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    for queue in ("bitrix24.queue", "1c.queue"):
+        channel.queue_declare(queue, durable=True, arguments={"x-max-length": 7})
+
+    with pytest.raises(WrongQueue, match=r"bitrix24\.queue.*; .*1c\.queue"):
+        topology.declare(broker.parameters("topology"))
+
+    assert set(PUBLIC_QUEUES) <= {row["name"] for row in rows(sandbox, "queues", vhost)}
 
 
 def test_an_exchange_of_another_kind_is_named(
