@@ -13,24 +13,30 @@ from messages import TaskState
 
 THREADS = 4
 # The read and the extensions it permits must lie close together, so the batches are small.
-READ_AT_ONCE = 100
+READ_AT_ONCE = 2 * THREADS
 REPEAT_SECONDS = 2.0
+# What its system asked for is not known any more; a short pause comes nearer to it than a full lock.
+PAUSE_AGAIN_MS = 5_000
+TOLERANCE_SECONDS = 10.0  # the end of a lock is known as exactly as the moment of the long poll's reply
 
 
 class Extension:
     """Extends leases that are exactly as they were fetched, and forgets the others.
 
     The engine would take an extension after a reported failure too, and turn its back-off into a full lock.
+    Another process of ours may report one between the look at the task and the extension, so the next look is
+    also at the tasks just extended.
     """
 
     def __init__(self, camunda: CamundaClient, table: LeaseTable) -> None:
         self._camunda = camunda
         self._table = table
+        self._just_extended: Sequence[Lease] = ()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="extend")
 
     def extend(self, leases: Sequence[Lease]) -> None:
-        """Extend the leases; what fails for the moment is planned again."""
-        for start in range(0, len(leases), READ_AT_ONCE):
+        """Extend the leases, look at those extended before; what fails for the moment is planned again."""
+        for start in range(0, len(leases) or len(self._just_extended), READ_AT_ONCE):
             try:
                 self._extend_batch(leases[start : start + READ_AT_ONCE])
             except Unavailable as error:
@@ -39,11 +45,15 @@ class Extension:
                 return
 
     def close(self) -> None:
-        """End the threads."""
+        """Look at the tasks extended last and end the threads."""
+        self.extend(())
         self._pool.shutdown()
 
     def _extend_batch(self, batch: Sequence[Lease]) -> None:
-        states = self._camunda.read_tasks([lease.task_id for lease in batch])
+        before, self._just_extended = self._just_extended, ()
+        states = self._camunda.read_tasks([lease.task_id for lease in (*before, *batch)])
+        for lease in before:
+            self._give_back_pause(lease, states.get(lease.task_id))
         unchanged = []
         for lease in batch:
             if self._is_unchanged(lease, states.get(lease.task_id)):
@@ -52,7 +62,23 @@ class Extension:
                 self._table.drop(lease)
         settled = list(self._pool.map(self._extend_one, unchanged))
         self._plan_again(lease for lease, is_settled in zip(unchanged, settled, strict=True) if not is_settled)
+        self._just_extended = [lease for lease in unchanged if lease.extended]
         logger.debug("settled {} of {} leases", sum(settled), len(batch))
+
+    def _give_back_pause(self, lease: Lease, state: TaskState | None) -> None:
+        """Shorten the lock of a task whose failure was reported just before its extension."""
+        if state is None or state.retries == lease.retries or not self._table.is_current(lease):
+            return
+        self._table.drop(lease)
+        if self._has_end_of(lease, state):
+            logger.warning("task {} was extended just after its failure; it pauses again", lease.task_id)
+            self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, PAUSE_AGAIN_MS)
+
+    def _has_end_of(self, lease: Lease, state: TaskState) -> bool:
+        """Whether the lock ends where the extension put it, and not where a later failure did."""
+        if state.worker_id != self._camunda.worker_id or state.lock_expires_at is None:
+            return False
+        return abs((state.lock_expires_at - lease.lock_expires_at).total_seconds()) < TOLERANCE_SECONDS
 
     def _is_unchanged(self, lease: Lease, state: TaskState | None) -> bool:
         return (

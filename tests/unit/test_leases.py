@@ -59,6 +59,7 @@ class House:
         """Return the lease of a task whose full lock is about to end."""
         lease = self.publish()
         self.keeper.tick()
+        self.keeper.tick()  # the look after the extension
         lease.move_end(time.monotonic() + 1)
         lease.published_at = time.monotonic() - 599
         end = lease.lock_expires_at
@@ -180,6 +181,55 @@ def test_an_engine_that_is_away_is_asked_once_for_many_leases(house: House) -> N
 
     assert len(house.engine.calls) == 1
     assert len(house.table.due(time.monotonic() + 10)) == 1000
+
+
+def failed_elsewhere(house: House, lease: Lease, *, ends: datetime) -> None:
+    """Let another process have reported a failure meanwhile."""
+    house.engine.tasks[lease.task_id] |= {"retries": 3, "lockExpirationTime": ends.isoformat()}
+    house.engine.calls.clear()
+
+
+def test_a_task_extended_just_after_its_failure_pauses_again(house: House) -> None:
+    lease = house.publish()
+    house.keeper.tick()
+    failed_elsewhere(house, lease, ends=lease.lock_expires_at)
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["external-task", "extendLock"]
+    assert house.engine.body_of("extendLock")["newDuration"] == 5_000
+    assert house.table.all() == []
+
+
+def test_a_failure_reported_after_the_extension_keeps_its_pause(house: House) -> None:
+    lease = house.publish()
+    house.keeper.tick()
+    failed_elsewhere(house, lease, ends=lease.lock_expires_at - timedelta(minutes=5))
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["external-task"]
+    assert house.table.all() == []
+
+
+def test_an_extended_lease_is_looked_at_once_more_and_kept(house: House) -> None:
+    lease = house.publish()
+    house.keeper.tick()
+    house.engine.calls.clear()
+
+    house.keeper.tick()
+    house.keeper.tick()
+
+    assert house.engine.words() == ["external-task"]
+    assert house.table.all() == [lease]
+
+
+def test_the_leases_extended_at_the_end_are_looked_at_too(house: House) -> None:
+    house.publish()
+
+    house.keeper.finish()
+
+    assert house.engine.words() == ["external-task", "extendLock", "external-task"]
 
 
 def test_no_extension_happens_while_an_answer_is_applied(house: House) -> None:
