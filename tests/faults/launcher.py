@@ -54,8 +54,9 @@ def unlock_unknown() -> None:
 
 
 def blind_extension() -> None:
-    """Extend leases without a look at how the tasks stand."""
+    """Extend leases without a look at how the tasks stand, before it or after."""
     replace(Extension, "_is_unchanged", lambda _: lambda *_: True)
+    replace(Extension, "_give_back_pause", lambda _: lambda *_: None)
 
 
 def kill_before_publish() -> None:

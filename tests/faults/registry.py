@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults import alarms, answers, bridge, broker, calm, engine, logins, network, queues
+from tests.faults import alarms, answers, bridge, broker, calm, engine, failures, logins, network, queues
 from tests.faults.scene import Scene
 
 
@@ -41,6 +41,7 @@ FAULTS = [
     Fault(15, bridge.killed_before_extension),
     Fault(18, engine.engine_down_while_answers_arrive),
     Fault(22, answers.late),
+    Fault(22, failures.while_extension_is_due),
 ]
 
 
