@@ -57,11 +57,12 @@ def _nothing_lost(scene: Scene) -> Iterator[str]:
         int(_get(scene, "/history/activity-instance/count", activityId=f"{scene.key}_{end}")["count"])
         for end in ("done", "refused")
     )
-    scene.figures.tasks, scene.figures.lost = done, max(started, scene.total) - done
+    scene.figures.tasks, scene.figures.lost = done, max(started, scene.total) - done - scene.may_be_cancelled
     if scene.figures.lost:
         yield f"I1: {scene.figures.lost} of {started} instances did not end as designed"
-    if done < scene.total:
-        yield f"I1: {done} tasks completed, {scene.total} are wanted"
+    wanted = scene.total - scene.may_be_cancelled
+    if done < wanted:
+        yield f"I1: {done} tasks completed, {wanted} are wanted"
     if incidents := scene.api.incidents(scene.key):
         yield f"I1: {len(incidents)} incidents, such as {incidents[0]['incidentMessage']!r}"
 

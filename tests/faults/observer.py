@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -96,6 +96,7 @@ class Observer:
         self.said: dict[str, Counter[str]] = defaultdict(Counter)  # task id -> response types, once in a queue
         self.said_at: dict[str, float] = {}  # message id -> when its answer was safe in a queue, Unix seconds
         self.behave = behave
+        self.senders_clock_ahead_seconds = 0.0
         self.declares = True  # its queues, as many partners do; else it waits for them
         self._loop = IOLoop()
         self._parameters = pika.ConnectionParameters(
@@ -110,7 +111,7 @@ class Observer:
         # Connections of its own for what it takes: a broker in alarm stops reading from one that publishes, its
         # acknowledgements too; and a queue that is not there closes the channel of whoever asks for it.
         self._inbound: dict[str, Link] = {}
-        self._outbox = Outbox(self._loop, self._parameters)
+        self._outbox = Outbox(self._loop, self._parameters, broker.username)
         self._cases: dict[str, _Case] = {}
         self._thread = threading.Thread(target=self._loop.start, name="observer", daemon=True)
         for queue in queues:
@@ -191,6 +192,7 @@ class Observer:
     ) -> None:
         document = json.loads(body)
         message = _message(queue, delivery, properties, document)
+        message = replace(message, created_at=message.created_at - self.senders_clock_ahead_seconds)
         self.messages.append(message)
         case = self._cases.get(message.message_id)
         is_new = case is None or (not case.working and case.answer.kind == "failure")

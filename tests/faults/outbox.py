@@ -29,11 +29,12 @@ class Letter:
 class Outbox:
     """Publishes mandatory, under confirms, and again until it succeeds; all on the loop's thread."""
 
-    def __init__(self, loop: IOLoop, parameters: pika.ConnectionParameters) -> None:
+    def __init__(self, loop: IOLoop, parameters: pika.ConnectionParameters, user: str) -> None:
         self.exchange = ""  # or another one that the queue is bound to by its own name
         self.may_leave: Callable[[str], bool] = lambda _: True  # by task id
         self.link = Link(loop, parameters, self._on_channel)
         self._loop = loop
+        self._user = user  # says who answers; the broker checks it
         self._channel: Channel | None = None
         self._waiting: list[Letter] = []
         self._unconfirmed: dict[int, Letter] = {}
@@ -63,6 +64,7 @@ class Outbox:
             content_type="application/json",
             delivery_mode=2,
             correlation_id=letter.task_id,
+            user_id=self._user,
             message_id=str(tag),
         )
         channel.basic_publish(self.exchange, letter.queue, letter.body, properties, mandatory=True)

@@ -42,6 +42,7 @@ class Scale:
     partition_seconds: float = 40.0
     alarm_seconds: float = 30.0
     refused_seconds: float = 75.0  # three logins of which the last is spaced 60 s from the first
+    worker_frozen_seconds: float = 120.0
     kills: int = 5
     calm_tasks: int = 20_000
 
@@ -59,6 +60,7 @@ QUICK = Scale(
     partition_seconds=18.0,
     alarm_seconds=12.0,
     refused_seconds=23.0,
+    worker_frozen_seconds=36.0,
     kills=1,
     calm_tasks=3000,
 )
@@ -88,6 +90,7 @@ class Scene:
         self.total = scale.tasks
         self.may_be_dead_letters = 0
         self.secrets = [sandbox.broker.password]
+        self.may_be_cancelled = 0
         self._logs = logs
         self._sabotage = sabotage
         self._workers: list[Worker] = []
@@ -161,9 +164,9 @@ class Scene:
             yield starter
             starter.wait()
 
-    def connect(self) -> pika.BlockingConnection:
+    def connect(self, user: str = "", password: str = "") -> pika.BlockingConnection:
         """Return a connection of the test's own to the scene's vhost."""
-        login = pika.PlainCredentials(self.broker.username, self.broker.password)
+        login = pika.PlainCredentials(user or self.broker.username, password or self.broker.password)
         return pika.BlockingConnection(
             pika.ConnectionParameters(self.broker.host, self.broker.port, self.name, login, heartbeat=0)
         )
