@@ -1,6 +1,8 @@
 """Faults of the bridge itself."""
 
-from tests.faults.observer import complete_some_slowly
+import time
+
+from tests.faults.observer import complete_slowly, complete_some_slowly
 from tests.faults.scene import Scene
 
 
@@ -26,4 +28,19 @@ def kill_bridge_at(scene: Scene, point: str) -> None:
             scene.until(lambda: not worker.running(), "the worker's death")
             scene.watch.note_risk()
             worker.start()
+    scene.finish()
+
+
+def frozen(scene: Scene) -> None:
+    """Bridge stopped (SIGSTOP) for longer than the lease, then continued."""
+    scene.observer.behave = complete_slowly
+    with scene.load():
+        worker = scene.worker(RABBITMQ_HEARTBEAT="10")  # so that the broker gives its connections up
+        scene.until_seen(scene.total // 4)
+        scene.watch.note_risk()
+        worker.freeze()
+        scene.watch.note_risk()
+        scene.pause(scene.scale.worker_frozen_seconds)
+        worker.thaw()
+        scene.note_recovery(time.time(), count_repeats=False)
     scene.finish()

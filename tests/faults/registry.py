@@ -3,7 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults import alarms, answers, bridge, broker, calm, engine, failures, logins, network, queues
+from tests.faults import (
+    alarms,
+    answers,
+    bridge,
+    broker,
+    calm,
+    clocks,
+    engine,
+    failures,
+    logins,
+    network,
+    queues,
+    replicas,
+)
 from tests.faults.scene import Scene
 
 
@@ -39,9 +52,15 @@ FAULTS = [
     Fault(13, logins.wrong_logins, auth=True),
     Fault(14, bridge.killed_before_publish),
     Fault(15, bridge.killed_before_extension),
+    Fault(16, bridge.frozen),
     Fault(18, engine.engine_down_while_answers_arrive),
+    Fault(21, answers.of_cancelled_instances),
     Fault(22, answers.late),
     Fault(22, failures.while_extension_is_due),
+    Fault(23, answers.wrong),
+    Fault(24, clocks.apart),
+    Fault(25, replicas.rolled_out),
+    Fault(25, replicas.rolled_out_as_one),
 ]
 
 
