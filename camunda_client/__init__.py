@@ -2,7 +2,22 @@
 
 from camunda_client.client import CamundaClient
 from camunda_client.http import Http, Reply
+from camunda_client.inspection import Inspection
 from camunda_client.login import Login
+from camunda_client.operations import OpenTask, Operations
+from camunda_client.rest import Rest
 from camunda_client.verdict import FOR_NOW, Answer, Verdict
 
-__all__ = ["FOR_NOW", "Answer", "CamundaClient", "Http", "Login", "Reply", "Verdict"]
+__all__ = [
+    "FOR_NOW",
+    "Answer",
+    "CamundaClient",
+    "Http",
+    "Inspection",
+    "Login",
+    "OpenTask",
+    "Operations",
+    "Reply",
+    "Rest",
+    "Verdict",
+]

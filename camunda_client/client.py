@@ -1,12 +1,12 @@
 """The engine's external-task calls, one method each."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from camunda_client.http import Http, Reply
+from camunda_client.replies import usable
 from camunda_client.verdict import Answer, Verdict, judge
-from errors import LoginRefused, TaskGone, Unavailable, Unprocessable
+from errors import TaskGone, Unavailable, Unprocessable
 from messages import ExternalTask, TaskState, Variables, encode_json
 
 CALL_TIMEOUT_SECONDS = 30.0
@@ -156,19 +156,7 @@ class CamundaClient:
         return self._usable(reply, list | dict)
 
     def _usable(self, reply: Reply, wanted: Any) -> Any:
-        """Return the JSON of a 200 reply; a login page with 200, a redirect or an error is no engine."""
-        place = f"CAMUNDA_BASE_URL {self.base_url}"
-        if reply.status == 401:
-            raise LoginRefused(f"{place} wants a login: check CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
-        if reply.status != 200:
-            raise Unavailable(f"{place} answers {judge(reply.status, reply.body).detail}")
-        try:
-            document = json.loads(reply.body)
-        except (ValueError, RecursionError) as error:
-            raise Unavailable(f"no engine at {place}: 200 without JSON: {reply.body[:80]!r}") from error
-        if not isinstance(document, wanted):
-            raise Unavailable(f"no engine at {place}: 200 with unexpected JSON: {reply.body[:80]!r}")
-        return document
+        return usable(self.base_url, reply, wanted)
 
 
 def _task(row: Any) -> ExternalTask:

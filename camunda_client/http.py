@@ -1,7 +1,11 @@
 """HTTP over keep-alive connections, one per thread (pycurl: the cheapest client measured)."""
 
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 import certifi
 import pycurl
@@ -10,6 +14,7 @@ from camunda_client.login import Login
 from errors import Unavailable
 
 CONNECT_TIMEOUT_SECONDS = 5
+CLOCK_TIMEOUT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,17 @@ class Http:
             attempt.status = reply.status
         return reply
 
+    def server_time(self) -> datetime | None:
+        """Return the server's clock to the second, None where it does not tell. Raises Unavailable."""
+        lines: list[bytes] = []
+        handle = self._new_handle()
+        handle.unsetopt(pycurl.USERNAME)  # a clock is not worth an attempt to log in
+        handle.setopt(pycurl.URL, f"{self.base_url}/engine")
+        handle.setopt(pycurl.TIMEOUT, CLOCK_TIMEOUT_SECONDS)
+        handle.setopt(pycurl.HEADERFUNCTION, lines.append)
+        self._fetch(handle)
+        return date_in(lines)
+
     def _perform(self, method: str, path: str, body: bytes | None, timeout_seconds: float) -> Reply:
         handle = self._handle()
         handle.setopt(pycurl.URL, self.base_url + path)
@@ -49,11 +65,14 @@ class Http:
         handle.setopt(pycurl.CUSTOMREQUEST, method)
         if self._login.username is not None:
             handle.setopt(pycurl.PASSWORD, self._login.password)
+        content = self._fetch(handle)
+        return Reply(handle.getinfo(pycurl.RESPONSE_CODE), content)
+
+    def _fetch(self, handle: pycurl.Curl) -> bytes:
         try:
-            content = handle.perform_rb()
+            return handle.perform_rb()
         except pycurl.error as error:
             raise Unavailable(f"no engine at CAMUNDA_BASE_URL {self.base_url}: {error.args[-1]}") from error
-        return Reply(handle.getinfo(pycurl.RESPONSE_CODE), content)
 
     def _handle(self) -> pycurl.Curl:
         handle = getattr(self._local, "handle", None)
@@ -73,3 +92,13 @@ class Http:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
             handle.setopt(pycurl.USERNAME, self._login.username)
         return handle
+
+
+def date_in(header_lines: Iterable[bytes]) -> datetime | None:
+    """Return the moment of the `Date` header, None where there is no readable one."""
+    for line in header_lines:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"date":
+            with suppress(ValueError):
+                return parsedate_to_datetime(value.decode("latin-1").strip())
+    return None

@@ -47,7 +47,7 @@ def judge(status: int, body: bytes) -> Answer:
     """Return the verdict on a call that succeeds with 204 and nothing else."""
     if status == 204:
         return Answer(Verdict.ACCEPTED)
-    error = _error(body)
+    error = engine_error(body)
     message = str(error.get("message") or body[:200].decode("utf-8", "replace"))
     detail = f"{status} {message}"
     match status:
@@ -68,8 +68,8 @@ def judge(status: int, body: bytes) -> Answer:
     return Answer(Verdict.AWAY, detail)
 
 
-def _error(body: bytes) -> dict[str, Any]:
-    """Return the engine's error object; empty where the body is none (a proxy's page, plain text)."""
+def engine_error(body: bytes) -> dict[str, Any]:
+    """Return the engine's own error object; empty where the body is none (a proxy's page, plain text)."""
     try:
         error = json.loads(body)
     except (ValueError, RecursionError):

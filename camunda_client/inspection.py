@@ -1,0 +1,91 @@
+"""What the diagnostics ask of the engine: who it is, what it can do, what we may do, which topics are deployed."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from xml.etree import ElementTree
+
+from camunda_client.rest import Rest, Row
+from errors import Unprocessable
+
+# The namespace of extensions is the same in Camunda, Operaton and CIB seven.
+EXTENSION = "{http://camunda.org/schema/1.0/bpmn}"
+PROCESS_DEFINITION, PROCESS_INSTANCE = 6, 8
+# Either of a row is enough to fetch a task, and to answer for one.
+RIGHTS = {
+    "fetch tasks": (("READ", PROCESS_INSTANCE), ("READ_INSTANCE", PROCESS_DEFINITION)),
+    "answer for tasks": (("UPDATE", PROCESS_INSTANCE), ("UPDATE_INSTANCE", PROCESS_DEFINITION)),
+}
+RESOURCE_NAMES = {PROCESS_DEFINITION: "PROCESS_DEFINITION", PROCESS_INSTANCE: "PROCESS_INSTANCE"}
+MOST_PROCESSES = 2000
+
+
+class Inspection:
+    """The calls; none changes anything. See Rest for what they raise."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    def engines(self) -> list[str]:
+        """Return the names of the engines behind the URL; answered without a login."""
+        return [str(row.get("name")) for row in self._rest.rows("/engine")]
+
+    def version(self) -> str:
+        """Return the engine's version, such as `7.24.0`; the first call that needs the login."""
+        return str(self._rest.read("/version")["version"])
+
+    def server_time(self) -> datetime | None:
+        """Return the engine's clock to the second, None where it does not tell."""
+        return self._rest.http.server_time()
+
+    def topics_with_tasks(self) -> list[str]:
+        """Return the topics of the tasks that are open now (7.13 and newer)."""
+        return [str(topic) for topic in self._rest.rows("/external-task/topic-names")]
+
+    def missing_rights(self) -> list[str]:
+        """Return what our login may not do with every process; empty where all is allowed."""
+        return [act for act, rights in RIGHTS.items() if not any(self._may(*right) for right in rights)]
+
+    def _may(self, permission: str, resource: int) -> bool:
+        query = {"permissionName": permission, "resourceName": RESOURCE_NAMES[resource], "resourceType": resource}
+        row = self._rest.read("/authorization/check", **query)
+        return bool(row.get("authorized", row.get("isAuthorized")))  # the second is what the documentation says
+
+    def knows_json(self) -> bool:
+        """Whether the engine has the Spin plugin: it reads a call's variables before it looks for the task."""
+        body = {"workerId": "diagnostics", "variables": {"probe": {"type": "Json", "value": "{}"}}}
+        try:
+            self._rest.act("POST", "/external-task/diagnostics-no-such-task/complete", body)
+        except Unprocessable as error:
+            return "Unsupported value type" not in error.detail
+        return True
+
+    def deployed_topics(self) -> dict[str, set[str]]:
+        """Return each external topic of the latest process versions with the keys of its processes."""
+        topics: dict[str, set[str]] = {}
+        for definition in self._definitions():
+            for topic in topics_in(self._xml(definition["id"])):
+                topics.setdefault(topic, set()).add(str(definition["key"]))
+        return topics
+
+    def _definitions(self) -> list[Row]:
+        query = {"latestVersion": "true", "sortBy": "key", "sortOrder": "asc"}
+        return self._rest.pages("/process-definition", None, limit=MOST_PROCESSES, **query)
+
+    def _xml(self, definition_id: str) -> str:
+        return str(self._rest.read(f"/process-definition/{definition_id}/xml")["bpmn20Xml"])
+
+
+def topics_in(xml: str) -> set[str]:
+    """Return the external topics of a BPMN file; none where it cannot be read."""
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return set()
+    return set(_topics(root))
+
+
+def _topics(root: ElementTree.Element) -> Iterator[str]:
+    for element in root.iter():
+        topic = element.get(f"{EXTENSION}topic")
+        if topic and element.get(f"{EXTENSION}type") == "external":
+            yield topic
