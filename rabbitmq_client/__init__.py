@@ -3,6 +3,8 @@
 from rabbitmq_client.browser import Found, QueueBrowser
 from rabbitmq_client.connection import Broker, declare
 from rabbitmq_client.consumer import Consumer, Delivery
+from rabbitmq_client.inspector import Inspector, QueueLook
+from rabbitmq_client.management import QueueTotals, queue_totals
 from rabbitmq_client.publisher import Outcome, Publisher
 from rabbitmq_client.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
 from rabbitmq_client.watch import QueueState, QueueWatch
@@ -14,12 +16,16 @@ __all__ = [
     "Consumer",
     "Delivery",
     "Found",
+    "Inspector",
     "Outcome",
     "Publisher",
     "QueueBrowser",
+    "QueueLook",
     "QueueState",
+    "QueueTotals",
     "QueueWatch",
     "Topology",
     "declare",
+    "queue_totals",
     "retry_queue",
 ]
