@@ -10,12 +10,13 @@ from sandbox.engine import Engine
 from sandbox.engine_api import EngineApi
 from sandbox.errors import SandboxError
 from sandbox.runs import Run
-from sandbox.sandbox import PROCESS_FILES
+from sandbox.sandbox import PROCESS_FILES, Sandbox
 from tests.counted_engine import CountedEngine, passing_on
 from tests.sandbox.processes import eventually
 from tests.system.conftest import StartSystem, StartWorker
 from tests.system.engine import wait_for_state
 from tests.system.partner import completing
+from tests.system.tools import Tools
 
 USER = "careless"
 RIGHT = "the-right-password"
@@ -109,3 +110,18 @@ def test_a_corrected_password_file_is_used_without_a_restart(
     file.write_text(RIGHT, encoding="utf-8")
 
     wait_for_state(as_admin(guarded_engine), instance)
+
+
+def test_the_diagnostics_name_a_wrong_password_and_ask_only_once(
+    sandbox: Sandbox, vhost: str, counted_engine: CountedEngine
+) -> None:
+    wrong = {"CAMUNDA_AUTH_USERNAME": USER, "CAMUNDA_AUTH_PASSWORD": WRONG}
+    tools = Tools({**sandbox.environment(vhost), "CAMUNDA_BASE_URL": counted_engine.url, **wrong})
+
+    done = tools.run("worker_diagnostics", "--json")
+
+    (problem,) = (row for row in done.rows if row["level"] == "problem")
+    assert (done.code, problem["check"]) == (1, "engine: login and version")
+    assert "check CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD" in problem["saw"]
+    assert WRONG not in done.out + done.err
+    assert len(counted_engine.refused_at) == 1

@@ -1,0 +1,57 @@
+"""The tools as an operator runs them: a process with an environment, an exit code, stdout and stderr."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.sandbox.processes import REPOSITORY
+
+SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Done:
+    """A tool that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What it printed as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def words(self) -> str:
+        """All of stdout with each run of blanks as one."""
+        return " ".join(self.out.split())
+
+
+class Tools:
+    """Runs tools with the settings of one test; every run must end without a traceback."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self.settings = dict(settings)
+
+    def but(self, **changes: str) -> "Tools":
+        """The same with other settings."""
+        return Tools({**self.settings, **changes})
+
+    def run(self, tool: str, *arguments: str, folder: Path = REPOSITORY, answer: str = "") -> Done:
+        """Runs `tools/<tool>.py` in a folder; `answer` is its standard input."""
+        done = subprocess.run(
+            [sys.executable, str(REPOSITORY / "tools" / f"{tool}.py"), *arguments],
+            cwd=folder,
+            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "COLUMNS": "250", **self.settings},
+            input=answer,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert "Traceback" not in done.stderr + done.stdout, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)

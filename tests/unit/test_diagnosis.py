@@ -1,0 +1,234 @@
+"""How the diagnostics judge what they saw; and what they make of an engine's replies."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from camunda_client import Http, Inspection, Login, OpenTask, Reply, Rest
+from camunda_client.http import date_in
+from camunda_client.inspection import topics_in
+from config import RoutingConfig
+from errors import LoginRefused, Unavailable, Unprocessable
+from rabbitmq_client import QueueLook
+from tools.diagnosis import broker_checks, engine_checks, lost_tasks
+from tools.diagnosis.finding import Check, Level, Seen, examine, examine_all, failure_in
+
+ROUTING = RoutingConfig.built_in(600_000)
+BPMN = 'xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:c="http://camunda.org/schema/1.0/bpmn"'
+
+
+def task(topic: str, worker_id: str = "universal-worker") -> OpenTask:
+    return OpenTask("t1", topic, worker_id, None, None, None, False, "order", "i1")
+
+
+def check(look: object, name: str = "engine: reachable") -> Check:
+    assert callable(look)
+    return Check(name, "GET /engine", look, "start it")
+
+
+def away() -> Seen:
+    raise Unavailable("no engine at CAMUNDA_BASE_URL http://x")
+
+
+def refused() -> Seen:
+    raise Unprocessable("rejected_by_engine", "the engine says 403: no")
+
+
+def well() -> Seen:
+    return Seen(Level.OK, "there")
+
+
+@pytest.mark.parametrize(
+    ("look", "saw"), [(away, "no engine at CAMUNDA_BASE_URL http://x"), (refused, "the engine says 403: no")]
+)
+def test_a_server_that_is_away_or_refuses_is_a_problem_with_the_checks_remedy(look: object, saw: str) -> None:
+    finding = examine(check(look))
+
+    assert finding.seen == Seen(Level.PROBLEM, saw, "start it")
+
+
+def test_what_depends_on_a_failed_check_is_skipped_with_its_name() -> None:
+    findings = examine_all([check(away), check(well, "second"), check(well, "third")], essential=1)
+
+    assert [finding.seen.level for finding in findings] == [Level.PROBLEM, Level.SKIPPED, Level.SKIPPED]
+    assert findings[2].seen.saw == "cannot be known: 'engine: reachable' failed"
+    assert failure_in(findings) == "engine: reachable"
+
+
+def test_a_problem_that_is_not_essential_stops_nothing() -> None:
+    findings = examine_all([check(well), check(away, "second"), check(well, "third")], essential=1)
+
+    assert [finding.seen.level for finding in findings] == [Level.OK, Level.PROBLEM, Level.OK]
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [
+        ("7.12.0", Level.PROBLEM),
+        ("7.13.0", Level.NOTE),
+        ("7.20.1-ee", Level.NOTE),
+        ("7.21.0", Level.OK),
+        ("7.24.0", Level.OK),
+        ("1.0.3", Level.OK),
+        ("8", Level.WARNING),
+    ],
+)
+def test_the_engines_version_is_judged(version: str, level: Level) -> None:
+    assert engine_checks.judged_version(version).level is level
+
+
+def test_features_that_an_old_engine_lacks_are_named() -> None:
+    assert len(engine_checks.judged_version("7.14.0").details) == 2
+    assert len(engine_checks.judged_version("7.18.0").details) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(40.2, "40 s ahead of ours"), (-90.0, "90 s behind ours"), (-2.0, "agree")]
+)
+def test_the_clocks_are_compared(seconds: float, words: str) -> None:
+    assert words in engine_checks.judged_skew(seconds).saw
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "level"),
+    [
+        ("RabbitMQ", "3.9.29", Level.WARNING),
+        ("RabbitMQ", "3.10.8", Level.OK),
+        ("RabbitMQ", "4.1.0", Level.OK),
+        ("LavinMQ", "2.0.0", Level.OK),
+    ],
+)
+def test_the_brokers_version_is_judged(product: str, version: str, level: Level) -> None:
+    assert broker_checks.judged_version(product, version).level is level
+
+
+def test_each_topic_is_shown_with_its_way() -> None:
+    processes = {"send_email": {"b", "a"}, "odd": {"c"}, "${topic}": {"d"}, "1c_old": set[str](), "theirs": {"e"}}
+
+    seen = engine_checks.judged_topics(processes, ROUTING, lambda topic: topic != "theirs")
+
+    assert seen.level is Level.WARNING
+    assert seen.saw == "5 topics, 1 of them in no routing: odd"
+    assert seen.details == (
+        "${topic} -> decided while the process runs (d)",
+        "1c_old -> 1c.queue (of an older version that still runs)",
+        "odd -> default.queue, because no system claims it (c)",
+        "send_email -> python-services.queue (a, b)",
+        "theirs -> left to others (CAMUNDA_TOPICS_INCLUDE, CAMUNDA_TOPICS_EXCLUDE) (e)",
+    )
+
+
+def test_topics_that_all_have_a_system_are_well() -> None:
+    assert engine_checks.judged_topics({"send_email": {"a"}}, ROUTING, lambda _: True).level is Level.OK
+
+
+def test_holders_of_our_topics_are_counted() -> None:
+    seen = engine_checks.judged_others([task("b", "w2"), task("a", "w1"), task("b", "w2")])
+
+    assert seen.details == ("a: 1 held by w1", "b: 2 held by w2")
+    assert "CAMUNDA_TOPICS_EXCLUDE=a,b" in seen.remedy
+
+
+@pytest.mark.parametrize(
+    ("queues", "level"),
+    [
+        ({}, Level.SKIPPED),
+        ({"a": QueueLook(0, 1), "b": QueueLook(9, 1)}, Level.OK),
+        ({"a": QueueLook(0, 1), "b": QueueLook(0, 0)}, Level.WARNING),
+        ({"a": QueueLook(0, 0), "b": QueueLook(1, 0)}, Level.PROBLEM),
+    ],
+)
+def test_queues_without_listeners_are_judged(queues: dict[str, QueueLook], level: Level) -> None:
+    assert broker_checks.judged_listeners(queues).level is level
+
+
+@pytest.mark.parametrize(
+    ("ready", "consumers", "answers", "lost"),
+    [(2, 0, 0, 0), (1, 0, 0, 1), (0, 0, 1, 1), (0, 1, 0, 0), (0, 0, 5, 0)],
+)
+def test_held_tasks_are_compared_with_messages(ready: int, consumers: int, answers: int, lost: int) -> None:
+    queues = {"1c.queue": QueueLook(ready, consumers), "camunda.responses.queue": QueueLook(answers, 0)}
+
+    seen = lost_tasks.judged([task("1c_a"), task("1c_b")], queues, ROUTING)
+
+    assert seen.level is (Level.PROBLEM if lost else Level.OK)
+    assert seen.saw.startswith(f"{lost} of 2" if lost else "2 tasks are held")
+
+
+def test_held_tasks_are_lost_where_the_queue_is_not_there() -> None:
+    assert lost_tasks.judged([task("1c_a")], {"1c.queue": None}, ROUTING).level is Level.PROBLEM
+
+
+def test_topics_are_read_from_a_process() -> None:
+    xml = (
+        f'<definitions {BPMN}><process id="p">'
+        '<serviceTask id="a" c:type="external" c:topic="one" /><sendTask id="b" c:type="external" c:topic="two" />'
+        '<serviceTask id="c" c:class="x.Y" c:topic="none" /></process></definitions>'
+    )
+
+    assert topics_in(xml) == {"one", "two"}
+
+
+def test_a_process_that_is_no_xml_has_no_topics() -> None:
+    assert topics_in("<definitions") == set()
+
+
+def test_the_time_is_read_from_the_header() -> None:
+    moment = date_in([b"HTTP/1.1 200 \r\n", b"Server: x\r\n", b"Date: Tue, 24 Nov 2026 14:57:32 GMT\r\n", b"\r\n"])
+
+    assert moment is not None
+    assert moment.isoformat() == "2026-11-24T14:57:32+00:00"
+
+
+@pytest.mark.parametrize("line", [b"Server: x\r\n", b"Date: soon\r\n"])
+def test_a_time_that_cannot_be_read_is_none(line: bytes) -> None:
+    assert date_in([line]) is None
+
+
+@dataclass
+class CannedHttp(Http):
+    """Answers from a list of path beginnings; the first that fits wins."""
+
+    replies: dict[str, Reply] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__("http://engine", Login(None))
+
+    def send(self, method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
+        return next(reply for beginning, reply in self.replies.items() if path.startswith(beginning))
+
+
+def answering(status: int, document: object, path: str = "/") -> Inspection:
+    return Inspection(Rest(CannedHttp({path: Reply(status, json.dumps(document).encode())})))
+
+
+def test_rights_that_are_missing_are_named() -> None:
+    assert answering(200, {"authorized": False}).missing_rights() == ["fetch tasks", "answer for tasks"]
+    assert answering(200, {"authorized": True}).missing_rights() == []
+
+
+@pytest.mark.parametrize(
+    ("message", "known"),
+    [("External task with id x does not exist", True), ("Unsupported value type 'Json'", False)],
+)
+def test_an_engine_without_spin_is_told_by_its_refusal(message: str, known: bool) -> None:
+    status = 404 if known else 400
+
+    assert answering(status, {"type": "RestException", "message": message}).knows_json() is known
+
+
+def test_a_refusal_in_the_engines_words_is_unprocessable() -> None:
+    with pytest.raises(Unprocessable, match="the engine says 403: no"):
+        answering(403, {"type": "AuthorizationException", "message": "no"}).version()
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 502])
+def test_what_is_no_engine_is_unavailable(status: int) -> None:
+    with pytest.raises(Unavailable, match="CAMUNDA_BASE_URL http://engine"):
+        answering(status, "a page").version()
+
+
+def test_a_login_that_is_refused_names_the_settings() -> None:
+    with pytest.raises(LoginRefused, match="CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD"):
+        answering(401, "").version()

@@ -1,0 +1,1 @@
+"""The checks of worker_diagnostics.py, by what they look at."""

@@ -1,0 +1,103 @@
+"""Why does nothing happen? Checks the settings, the engine, the broker, the routing and the way between them.
+
+Each check says what it tried, what it saw and what to do. Nothing is changed: no task is fetched, no message of
+a system is touched; the canary is a message of its own in a queue of its own.
+
+Examples:
+  python tools/worker_diagnostics.py
+  python tools/worker_diagnostics.py --problems
+  python tools/worker_diagnostics.py --json | grep '"level": "problem"'
+
+Exit code: 0 no problem (there may be warnings), 1 a problem, 2 a setting is wrong.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from camunda_client import Inspection, Operations
+from config import Settings, misspelt_settings
+from tools.diagnosis import broker_checks, engine_checks
+from tools.diagnosis.broker_checks import BrokerChecks
+from tools.diagnosis.engine_checks import EngineChecks
+from tools.diagnosis.finding import Check, Finding, Level, Seen, examine, examine_all, failure_in
+from tools.diagnosis.lost_tasks import LostTasks
+from tools.toolbox import OK, PROBLEM, broker_of, parser_of, rest_of, routing_of, run, show_json, topology_of
+
+COLOURS = {
+    Level.OK: "green",
+    Level.NOTE: "cyan",
+    Level.WARNING: "yellow",
+    Level.PROBLEM: "bold red",
+    Level.SKIPPED: "dim",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do every check and return the exit code."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--problems", action="store_true", help="show warnings and problems only")
+    return run(_diagnose, parser.parse_args(argv))
+
+
+def _diagnose(arguments: argparse.Namespace, settings: Settings) -> int:
+    findings = list(_findings(settings))
+    found = {finding.seen.level for finding in findings}
+    if arguments.problems:
+        findings = [finding for finding in findings if finding.seen.level in (Level.WARNING, Level.PROBLEM)]
+    if arguments.json:
+        show_json(finding.row() for finding in findings)
+    else:
+        _print(findings)
+    return PROBLEM if Level.PROBLEM in found else OK
+
+
+def _findings(settings: Settings) -> list[Finding]:
+    routing = routing_of(settings)
+    rest = rest_of(settings)
+    operations = Operations(rest)
+    engine = EngineChecks(Inspection(rest), operations, settings, routing)
+    broker = BrokerChecks(broker_of(settings), topology_of(settings, routing), settings)
+    lost = LostTasks(operations, broker.queues, routing, settings.camunda_worker_id)
+    configuration = examine(Check("configuration", "the environment, .env and ROUTING_FILE", _configuration, ""))
+    try:
+        on_engine = examine_all(engine.checks(), essential=engine_checks.ESSENTIAL)
+        on_broker = examine_all(broker.checks(), essential=broker_checks.ESSENTIAL)
+        failed = failure_in([*on_engine[: engine_checks.ESSENTIAL], *on_broker[: broker_checks.ESSENTIAL]])
+        return [configuration, *on_engine, *on_broker, *examine_all([lost.check()], essential=0, failed=failed)]
+    finally:
+        broker.close()
+
+
+def _configuration() -> Seen:
+    misspelt = tuple(misspelt_settings())
+    if misspelt:
+        return Seen(Level.WARNING, f"{len(misspelt)} names are not known", "correct or remove them", misspelt)
+    return Seen(Level.OK, "every setting is known and fits")
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    table = Table("", "check", "tried", "saw, and what to do", show_lines=True)
+    for finding in findings:
+        level = finding.seen.level
+        table.add_row(Text(level, COLOURS[level]), finding.check, Text(finding.tried), Text(_told(finding.seen)))
+    Console().print(table if findings else "No problem found.")
+    counts = Counter(finding.seen.level for finding in findings)
+    print(", ".join(f"{counts[level]} {level}" for level in Level if counts[level]))
+
+
+def _told(seen: Seen) -> str:
+    remedy = f"-> {seen.remedy}" if seen.remedy else ""
+    return "\n".join(filter(None, (seen.saw, *(f"  {line}" for line in seen.details), remedy)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
