@@ -99,14 +99,15 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool, title: str = "", empt
 def show_json(rows: Iterable[dict[str, Any]]) -> None:
     """Print one JSON object a line."""
     for row in rows:
-        print(json.dumps(row, ensure_ascii=False, default=str))
+        print(json.dumps(row, ensure_ascii=False, default=str), flush=True)  # somebody may wait for each line
 
 
 def table_of(rows: Sequence[dict[str, Any]], title: str = "") -> Table:
     """Return a table with the rows' keys as its head; None is a dash."""
     table = Table(title=title or None, title_justify="left")
-    for name, value in rows[0].items():
-        table.add_column(name.replace("_", " "), justify="right" if isinstance(value, int) else "left")
+    for name in rows[0]:
+        is_number = any(isinstance(row[name], int) for row in rows)
+        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
     for row in rows:
         # Text, not markup: what comes from the engine may hold square brackets.
         table.add_row(*(Text("-" if value is None else str(value)) for value in row.values()))

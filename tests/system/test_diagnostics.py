@@ -193,6 +193,9 @@ def test_a_user_who_may_not_write_is_a_problem(
 
     done = tools.but(RABBITMQ_USERNAME="reader", RABBITMQ_PASSWORD="reader").run("worker_diagnostics", "--json")
 
+    declares = finding(done, "broker: topology")
+    assert (declares["level"], declares["saw"]) == ("problem", "'reader' may not declare all of it")
+    assert "RABBITMQ_TOPOLOGY=passive" in declares["remedy"]
     rights = finding(done, "broker: permissions")
     assert rights["level"] == "problem"
     assert "not write to camunda.errors, not read camunda.responses.queue" in rights["saw"]

@@ -78,6 +78,8 @@ class BrokerChecks:
         refusals = {exchange.name: self.inspector.differs(exchange) for exchange in exchanges}
         refusals |= {queue.name: self.inspector.differs(queue) for queue in queues}
         different = tuple(f"{name}: {refusal}" for name, refusal in refusals.items() if refusal)
+        if any("ACCESS_REFUSED" in line for line in different):
+            return Seen(Level.PROBLEM, f"{self._broker.username!r} may not declare all of it", DECLARE, different)
         if different:
             return Seen(Level.PROBLEM, f"{len(different)} are not as wanted", DIFFERENT, different)
         return Seen(Level.OK, f"{len(exchanges)} exchanges and {len(queues)} queues are as wanted")
@@ -123,6 +125,7 @@ REACHABLE = (
     "and RABBITMQ_PASSWORD; the port is that of AMQP, usually 5672, not that of the web page"
 )
 RIGHTS = 'grant them: rabbitmqctl set_permissions -p VHOST USER ".*" ".*" ".*" (configure, write, read)'
+DECLARE = f"{RIGHTS}; or RABBITMQ_TOPOLOGY=passive where the broker's administrator declares"
 PASSIVE = "RABBITMQ_TOPOLOGY=passive declares nothing: let the broker's administrator declare them"
 DIFFERENT = "delete them when they are empty, or make RABBITMQ_QUEUE_TYPE or the broker's policies fit"
 CANARY_TRIED = "publish with confirm to a queue of our own, and read it back"

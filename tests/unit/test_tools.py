@@ -1,0 +1,65 @@
+"""The pure parts of the tools."""
+
+from typing import Any
+
+import pytest
+
+from rabbitmq_client import QueueLook, QueueTotals
+from rabbitmq_client.management import totals_of
+from tools import check_queues
+
+UNKNOWN = QueueTotals(None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "look", "problem"),
+    [
+        ("1c.queue", QueueLook(0, 0), ""),
+        ("1c.queue", QueueLook(5, 2), ""),
+        ("1c.queue", QueueLook(5, 0), "messages wait and nobody listens"),
+        ("1c.queue", None, "is missing: the worker declares it when it starts"),
+        (
+            "errors.camunda_tasks.queue",
+            QueueLook(1, 0),
+            "answers that could not be used: tools/dead_letters.py list",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_queue_is_said(name: str, look: QueueLook | None, problem: str) -> None:
+    assert check_queues.row_of(name, look, UNKNOWN, expects_reader=True, now=0).problem == problem
+
+
+def test_a_delay_queue_needs_no_reader() -> None:
+    row = check_queues.row_of("camunda.responses.retry.5s", QueueLook(3, 0), UNKNOWN, expects_reader=False, now=0)
+
+    assert row.problem == ""
+
+
+@pytest.mark.parametrize(("ready", "age"), [(1, 60), (0, None)])
+def test_the_oldest_message_is_as_old_as_its_timestamp(ready: int, age: int | None) -> None:
+    row = check_queues.row_of(
+        "1c.queue", QueueLook(ready, 1), QueueTotals(2, 40.0), expects_reader=True, now=100.4
+    )
+
+    assert (row.oldest_seconds, row.unacked) == (age, 2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7_199, "1 h"), (200_000, "2 d")]
+)
+def test_an_age_is_told_in_one_unit(seconds: int, text: str) -> None:
+    assert check_queues.age(seconds) == text
+
+
+def test_totals_are_read_whether_the_broker_collects_statistics_or_not() -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": "a", "messages_unacknowledged": 3, "head_message_timestamp": 1_700_000_000},
+        {"name": "b", "messages_unacknowledged": 0, "head_message_timestamp": "2023-11-14 22:13:20"},
+        {"name": "c", "head_message_timestamp": ""},
+    ]
+
+    assert totals_of(rows) == {
+        "a": QueueTotals(3, 1_700_000_000.0),
+        "b": QueueTotals(0, 1_700_000_000.0),
+        "c": UNKNOWN,
+    }
