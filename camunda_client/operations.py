@@ -98,9 +98,9 @@ class Operations:
         rows = self._rest.pages("/history/process-instance", query, limit=len(ids))
         return {row["id"]: row["startTime"] for row in rows}
 
-    def incidents(self, *, limit: int) -> list[Row]:
-        """Return up to `limit` open incidents, newest first."""
-        query = {"sortBy": "incidentTimestamp", "sortOrder": "desc"}
+    def incidents(self, key: str | None, *, limit: int) -> list[Row]:
+        """Return up to `limit` open incidents, of one process or of all, newest first."""
+        query = {"processDefinitionKeyIn": key, "sortBy": "incidentTimestamp", "sortOrder": "desc"}
         return self._rest.pages("/incident", None, limit=limit, **query)
 
     def start(self, key: str, variables: Variables, business_key: str | None) -> str:

@@ -33,7 +33,18 @@ from config import Settings
 from errors import Unavailable
 from rabbitmq_client import Broker, Inspector, QueueLook, QueueTotals, Topology, queue_totals
 from rabbitmq_client.topology import ERROR_QUEUE
-from tools.toolbox import OK, PROBLEM, broker_of, parser_of, routing_of, run, show_json, table_of, topology_of
+from tools.toolbox import (
+    OK,
+    PROBLEM,
+    broker_of,
+    console,
+    parser_of,
+    routing_of,
+    run,
+    show_json,
+    table_of,
+    topology_of,
+)
 
 WATCH_SECONDS = 2.0
 UNKNOWN = QueueTotals(None, None)
@@ -134,7 +145,7 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.json:
         show_json(map(asdict, rows))
     else:
-        Console().print(_table(rows))
+        console().print(_table(rows))
     return PROBLEM if any(row.problem for row in rows) else OK
 
 

@@ -18,6 +18,8 @@ from rabbitmq_client import Broker, Topology
 
 OK, PROBLEM, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
+UNKNOWN_WIDTH = 80  # what rich assumes where neither a terminal nor COLUMNS tells
+PIPE_WIDTH = 240
 
 
 def run(tool: Callable[[argparse.Namespace, Settings], int], arguments: argparse.Namespace) -> int:
@@ -91,9 +93,15 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool, title: str = "", empt
     if as_json:
         show_json(rows)
     elif rows:
-        Console().print(table_of(rows, title))
+        console().print(table_of(rows, title))
     else:
         print(empty)
+
+
+def console() -> Console:
+    """Return where tables go; in a pipe they are wide enough to keep an id in one line."""
+    usual = Console()
+    return usual if usual.is_terminal or usual.width != UNKNOWN_WIDTH else Console(width=PIPE_WIDTH)
 
 
 def show_json(rows: Iterable[dict[str, Any]]) -> None:

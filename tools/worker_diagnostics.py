@@ -19,7 +19,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +29,18 @@ from tools.diagnosis.broker_checks import BrokerChecks
 from tools.diagnosis.engine_checks import EngineChecks
 from tools.diagnosis.finding import Check, Finding, Level, Seen, examine, examine_all, failure_in
 from tools.diagnosis.lost_tasks import LostTasks
-from tools.toolbox import OK, PROBLEM, broker_of, parser_of, rest_of, routing_of, run, show_json, topology_of
+from tools.toolbox import (
+    OK,
+    PROBLEM,
+    broker_of,
+    console,
+    parser_of,
+    rest_of,
+    routing_of,
+    run,
+    show_json,
+    topology_of,
+)
 
 COLOURS = {
     Level.OK: "green",
@@ -89,7 +99,7 @@ def _print(findings: Sequence[Finding]) -> None:
     for finding in findings:
         level = finding.seen.level
         table.add_row(Text(level, COLOURS[level]), finding.check, Text(finding.tried), Text(_told(finding.seen)))
-    Console().print(table if findings else "No problem found.")
+    console().print(table if findings else "No problem found.")
     counts = Counter(finding.seen.level for finding in findings)
     print(", ".join(f"{counts[level]} {level}" for level in Level if counts[level]))
 

@@ -4,18 +4,21 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import BasicProperties
 
+from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from tests.sandbox.processes import REPOSITORY
 from tests.system.conftest import StartWorker
+from tests.system.engine import task_of
 from tests.system.tools import Tools
 
 SECRET = "a-secret-nobody-may-read"
-TOOLS = ["check_queues"]
+TOOLS = ["check_queues", "camunda_processes"]
 
 
 @pytest.fixture
@@ -122,6 +125,77 @@ def test_a_watch_goes_on_until_ctrl_c(tools: Tools, topology: None) -> None:
     assert (watch.returncode, complaints) == (130, "")
 
 
-@pytest.mark.parametrize("arguments", [["--watch", "never"], ["--watch", "--peek"], ["all"]])
-def test_wrong_use_of_check_queues_is_exit_code_2(tools: Tools, arguments: list[str]) -> None:
-    assert tools.run("check_queues", *arguments).code == 2
+ENGINE_TOOLS = [["camunda_processes", "--stats"]]
+
+
+@pytest.mark.parametrize("command", ENGINE_TOOLS, ids=lambda command: command[0])
+def test_an_engine_that_is_down_is_one_line_with_the_setting(
+    tools: Tools, unused_port: int, command: list[str]
+) -> None:
+    url = f"http://127.0.0.1:{unused_port}/engine-rest"
+
+    done = tools.but(CAMUNDA_BASE_URL=url).run(*command)
+
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
+    assert done.err.startswith(f"{command[0]}: no engine at CAMUNDA_BASE_URL {url}")
+
+
+@pytest.mark.usefixtures("samples")
+def test_the_engine_is_shown_also_where_the_broker_is_down(
+    tools: Tools, engine_api: EngineApi, unused_port: int, tmp_path: Path
+) -> None:
+    instance = engine_api.start_instance("email", business_key="order 7")
+    without_broker = tools.but(RABBITMQ_PORT=str(unused_port))
+
+    done = without_broker.run("camunda_processes", "--stats", "--instances", "--tasks", folder=tmp_path)
+
+    assert done.code == 0
+    assert "email │ 1 │ - │ 1 │ 0 │ 0 │ no" in done.words
+    assert f"{instance} │ email │ order 7 │ 20" in done.words
+    assert (
+        f"{task_of(engine_api, instance)['id']} │ send_email │ waiting │ - │ - │ email │ {instance}" in done.words
+    )
+
+
+@pytest.mark.usefixtures("samples")
+def test_incidents_are_a_problem(tools: Tools, engine_api: EngineApi) -> None:
+    before = tools.run("camunda_processes", "--incidents")
+    task_id = failed_task(engine_api, "email")
+
+    table = tools.run("camunda_processes", "--incidents")
+    (row,) = tools.run("camunda_processes", "--incidents", "--key", "email", "--json").rows
+    others = tools.run("camunda_processes", "--incidents", "--key", "one_c_sync")
+
+    assert (before.code, before.words) == (0, "No incidents.")
+    assert table.code == 1
+    assert "SMTP [down]" in table.out
+    assert (row["kind"], row["task"], row["process"]) == ("incidents", task_id, "email")
+    assert others.code == 0
+
+
+def failed_task(engine_api: EngineApi, key: str) -> str:
+    """Starts an instance whose task fails for good."""
+    task = task_of(engine_api, engine_api.start_instance(key))
+    lock_all(engine_api, task["topicName"], "universal-worker")
+    failure = {"workerId": "universal-worker", "retries": 0, "retryTimeout": 0, "errorMessage": "SMTP [down]"}
+    engine_api.request("POST", f"/external-task/{task['id']}/failure", json=failure)
+    return str(task["id"])
+
+
+def lock_all(engine_api: EngineApi, topic: str, worker_id: str, *, milliseconds: int = 600_000) -> None:
+    topics = [{"topicName": topic, "lockDuration": milliseconds}]
+    request = {"workerId": worker_id, "maxTasks": 10, "topics": topics}
+    assert engine_api.request("POST", "/external-task/fetchAndLock", json=request)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check_queues", "--watch", "never"],
+        ["check_queues", "--watch", "--peek"],
+        ["check_queues", "all"],
+        ["camunda_processes", "--limit", "0"],
+    ],
+)
+def test_wrong_use_is_exit_code_2(tools: Tools, command: list[str]) -> None:
+    assert tools.run(*command).code == 2

@@ -1,12 +1,14 @@
 """The pure parts of the tools."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from camunda_client import OpenTask
 from rabbitmq_client import QueueLook, QueueTotals
 from rabbitmq_client.management import totals_of
-from tools import check_queues
+from tools import camunda_processes, check_queues
 
 UNKNOWN = QueueTotals(None, None)
 
@@ -63,3 +65,64 @@ def test_totals_are_read_whether_the_broker_collects_statistics_or_not() -> None
         "b": QueueTotals(0, 1_700_000_000.0),
         "c": UNKNOWN,
     }
+
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def open_task(**fields: Any) -> OpenTask:
+    usual = {
+        "id": "t1",
+        "topic": "send_email",
+        "worker_id": None,
+        "lock_expires_at": None,
+        "retries": None,
+        "error_message": None,
+        "suspended": False,
+        "process_key": "email",
+        "process_instance_id": "i1",
+    }
+    return OpenTask(**{**usual, **fields})
+
+
+LOCKED = {"worker_id": "w1", "lock_expires_at": NOW + timedelta(seconds=1)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, "waiting"),
+        (LOCKED, "locked by w1"),
+        ({**LOCKED, "error_message": "no"}, "held by w1 after a failure"),
+        ({**LOCKED, "lock_expires_at": NOW}, "lock of w1 expired"),
+        ({**LOCKED, "retries": 0}, "failed, no retries left"),
+        ({"suspended": True}, "suspended"),
+    ],
+)
+def test_how_a_task_stands_is_said(fields: dict[str, Any], state: str) -> None:
+    assert open_task(**fields).state(NOW) == state
+
+
+def statistics(key: str, version: int, *, instances: int = 0, incidents: int = 0) -> dict[str, Any]:
+    definition = {"key": key, "version": version, "tenantId": None, "suspended": False}
+    counts = [{"incidentType": "failedExternalTask", "incidentCount": incidents}] if incidents else []
+    return {"definition": definition, "instances": instances, "incidents": counts, "failedJobs": 0}
+
+
+def test_old_versions_of_a_process_are_shown_only_while_they_matter() -> None:
+    definitions = [
+        statistics("b", 1),
+        statistics("a", 1),
+        statistics("a", 2, instances=1),
+        statistics("a", 3, incidents=4),
+        statistics("a", 10),
+    ]
+
+    rows = camunda_processes.process_rows(definitions)
+
+    assert [(row["process"], row["version"], row["incidents"]) for row in rows] == [
+        ("a", 2, 0),
+        ("a", 3, 4),
+        ("a", 10, 0),
+        ("b", 1, 0),
+    ]
