@@ -14,11 +14,11 @@ from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from tests.sandbox.processes import REPOSITORY
 from tests.system.conftest import StartWorker
-from tests.system.engine import task_of
+from tests.system.engine import stored_variables, task_of
 from tests.system.tools import Tools
 
 SECRET = "a-secret-nobody-may-read"
-TOOLS = ["check_queues", "camunda_processes"]
+TOOLS = ["check_queues", "camunda_processes", "start_process"]
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_watch_goes_on_until_ctrl_c(tools: Tools, topology: None) -> None:
     assert (watch.returncode, complaints) == (130, "")
 
 
-ENGINE_TOOLS = [["camunda_processes", "--stats"]]
+ENGINE_TOOLS = [["camunda_processes", "--stats"], ["start_process", "email"]]
 
 
 @pytest.mark.parametrize("command", ENGINE_TOOLS, ids=lambda command: command[0])
@@ -188,6 +188,53 @@ def lock_all(engine_api: EngineApi, topic: str, worker_id: str, *, milliseconds:
     assert engine_api.request("POST", "/external-task/fetchAndLock", json=request)
 
 
+@pytest.mark.usefixtures("samples")
+def test_a_process_is_started_with_variables_and_a_business_key(
+    tools: Tools, engine_api: EngineApi, unused_port: int
+) -> None:
+    """Also where the broker is down."""
+    variables = '{"recipient": "anna@example.com", "size": {"value": 3, "type": "Long"}, "lines": [1, 2]}'
+    options = ["--variables", variables, "--business-key", "order 7", "--json"]
+
+    done = tools.but(RABBITMQ_PORT=str(unused_port)).run("start_process", "email", *options)
+
+    (row,) = done.rows
+    stored = stored_variables(engine_api, row["instance"])
+    assert (done.code, done.err) == (0, "")
+    assert engine_api.instance(row["instance"])["businessKey"] == "order 7"
+    assert {name: (it["type"], it["value"]) for name, it in stored.items()} == {
+        "recipient": ("String", "anna@example.com"),
+        "size": ("Long", 3),
+        "lines": ("Json", "[1,2]"),
+    }
+
+
+@pytest.mark.usefixtures("samples")
+def test_many_instances_are_started_with_a_bar_and_numbered_keys(
+    tools: Tools, engine_api: EngineApi, tmp_path: Path
+) -> None:
+    file = tmp_path / "variables.json"
+    file.write_text('{"title": "Call back"}')
+    options = ["--count", "12", "--business-key", "load", "--variables", str(file)]
+
+    done = tools.run("start_process", "bitrix24_task", *options, folder=tmp_path)
+
+    assert done.code == 0
+    assert done.out.startswith("started 12 of 12 bitrix24_task in ")
+    assert "12/12" in done.err
+    instances = engine_api.request("GET", "/process-instance", params={"processDefinitionKey": "bitrix24_task"})
+    assert {row["businessKey"] for row in instances} == {f"load-{n}" for n in range(1, 13)}
+
+
+@pytest.mark.usefixtures("samples")
+def test_a_process_that_is_not_there_is_one_line(tools: Tools) -> None:
+    done = tools.run("start_process", "no_such_process")
+
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
+    assert "No matching process definition with key: no_such_process" in done.err
+    assert "camunda_processes.py --stats lists the keys" in done.err
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -195,6 +242,10 @@ def lock_all(engine_api: EngineApi, topic: str, worker_id: str, *, milliseconds:
         ["check_queues", "--watch", "--peek"],
         ["check_queues", "all"],
         ["camunda_processes", "--limit", "0"],
+        ["start_process"],
+        ["start_process", "email", "--variables", "{"],
+        ["start_process", "email", "--variables", "/no/such/file"],
+        ["start_process", "email", "--count", "many"],
     ],
 )
 def test_wrong_use_is_exit_code_2(tools: Tools, command: list[str]) -> None:

@@ -1,6 +1,8 @@
 """The pure parts of the tools."""
 
+import argparse
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from camunda_client import OpenTask
 from rabbitmq_client import QueueLook, QueueTotals
 from rabbitmq_client.management import totals_of
-from tools import camunda_processes, check_queues
+from tools import camunda_processes, check_queues, start_process
 
 UNKNOWN = QueueTotals(None, None)
 
@@ -126,3 +128,26 @@ def test_old_versions_of_a_process_are_shown_only_while_they_matter() -> None:
         ("a", 10, 0),
         ("b", 1, 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "count", "keys"),
+    [(None, 2, [None, None]), ("load", 1, ["load"]), ("load", 3, ["load-1", "load-2", "load-3"])],
+)
+def test_business_keys_are_numbered_where_there_are_several(
+    key: str | None, count: int, keys: list[str | None]
+) -> None:
+    assert start_process.business_keys(key, count) == keys
+
+
+def test_variables_are_read_from_the_text_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "variables.json"
+    file.write_text('{"a": 1}', encoding="utf-8")
+
+    assert start_process.read_variables(' {"a": 1}') == start_process.read_variables(str(file)) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "/no/such/file", "/", "\0", '{"a": ' * 5000])
+def test_variables_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        start_process.read_variables(text)
