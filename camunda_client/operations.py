@@ -7,7 +7,6 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from camunda_client.rest import Rest, Row
-from errors import Unprocessable
 from messages import Variables
 
 RETRIES_AT_ONCE = 100
@@ -108,15 +107,9 @@ class Operations:
         body = {"variables": variables, "businessKey": business_key}
         return str(self._rest.act("POST", f"/process-definition/key/{quote(key, safe='')}/start", body)["id"])
 
-    def unlock(self, task_id: str) -> bool:
-        """Free a task, whoever holds it; False where it is gone meanwhile."""
-        try:
-            self._rest.act("POST", f"/external-task/{quote(task_id, safe='')}/unlock", {})
-        except Unprocessable as error:
-            if "does not exist" in error.detail:
-                return False
-            raise
-        return True
+    def unlock(self, task_id: str) -> None:
+        """Free a task, whoever holds it."""
+        self._rest.act("POST", f"/external-task/{quote(task_id, safe='')}/unlock", {})
 
     def set_retries(self, task_ids: Sequence[str], retries: int) -> None:
         """Set the retries of tasks; from 0 to more their incidents are resolved."""

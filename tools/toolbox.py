@@ -128,4 +128,7 @@ def agreed(question: str, arguments: argparse.Namespace) -> bool:
         return True
     if arguments.json or not sys.stdin.isatty():
         raise SettingsError("nothing was done: nobody can be asked here; add --yes to act without a question")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        return False

@@ -18,7 +18,7 @@ from tests.system.engine import stored_variables, task_of
 from tests.system.tools import Tools
 
 SECRET = "a-secret-nobody-may-read"
-TOOLS = ["check_queues", "camunda_processes", "start_process"]
+TOOLS = ["check_queues", "camunda_processes", "start_process", "unlock_task", "retry_incidents"]
 
 
 @pytest.fixture
@@ -125,7 +125,12 @@ def test_a_watch_goes_on_until_ctrl_c(tools: Tools, topology: None) -> None:
     assert (watch.returncode, complaints) == (130, "")
 
 
-ENGINE_TOOLS = [["camunda_processes", "--stats"], ["start_process", "email"]]
+ENGINE_TOOLS = [
+    ["camunda_processes", "--stats"],
+    ["start_process", "email"],
+    ["unlock_task", "--topic", "email"],
+    ["retry_incidents"],
+]
 
 
 @pytest.mark.parametrize("command", ENGINE_TOOLS, ids=lambda command: command[0])
@@ -235,6 +240,113 @@ def test_a_process_that_is_not_there_is_one_line(tools: Tools) -> None:
     assert "camunda_processes.py --stats lists the keys" in done.err
 
 
+@pytest.fixture
+def locked(samples: None, engine_api: EngineApi) -> str:
+    """The id of a task that another worker holds."""
+    task_id = task_of(engine_api, engine_api.start_instance("email"))["id"]
+    lock_all(engine_api, "send_email", "old-robot")
+    return str(task_id)
+
+
+def holder(engine_api: EngineApi, task_id: str) -> str | None:
+    name: str | None = engine_api.request("GET", f"/external-task/{task_id}")["workerId"]
+    return name
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "then"), [("y\n", 0, None), ("\n", 1, "old-robot"), ("\x04", 1, "old-robot")]
+)
+def test_a_task_is_freed_only_after_a_yes(
+    tools: Tools, engine_api: EngineApi, locked: str, answer: str, code: int, then: str | None
+) -> None:
+    done = tools.run("unlock_task", "--task-id", locked, answer=answer)
+
+    assert f"{locked} │ send_email │ old-robot │ 20" in done.words
+    assert "Free 1 tasks? Work that is under way may be done twice. [y/N]" in done.words
+    assert ("freed 1 of 1 tasks" if then is None else "Nothing was done.") in done.words
+    assert (done.code, holder(engine_api, locked)) == (code, then)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_where_nobody_can_be_asked_only_yes_acts(
+    tools: Tools, engine_api: EngineApi, locked: str, options: list[str]
+) -> None:
+    done = tools.run("unlock_task", "--topic", "send_email", *options)
+
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert "add --yes" in done.err
+    assert holder(engine_api, locked) == "old-robot"
+
+
+def test_the_tasks_of_a_topic_are_freed_also_where_the_broker_is_down(
+    tools: Tools, engine_api: EngineApi, locked: str, unused_port: int, tmp_path: Path
+) -> None:
+    without_broker = tools.but(RABBITMQ_PORT=str(unused_port))
+
+    done = without_broker.run("unlock_task", "--topic", "send_email", "--json", "--yes", folder=tmp_path)
+    again = tools.run("unlock_task", "--topic", "send_email", "--yes")
+
+    (row,) = done.rows
+    assert (done.code, row["task"], row["held_by"], row["freed"]) == (0, locked, "old-robot", True)
+    assert holder(engine_api, locked) is None
+    assert (again.code, again.words) == (0, "Nothing is locked.")
+
+
+def test_expired_locks_are_freed_and_no_others(tools: Tools, engine_api: EngineApi, locked: str) -> None:
+    expired = task_of(engine_api, engine_api.start_instance("one_c_sync"))["id"]
+    lock_all(engine_api, "1c_sync_data", "gone-robot", milliseconds=1)
+
+    done = tools.run("unlock_task", "--all-expired", "--yes")
+
+    assert f"{expired} │ 1c_sync_data │ gone-robot" in done.words
+    assert "freed 1 of 1 tasks" in done.words
+    assert (holder(engine_api, expired), holder(engine_api, locked)) == (None, "old-robot")
+
+
+def test_a_task_that_is_not_there_is_one_line(tools: Tools) -> None:
+    done = tools.run("unlock_task", "--task-id", "no-such-task", "--yes")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "unlock_task: the engine says 404: External task with id no-such-task does not exist\n"
+
+
+@pytest.mark.usefixtures("samples")
+def test_failed_tasks_of_a_topic_get_retries_after_a_yes(tools: Tools, engine_api: EngineApi) -> None:
+    mails = [failed_task(engine_api, "email") for _ in range(2)]
+    other = failed_task(engine_api, "one_c_sync")
+
+    shown = tools.run("retry_incidents")
+    refused = tools.run("retry_incidents", "--topic", "send_email", answer="no\n")
+    before = {retries(engine_api, task_id) for task_id in mails}
+    done = tools.run("retry_incidents", "--topic", "send_email", "--retries", "2", answer="yes\n")
+
+    assert (shown.code, refused.code, before) == (1, 1, {0})
+    assert "send_email │ 2 │ SMTP [down] │" in shown.words
+    assert (done.code, done.words.endswith("Give 2 tasks 2 retries? [y/N] 2 tasks have 2 retries")) == (0, True)
+    assert ({retries(engine_api, task_id) for task_id in mails}, retries(engine_api, other)) == ({2}, 0)
+    assert [row["configuration"] for row in engine_api.incidents()] == [other]
+
+
+def retries(engine_api: EngineApi, task_id: str) -> int:
+    return int(engine_api.request("GET", f"/external-task/{task_id}")["retries"])
+
+
+@pytest.mark.usefixtures("samples")
+def test_all_failed_tasks_get_the_workers_own_retries(
+    tools: Tools, engine_api: EngineApi, unused_port: int
+) -> None:
+    """Also where the broker is down."""
+    task_id = failed_task(engine_api, "email")
+    settings = tools.but(RABBITMQ_PORT=str(unused_port), CAMUNDA_RETRIES="5")
+
+    done = settings.run("retry_incidents", "--all", "--json", "--yes")
+    again = settings.run("retry_incidents", "--all", "--yes")
+
+    assert (done.code, done.rows) == (0, [{"task": task_id, "topic": "send_email", "retries": 5}])
+    assert retries(engine_api, task_id) == 5
+    assert (again.code, again.words) == (0, "No task failed.")
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -243,6 +355,11 @@ def test_a_process_that_is_not_there_is_one_line(tools: Tools) -> None:
         ["check_queues", "all"],
         ["camunda_processes", "--limit", "0"],
         ["start_process"],
+        ["unlock_task"],
+        ["unlock_task", "--task-id", "../version", "--yes"],
+        ["unlock_task", "--task-id", "t1", "--all-expired", "--yes"],
+        ["retry_incidents", "--all", "--topic", "email"],
+        ["retry_incidents", "--all", "--retries", "0"],
         ["start_process", "email", "--variables", "{"],
         ["start_process", "email", "--variables", "/no/such/file"],
         ["start_process", "email", "--count", "many"],

@@ -1,9 +1,11 @@
 """The tools as an operator runs them: a process with an environment, an exit code, stdout and stderr."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,13 +44,24 @@ class Tools:
         """The same with other settings."""
         return Tools({**self.settings, **changes})
 
-    def run(self, tool: str, *arguments: str, folder: Path = REPOSITORY, answer: str = "") -> Done:
-        """Runs `tools/<tool>.py` in a folder; `answer` is its standard input."""
+    def run(self, tool: str, *arguments: str, folder: Path = REPOSITORY, answer: str | None = None) -> Done:
+        """Runs `tools/<tool>.py` in a folder; with an answer its standard input is a terminal."""
+        if answer is None:
+            return self._run(tool, arguments, folder, subprocess.DEVNULL)
+        keyboard, terminal = pty.openpty()
+        try:
+            os.write(keyboard, answer.encode())
+            return self._run(tool, arguments, folder, terminal)
+        finally:
+            os.close(terminal)
+            os.close(keyboard)
+
+    def _run(self, tool: str, arguments: Sequence[str], folder: Path, stdin: int) -> Done:
         done = subprocess.run(
             [sys.executable, str(REPOSITORY / "tools" / f"{tool}.py"), *arguments],
             cwd=folder,
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "COLUMNS": "250", **self.settings},
-            input=answer,
+            stdin=stdin,
             capture_output=True,
             text=True,
             timeout=SECONDS,

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from camunda_client import OpenTask
+from camunda_client import Http, Login, OpenTask, Operations, Rest
+from errors import Unprocessable
 from rabbitmq_client import QueueLook, QueueTotals
 from rabbitmq_client.management import totals_of
-from tools import camunda_processes, check_queues, start_process
+from tools import camunda_processes, check_queues, retry_incidents, start_process, unlock_task
 
 UNKNOWN = QueueTotals(None, None)
 
@@ -151,3 +152,51 @@ def test_variables_are_read_from_the_text_or_a_file(tmp_path: Path) -> None:
 def test_variables_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         start_process.read_variables(text)
+
+
+def test_failed_tasks_are_grouped_by_topic_and_message() -> None:
+    tasks = [
+        open_task(id="t1", error_message="down"),
+        open_task(id="t2", error_message="down"),
+        open_task(id="t3", error_message=None),
+        open_task(id="t4", topic="other", error_message="down"),
+    ]
+
+    assert retry_incidents.summary(tasks) == [
+        {"topic": "send_email", "failed": 2, "message": "down", "for_example": "t1"},
+        {"topic": "send_email", "failed": 1, "message": None, "for_example": "t3"},
+        {"topic": "other", "failed": 1, "message": "down", "for_example": "t4"},
+    ]
+
+
+class OneTask(Operations):
+    """An engine with one task, or none; notes what is freed."""
+
+    def __init__(self, now: OpenTask | None) -> None:
+        super().__init__(Rest(Http("http://engine", Login(None))))
+        self._now = now
+        self.freed: list[str] = []
+
+    def task(self, task_id: str) -> OpenTask:
+        if self._now is None:
+            raise Unprocessable("rejected_by_engine", f"External task with id {task_id} does not exist")
+        return self._now
+
+    def unlock(self, task_id: str) -> None:
+        self.freed.append(task_id)
+
+
+@pytest.mark.parametrize(
+    ("now", "freed"),
+    [
+        (open_task(**LOCKED), ["t1"]),
+        (open_task(**{**LOCKED, "worker_id": "w2"}), []),
+        (open_task(**{**LOCKED, "lock_expires_at": NOW + timedelta(minutes=5)}), []),
+        (None, []),
+    ],
+)
+def test_a_task_that_changed_while_somebody_was_asked_is_not_freed(now: OpenTask | None, freed: list[str]) -> None:
+    operations = OneTask(now)
+
+    assert unlock_task.free(operations, open_task(**LOCKED)) is bool(freed)
+    assert operations.freed == freed

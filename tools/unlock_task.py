@@ -1,0 +1,109 @@
+"""Free tasks that are locked, so that they can be fetched again at once. Says who holds them, and asks first.
+
+Examples:
+  python tools/unlock_task.py --task-id 3f2504e0-4f89-11d3-9a0c-0305e82c3301
+  python tools/unlock_task.py --topic bitrix_create_task
+  python tools/unlock_task.py --all-expired --yes
+  python tools/unlock_task.py --topic 1c_sync_data --all-expired --json --yes
+
+The engine does not ask whose lock it is. A system that still works on a freed task may see its answer refused, and
+the work may be done twice: free only what nobody works on. --all-expired takes the tasks whose lock has ended and
+which still carry the worker's id: they can be fetched anyway; freed, they take no late answer any more.
+
+Exit code: 0 freed, or nothing was locked; 1 no such task, not all were freed, or you said no; 2 wrong use, or
+nobody could be asked.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
+
+from camunda_client import OpenTask, Operations
+from config import Settings
+from errors import Unprocessable
+from tools.toolbox import OK, PROBLEM, agreed, parser_of, rest_of, run, show, show_json
+
+MOST_TASKS = 10_000
+CHANGED = "; the others were completed or locked anew meanwhile"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Free what was asked for."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--task-id", type=_task_id, metavar="ID", help="this task")
+    parser.add_argument("--topic", help="the locked tasks of this topic, whoever holds them")
+    parser.add_argument(
+        "--all-expired", action="store_true", help="tasks whose lock has ended; with --topic, its own"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    arguments = parser.parse_args(argv)
+    if bool(arguments.task_id) == bool(arguments.topic or arguments.all_expired):
+        parser.error("give --task-id, or --topic and --all-expired or one of them")
+    return run(_unlock, arguments)
+
+
+def _task_id(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no task id")
+    return text
+
+
+def _unlock(arguments: argparse.Namespace, settings: Settings) -> int:
+    operations = Operations(rest_of(settings))
+    tasks = _chosen(operations, arguments)
+    if not arguments.json:
+        show([row_of(task) for task in tasks], as_json=False, empty="Nothing is locked.")
+    if not tasks:
+        return OK
+    if not agreed(f"Free {len(tasks)} tasks? Work that is under way may be done twice.", arguments):
+        print("Nothing was done.")
+        return PROBLEM
+    freed = {task.id: free(operations, task) for task in tasks}
+    if arguments.json:
+        show_json({**row_of(task), "freed": freed[task.id]} for task in tasks)
+    else:
+        print(f"freed {sum(freed.values())} of {len(tasks)} tasks{'' if all(freed.values()) else CHANGED}")
+    return OK if all(freed.values()) else PROBLEM
+
+
+def free(operations: Operations, task: OpenTask) -> bool:
+    """Free a task unless it changed since it was shown: a lock that was extended has somebody who works."""
+    try:
+        if operations.task(task.id) != task:
+            return False
+        operations.unlock(task.id)
+    except Unprocessable:  # gone meanwhile
+        return False
+    return True
+
+
+def _chosen(operations: Operations, arguments: argparse.Namespace) -> list[OpenTask]:
+    if arguments.task_id:
+        return [task for task in (operations.task(arguments.task_id),) if task.worker_id]
+    topic = {"topicName": arguments.topic} if arguments.topic else {}
+    if arguments.all_expired:  # the engine's clock decides what has ended
+        found = operations.tasks({**topic, "notLocked": True, "withRetriesLeft": True}, limit=MOST_TASKS)
+        return [task for task in found if task.worker_id]
+    return operations.tasks({**topic, "locked": True}, limit=MOST_TASKS)
+
+
+def row_of(task: OpenTask) -> dict[str, Any]:
+    """Return a task as a row: who holds it, until when, and after how many attempts."""
+    return {
+        "task": task.id,
+        "topic": task.topic,
+        "held_by": task.worker_id,
+        "lock_ends": task.lock_expires_at.isoformat(" ", "seconds") if task.lock_expires_at else None,
+        "retries": task.retries,
+        "process": task.process_key,
+        "instance": task.process_instance_id,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
