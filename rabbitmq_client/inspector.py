@@ -9,7 +9,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
-from pika.exceptions import ChannelClosedByBroker, NackError, UnroutableError
+from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout, NackError, UnroutableError
 from pika.spec import BasicProperties
 
 from errors import Unavailable
@@ -17,6 +17,7 @@ from rabbitmq_client.connection import CONNECTION_ERRORS, Broker
 from rabbitmq_client.topology import ACCESS_REFUSED, NOT_FOUND, Exchange, Queue
 
 CANARY_SECONDS = 5.0
+BLOCKED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,15 @@ class Inspector:
     def __init__(self, broker: Broker, *, name: str) -> None:
         """Connect. Raise Unavailable where the broker cannot be reached or refuses the login."""
         self._broker = broker
+        self._parameters = broker.parameters(name)
+        self._parameters.blocked_connection_timeout = BLOCKED_SECONDS
+        self._connection = self._connect()
+
+    def _connect(self) -> BlockingConnection:
         try:
-            self._connection = BlockingConnection(broker.parameters(name))
+            return BlockingConnection(self._parameters)
         except CONNECTION_ERRORS as error:
-            raise broker.trouble(error) from error
+            raise self._broker.trouble(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -127,12 +133,16 @@ class Inspector:
     @contextmanager
     def _channel(self) -> Iterator[BlockingChannel]:
         """Yield a channel of its own for each question: the broker closes one that asks amiss."""
+        if not self._connection.is_open:
+            self._connection = self._connect()
         try:
             channel = self._connection.channel()
             yield channel
             channel.close()
         except ChannelClosedByBroker:
             raise
+        except ConnectionBlockedTimeout as error:
+            raise Unavailable("RabbitMQ blocks all that publish: it is short of memory or disk") from error
         except CONNECTION_ERRORS as error:
             raise self._broker.trouble(error) from error
 

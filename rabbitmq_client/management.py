@@ -59,7 +59,7 @@ def _rows(url: str, broker: Broker, query: str) -> list[dict[str, Any]]:
     target = f"{url.rstrip('/')}/api/queues/{quote(broker.virtual_host, safe='')}{query}"
     try:
         request = urllib.request.Request(target, headers={"Authorization": _basic(broker)})
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as reply:
+        with _opener.open(request, timeout=TIMEOUT_SECONDS) as reply:
             return list(json.load(reply))
     except urllib.error.HTTPError as error:
         if error.code == 401:
@@ -68,6 +68,16 @@ def _rows(url: str, broker: Broker, query: str) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Unavailable(f"no management API at {place}: {reason}") from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the password to wherever it leads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none."""
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
 
 
 def _basic(broker: Broker) -> str:

@@ -27,10 +27,10 @@ from rich.table import Table
 from config import load_settings
 from errors import SettingsError, Unavailable
 from messages import RESPONSE_QUEUE
-from rabbitmq_client import Broker, Found, QueueBrowser
+from rabbitmq_client import Found, QueueBrowser
 from rabbitmq_client.topology import ERROR_QUEUE
+from tools.toolbox import OK, PROBLEM, WRONG_USE, broker_of
 
-OK, PROBLEM, WRONG_USE = 0, 1, 2
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 REASONS = ("invalid", "too_large", "forged", "foreign_lock", "rejected_by_engine", "retries_exhausted")
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
         "drop": _drop,
     }
     try:
-        with QueueBrowser(_broker(), ERROR_QUEUE) as browser:
+        with QueueBrowser(broker_of(load_settings()), ERROR_QUEUE) as browser:
             found = [message for message in browser.messages() if choice.takes(message)]
             commands[arguments.command](browser, found, arguments)
             return OK if found else PROBLEM
@@ -95,17 +95,6 @@ def _age(text: str) -> timedelta:
     if not match:
         raise argparse.ArgumentTypeError("must be a number and s, m, h or d, such as 30m")
     return timedelta(**{UNITS[match[2]]: int(match[1])})
-
-
-def _broker() -> Broker:
-    settings = load_settings()
-    return Broker(
-        host=settings.rabbitmq_host,
-        port=settings.rabbitmq_port,
-        virtual_host=settings.rabbitmq_virtual_host,
-        username=settings.rabbitmq_username,
-        read_password=settings.rabbitmq_password.get_secret_value,
-    )
 
 
 def _list(_browser: QueueBrowser, found: list[Found], arguments: argparse.Namespace) -> None:

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,15 @@ PIPE_WIDTH = 240
 def run(tool: Callable[[argparse.Namespace, Settings], int], arguments: argparse.Namespace) -> int:
     """Read the settings and run a tool; an expected error is one line on stderr and an exit code."""
     name = Path(sys.argv[0]).stem
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
     try:
-        return tool(arguments, load_settings())
+        code = tool(arguments, load_settings())
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PROBLEM
     except SettingsError as error:
         return _complain(name, str(error), WRONG_USE)
     except Unprocessable as error:

@@ -8,6 +8,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
+from tests.conftest import MemoryAlarm
 from tests.system.conftest import StartSystem, StartWorker
 from tests.system.engine import wait_for_task
 from tests.system.partner import completing
@@ -103,6 +104,20 @@ def test_a_refused_login_at_the_broker_names_the_settings_and_no_password(tools:
     assert SECRET not in done.out + done.err
 
 
+@pytest.mark.usefixtures("topology")
+def test_a_broker_that_blocks_all_that_publish_is_told_so(tools: Tools, memory_alarm: MemoryAlarm) -> None:
+    with memory_alarm():
+        done = tools.run("worker_diagnostics", "--json")
+
+    canary = finding(done, "broker: canary")
+    assert (canary["level"], canary["saw"]) == (
+        "problem",
+        "RabbitMQ blocks all that publish: it is short of memory or disk",
+    )
+    assert "rabbitmq-diagnostics alarms" in canary["remedy"]
+    assert levels(done)["queues: listeners"] == "warning"
+
+
 def test_a_wrong_setting_is_one_line(tools: Tools) -> None:
     done = tools.but(RABBITMQ_PORT="amqp").run("worker_diagnostics")
 
@@ -183,6 +198,16 @@ def test_dead_letters_are_told(tools: Tools, topology: None, channel: BlockingCh
     done = tools.run("worker_diagnostics", "--json")
 
     assert finding(done, "queues: dead letters")["saw"] == "1 answers could not be used"
+
+
+def test_a_queue_that_is_not_as_wanted_is_named(tools: Tools, channel: BlockingChannel) -> None:
+    channel.queue_declare("1c.queue", durable=True, arguments={"x-max-length": 5})
+
+    done = tools.run("worker_diagnostics", "--json")
+
+    topology = finding(done, "broker: topology")
+    assert (done.code, topology["level"]) == (1, "problem")
+    assert "1c.queue: PRECONDITION_FAILED - inequivalent arg 'x-max-length'" in topology["details"][0]
 
 
 def test_a_user_who_may_not_write_is_a_problem(

@@ -103,6 +103,19 @@ def test_a_broker_that_is_down_is_one_line_with_the_settings(tools: Tools, unuse
     assert done.err.startswith(f"check_queues: RabbitMQ at 127.0.0.1:{unused_port} (RABBITMQ_HOST, RABBITMQ_PORT)")
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(tools: Tools) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} tools/check_queues.py --json | head -n 1"],
+        cwd=REPOSITORY,
+        env={"PATH": "/usr/bin:/bin", **tools.settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
 def test_a_watch_goes_on_until_ctrl_c(tools: Tools, topology: None) -> None:
     watch = subprocess.Popen(
         [sys.executable, "tools/check_queues.py", "--watch", "0.2", "--json"],

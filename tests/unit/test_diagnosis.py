@@ -24,7 +24,7 @@ def task(topic: str, worker_id: str = "universal-worker") -> OpenTask:
 
 def check(look: object, name: str = "engine: reachable") -> Check:
     assert callable(look)
-    return Check(name, "GET /engine", look, "start it")
+    return Check(name, "GET /engine", look, "grant it", "start it")
 
 
 def away() -> Seen:
@@ -40,12 +40,18 @@ def well() -> Seen:
 
 
 @pytest.mark.parametrize(
-    ("look", "saw"), [(away, "no engine at CAMUNDA_BASE_URL http://x"), (refused, "the engine says 403: no")]
+    ("look", "saw", "remedy"),
+    [
+        (away, "no engine at CAMUNDA_BASE_URL http://x", "start it"),
+        (refused, "the engine says 403: no", "grant it"),
+    ],
 )
-def test_a_server_that_is_away_or_refuses_is_a_problem_with_the_checks_remedy(look: object, saw: str) -> None:
+def test_a_server_that_is_away_or_refuses_is_a_problem_with_its_remedy(
+    look: object, saw: str, remedy: str
+) -> None:
     finding = examine(check(look))
 
-    assert finding.seen == Seen(Level.PROBLEM, saw, "start it")
+    assert finding.seen == Seen(Level.PROBLEM, saw, remedy)
 
 
 def test_what_depends_on_a_failed_check_is_skipped_with_its_name() -> None:
@@ -128,6 +134,25 @@ def test_holders_of_our_topics_are_counted() -> None:
 
     assert seen.details == ("a: 1 held by w1", "b: 2 held by w2")
     assert "CAMUNDA_TOPICS_EXCLUDE=a,b" in seen.remedy
+
+
+@pytest.mark.parametrize(
+    ("missing", "different", "passive", "level", "remedy"),
+    [
+        ((), (), False, Level.OK, ""),
+        (("a",), (), False, Level.WARNING, "start the worker"),
+        (("a",), (), True, Level.PROBLEM, "RABBITMQ_TOPOLOGY=passive"),
+        (("a",), ("b: PRECONDITION_FAILED - inequivalent arg",), False, Level.PROBLEM, "RABBITMQ_QUEUE_TYPE"),
+        ((), ("b: ACCESS_REFUSED - no",), False, Level.PROBLEM, "set_permissions"),
+    ],
+)
+def test_the_topology_is_judged(
+    missing: tuple[str, ...], different: tuple[str, ...], passive: bool, level: Level, remedy: str
+) -> None:
+    seen = broker_checks.judged_topology(missing, different, passive=passive, user="worker")
+
+    assert seen.level is level
+    assert remedy in seen.remedy
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from config import Settings
 from messages import ERROR_EXCHANGE, RESPONSE_QUEUE, TASK_EXCHANGE
 from rabbitmq_client import Broker, Inspector, QueueLook, Topology
-from rabbitmq_client.topology import ERROR_QUEUE, RESPONSE_EXCHANGE
+from rabbitmq_client.topology import ERROR_QUEUE, RESPONSE_EXCHANGE, Exchange, Queue
 from tools.diagnosis.finding import Check, Level, Seen
 
 ESSENTIAL = 1
@@ -43,15 +43,15 @@ class BrokerChecks:
         )
         login = f"connect to {place} as {settings.rabbitmq_username!r}"
         return [
-            Check("broker: reachable", login, self._reachable, REACHABLE),
-            Check("broker: topology", "look for every exchange and queue", self._missing, RIGHTS),
+            Check("broker: reachable", login, self._reachable, REACHABLE, REACHABLE),
+            Check("broker: topology", "look for every exchange and queue", self._wanted, RIGHTS),
             Check(
                 "broker: permissions",
                 "publish and take it back, declare again, read answers",
                 self._rights,
                 RIGHTS,
             ),
-            Check("broker: canary", CANARY_TRIED, self._canary, CANARY),
+            Check("broker: canary", CANARY_TRIED, self._canary, RIGHTS),
             Check("queues: listeners", "count messages and consumers of every queue", self._listeners, RIGHTS),
             Check("queues: dead letters", f"count what is in {ERROR_QUEUE}", self._dead_letters, RIGHTS),
         ]
@@ -59,30 +59,19 @@ class BrokerChecks:
     def _reachable(self) -> Seen:
         return judged_version(*self.inspector.server())
 
-    def _missing(self) -> Seen:
-        exchanges = [e.name for e in self._topology.exchanges if not self.inspector.has_exchange(e.name)]
+    def _wanted(self) -> Seen:
+        exchanges = {it.name: self.inspector.has_exchange(it.name) for it in self._topology.exchanges}
         self.queues.update({queue.name: self.inspector.look(queue.name) for queue in self._topology.queues})
-        missing = (*exchanges, *(name for name, look in self.queues.items() if look is None))
-        if missing and self._topology.passive:
-            return Seen(Level.PROBLEM, f"{len(missing)} are missing", PASSIVE, missing)
-        if missing:
-            return Seen(
-                Level.WARNING, f"{len(missing)} are missing", "start the worker: it declares them", missing
-            )
-        return self._different()
+        there = {name for name, is_there in (exchanges | self.queues).items() if is_there}
+        missing = tuple(name for name in (*exchanges, *self.queues) if name not in there)
+        different = () if self._topology.passive else self._different(there)
+        return judged_topology(missing, different, passive=self._topology.passive, user=self._broker.username)
 
-    def _different(self) -> Seen:
-        exchanges, queues = self._topology.exchanges, self._topology.queues
-        if self._topology.passive:
-            return Seen(Level.OK, "every exchange and queue is there")
-        refusals = {exchange.name: self.inspector.differs(exchange) for exchange in exchanges}
-        refusals |= {queue.name: self.inspector.differs(queue) for queue in queues}
-        different = tuple(f"{name}: {refusal}" for name, refusal in refusals.items() if refusal)
-        if any("ACCESS_REFUSED" in line for line in different):
-            return Seen(Level.PROBLEM, f"{self._broker.username!r} may not declare all of it", DECLARE, different)
-        if different:
-            return Seen(Level.PROBLEM, f"{len(different)} are not as wanted", DIFFERENT, different)
-        return Seen(Level.OK, f"{len(exchanges)} exchanges and {len(queues)} queues are as wanted")
+    def _different(self, there: set[str]) -> tuple[str, ...]:
+        """Return what is otherwise than wanted; a worker that starts would end with an error."""
+        wanted: list[Exchange | Queue] = [*self._topology.exchanges, *self._topology.queues]
+        refusals = {it.name: self.inspector.differs(it) for it in wanted if it.name in there}
+        return tuple(f"{name}: {refusal}" for name, refusal in refusals.items() if refusal)
 
     def _rights(self) -> Seen:
         """Ask only for what is there: the broker does not say what we might do with the rest."""
@@ -127,10 +116,10 @@ REACHABLE = (
 RIGHTS = 'grant them: rabbitmqctl set_permissions -p VHOST USER ".*" ".*" ".*" (configure, write, read)'
 DECLARE = f"{RIGHTS}; or RABBITMQ_TOPOLOGY=passive where the broker's administrator declares"
 PASSIVE = "RABBITMQ_TOPOLOGY=passive declares nothing: let the broker's administrator declare them"
+START = "start the worker: it declares them"
 DIFFERENT = "delete them when they are empty, or make RABBITMQ_QUEUE_TYPE or the broker's policies fit"
 CANARY_TRIED = "publish with confirm to a queue of our own, and read it back"
 CANARY_KEY = "canary.diagnostics"
-CANARY = "look at the broker's alarms (memory, disk) and its log: rabbitmq-diagnostics alarms"
 LISTENERS = (
     "start the systems that read these queues; for camunda.responses.queue start the worker: python main.py"
 )
@@ -142,6 +131,18 @@ def judged_version(product: str, version: str) -> Seen:
     if product == "RabbitMQ" and numbers < OLDEST:
         return Seen(Level.WARNING, f"{product} {version}", "tried are RabbitMQ 3.10 and newer")
     return Seen(Level.OK, f"{product} {version}")
+
+
+def judged_topology(missing: tuple[str, ...], different: tuple[str, ...], *, passive: bool, user: str) -> Seen:
+    """Judge what is missing and what is otherwise than wanted (a name and the broker's words)."""
+    if any("ACCESS_REFUSED" in line for line in different):
+        return Seen(Level.PROBLEM, f"{user!r} may not declare all of it", DECLARE, different)
+    if different:
+        return Seen(Level.PROBLEM, f"{len(different)} are not as wanted", DIFFERENT, different)
+    if missing:
+        level, remedy = (Level.PROBLEM, PASSIVE) if passive else (Level.WARNING, START)
+        return Seen(level, f"{len(missing)} are missing", remedy, missing)
+    return Seen(Level.OK, "every exchange and queue is there" + ("" if passive else " as wanted"))
 
 
 def judged_listeners(queues: dict[str, QueueLook]) -> Seen:

@@ -34,8 +34,8 @@ class EngineChecks:
         url, user = self._settings.camunda_base_url, self._settings.camunda_auth_username
         login = f"as {user!r}" if user else "without a login"
         return [
-            Check("engine: reachable", f"GET {url}/engine", self._reachable, REACHABLE),
-            Check("engine: login and version", f"GET {url}/version {login}", self._version, LOGIN),
+            Check("engine: reachable", f"GET {url}/engine", self._reachable, REACHABLE, REACHABLE),
+            Check("engine: login and version", f"GET {url}/version {login}", self._version, LOGIN, LOGIN),
             Check("engine: permissions", "GET /authorization/check", self._permissions, RIGHTS),
             Check("engine: clock", "its Date header against our clock", self._clock, CLOCK),
             Check("engine: Spin plugin", "a Json variable for a task that is not there", self._spin, SPIN),

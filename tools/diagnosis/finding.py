@@ -30,12 +30,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question: what is tried, how, and the remedy where the server refuses or does not answer."""
+    """One question: what is tried, how, and the remedies where the server refuses, or is away or in trouble."""
 
     name: str
     tried: str
     look: Callable[[], Seen]
     remedy: str
+    away: str = "look at the server's log and, at RabbitMQ, at rabbitmq-diagnostics alarms; then ask again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def examine(check: Check) -> Finding:
     except Unprocessable as error:
         seen = Seen(Level.PROBLEM, error.detail, check.remedy)
     except Unavailable as error:
-        seen = Seen(Level.PROBLEM, str(error), check.remedy)
+        seen = Seen(Level.PROBLEM, str(error), check.away)
     return Finding(check.name, check.tried, seen)
 
 
