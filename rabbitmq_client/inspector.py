@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout, NackError, UnroutableError
 from pika.spec import BasicProperties
 
 from errors import Unavailable
 from rabbitmq_client.connection import CONNECTION_ERRORS, Broker
-from rabbitmq_client.topology import ACCESS_REFUSED, NOT_FOUND, Exchange, Queue
+from rabbitmq_client.topology import ACCESS_REFUSED, NOT_FOUND, DeadlineConnection, Exchange, Queue
 
 CANARY_SECONDS = 5.0
 BLOCKED_SECONDS = 5.0
@@ -38,9 +38,9 @@ class Inspector:
         self._parameters.blocked_connection_timeout = BLOCKED_SECONDS
         self._connection = self._connect()
 
-    def _connect(self) -> BlockingConnection:
+    def _connect(self) -> DeadlineConnection:
         try:
-            return BlockingConnection(self._parameters)
+            return DeadlineConnection(self._parameters)
         except CONNECTION_ERRORS as error:
             raise self._broker.trouble(error) from error
 
@@ -55,8 +55,11 @@ class Inspector:
 
     def server(self) -> tuple[str, str]:
         """Return the broker's product and version."""
-        properties: dict[str, Any] = self._connection._impl.server_properties  # type: ignore[attr-defined]  # pika has no other way
+        properties = self._server_properties()
         return str(properties.get("product", "?")), str(properties.get("version", "?"))
+
+    def _server_properties(self) -> dict[str, Any]:
+        return dict(self._connection._impl.server_properties)  # type: ignore[attr-defined]  # not in the stubs
 
     def look(self, queue: str) -> QueueLook | None:
         """Return how a queue stands, None where there is no such queue."""
@@ -81,9 +84,8 @@ class Inspector:
                     wanted.name, wanted.kind, durable=True, arguments=wanted.arguments
                 )
             )
-        return self._refusal(
-            lambda channel: channel.queue_declare(wanted.name, durable=True, arguments=wanted.arguments)
-        )
+        arguments = wanted.arguments_at(self._server_properties())
+        return self._refusal(lambda channel: channel.queue_declare(wanted.name, durable=True, arguments=arguments))
 
     def may_publish(self, exchange: str, key: str) -> bool:
         """Whether we may write to an exchange: publish in a transaction, and take it back."""
@@ -135,6 +137,7 @@ class Inspector:
         """Yield a channel of its own for each question: the broker closes one that asks amiss."""
         if not self._connection.is_open:
             self._connection = self._connect()
+        self._connection.expect_answers()
         try:
             channel = self._connection.channel()
             yield channel

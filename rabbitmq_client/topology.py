@@ -56,7 +56,7 @@ class Queue:
         return {**self.arguments, "x-delivery-limit": -1}
 
 
-class _Connection(BlockingConnection):
+class DeadlineConnection(BlockingConnection):
     """A connection that is given up where the broker leaves us without an answer."""
 
     _deadline: Any = None
@@ -122,7 +122,7 @@ class Topology:
         Raises SettingsError for an exchange that is otherwise than wanted; WrongQueue for such queues, once all
         else is declared; AMQPError where the broker is not there.
         """
-        connection = _Connection(parameters)
+        connection = DeadlineConnection(parameters)
         try:
             connection.expect_answers()
             channel = connection.channel()
