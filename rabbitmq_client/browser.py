@@ -1,16 +1,20 @@
 """Looking into a queue and taking out, or sending on, what is chosen; for the tools."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from pika.adapters.blocking_connection import BlockingConnection
-from pika.exceptions import AMQPError, NackError, UnroutableError
+from pika.exceptions import AMQPError, ConnectionBlockedTimeout, NackError, UnroutableError
 from pika.spec import BasicProperties
 
 from errors import Unavailable
 from rabbitmq_client.connection import CONNECTION_ERRORS, Broker
+
+BLOCKED_SECONDS = 5.0
+BLOCKED = "RabbitMQ blocks all that publish: it is short of memory or disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,10 @@ class QueueBrowser:
     def __init__(self, broker: Broker, queue: str) -> None:
         """Raise Unavailable where the broker cannot be reached or refuses the login."""
         self._queue = queue
+        parameters = broker.parameters(f"browser of {queue}")
+        parameters.blocked_connection_timeout = BLOCKED_SECONDS
         try:
-            self._connection = BlockingConnection(broker.parameters(f"browser of {queue}"))
+            self._connection = BlockingConnection(parameters)
         except CONNECTION_ERRORS as error:
             raise broker.trouble(error) from error
         self._channel = self._connection.channel()
@@ -42,7 +48,8 @@ class QueueBrowser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        with suppress(*CONNECTION_ERRORS):  # already lost: the broker puts back what was not acknowledged
+            self._connection.close()
 
     def messages(self) -> Iterator[Found]:
         """Yield the messages that are in the queue now, oldest first. Raises Unavailable."""
@@ -75,4 +82,6 @@ class QueueBrowser:
             )
         except (NackError, UnroutableError) as error:
             raise Unavailable(f"queue {queue} does not take the message: {error}") from error
+        except ConnectionBlockedTimeout as error:
+            raise Unavailable(BLOCKED) from error
         self.drop(found)

@@ -13,11 +13,11 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout, Nac
 from pika.spec import BasicProperties
 
 from errors import Unavailable
+from rabbitmq_client.browser import BLOCKED, BLOCKED_SECONDS
 from rabbitmq_client.connection import CONNECTION_ERRORS, Broker
 from rabbitmq_client.topology import ACCESS_REFUSED, NOT_FOUND, DeadlineConnection, Exchange, Queue
 
 CANARY_SECONDS = 5.0
-BLOCKED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Inspector:
         except ChannelClosedByBroker:
             raise
         except ConnectionBlockedTimeout as error:
-            raise Unavailable("RabbitMQ blocks all that publish: it is short of memory or disk") from error
+            raise Unavailable(BLOCKED) from error
         except CONNECTION_ERRORS as error:
             raise self._broker.trouble(error) from error
 

@@ -21,15 +21,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
-from rich.console import Console
 from rich.table import Table
 
-from config import load_settings
-from errors import SettingsError, Unavailable
+from config import Settings
 from messages import RESPONSE_QUEUE
 from rabbitmq_client import Found, QueueBrowser
 from rabbitmq_client.topology import ERROR_QUEUE
-from tools.toolbox import OK, PROBLEM, WRONG_USE, broker_of
+from tools.toolbox import OK, PROBLEM, broker_of, console, run, show_json
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 REASONS = ("invalid", "too_large", "forged", "foreign_lock", "rejected_by_engine", "retries_exhausted")
@@ -60,7 +58,10 @@ class Choice:
 
 def main(argv: Sequence[str]) -> int:
     """Do one command; return 0 done, 1 nothing found or a server away, 2 wrong use."""
-    arguments = _parser().parse_intermixed_args(argv)
+    return run(_do, _parser().parse_intermixed_args(argv))
+
+
+def _do(arguments: argparse.Namespace, settings: Settings) -> int:
     choice = Choice(arguments.reason, arguments.topic, arguments.task_id, arguments.older_than)
     commands: dict[str, Callable[[QueueBrowser, list[Found], argparse.Namespace], None]] = {
         "list": _list,
@@ -68,14 +69,10 @@ def main(argv: Sequence[str]) -> int:
         "replay": _replay,
         "drop": _drop,
     }
-    try:
-        with QueueBrowser(broker_of(load_settings()), ERROR_QUEUE) as browser:
-            found = [message for message in browser.messages() if choice.takes(message)]
-            commands[arguments.command](browser, found, arguments)
-            return OK if found else PROBLEM
-    except (SettingsError, Unavailable) as error:
-        print(f"dead_letters: {error}", file=sys.stderr)
-        return WRONG_USE if isinstance(error, SettingsError) else PROBLEM
+    with QueueBrowser(broker_of(settings), ERROR_QUEUE) as browser:
+        found = [message for message in browser.messages() if choice.takes(message)]
+        commands[arguments.command](browser, found, arguments)
+    return OK if found else PROBLEM
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,13 +97,12 @@ def _age(text: str) -> timedelta:
 def _list(_browser: QueueBrowser, found: list[Found], arguments: argparse.Namespace) -> None:
     rows = list(map(_row, found))
     if arguments.json:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+        show_json(rows)
         return
     table = Table("failed at", "reason", "topic", "task", "detail")
     for row in rows:
         table.add_row(*(str(row[name]) for name in ("failed_at", "reason", "topic", "task_id", "detail")))
-    Console().print(table if rows else "Nothing there.")
+    console().print(table if rows else "Nothing there.")
 
 
 def _row(found: Found) -> dict[str, object]:

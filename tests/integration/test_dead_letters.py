@@ -14,7 +14,8 @@ from messages import RESPONSE_QUEUE
 from rabbitmq_client import Broker, Topology
 from rabbitmq_client.topology import ERROR_QUEUE
 from sandbox.sandbox import Sandbox
-from tests.sandbox.processes import REPOSITORY
+from tests.conftest import MemoryAlarm
+from tests.sandbox.processes import REPOSITORY, eventually
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +126,18 @@ def test_a_drop_takes_out_what_was_chosen(tool: Tool, channel: BlockingChannel) 
 
     assert left(channel, ERROR_QUEUE) == 2
     assert tool.run("list", "--reason", "invalid").returncode == 1
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_replay_ends_where_the_broker_blocks_all_that_publish(
+    tool: Tool, channel: BlockingChannel, memory_alarm: MemoryAlarm
+) -> None:
+    with memory_alarm():
+        done = tool.run("replay", "t2")
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "RabbitMQ blocks all that publish: it is short of memory or disk" in done.stderr
+    assert eventually(lambda: left(channel, ERROR_QUEUE) == 3)
 
 
 def test_a_wrong_password_is_one_line_and_never_printed(sandbox: Sandbox, vhost: str) -> None:

@@ -64,7 +64,10 @@ def test_a_fresh_installation_has_no_problem_and_is_told_to_start_the_worker(too
 
 
 def test_it_runs_from_another_folder(tools: Tools, tmp_path: Path) -> None:
-    assert tools.run("worker_diagnostics", folder=tmp_path).code == 0
+    """Also with a routing file that is named as a worker beside the code would find it."""
+    routed = tools.but(ROUTING_FILE="routing.example.toml")
+
+    assert routed.run("worker_diagnostics", folder=tmp_path).code == 0
 
 
 def test_an_engine_that_is_down_is_one_problem_and_the_broker_is_still_checked(
