@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import product
 from xml.etree import ElementTree
 
 from camunda_client.rest import Rest, Row
 from errors import Unprocessable
 
-# The namespace of extensions is the same in Camunda, Operaton and CIB seven.
-EXTENSION = "{http://camunda.org/schema/1.0/bpmn}"
+# Camunda's namespace of extensions, which its successors read too, and Operaton's own.
+EXTENSIONS = ("{http://camunda.org/schema/1.0/bpmn}", "{http://operaton.org/schema/1.0/bpmn}")
 PROCESS_DEFINITION, PROCESS_INSTANCE = 6, 8
 # Either of a row is enough to fetch a task, and to answer for one.
 RIGHTS = {
@@ -56,7 +57,7 @@ class Inspection:
         try:
             self._rest.act("POST", "/external-task/diagnostics-no-such-task/complete", body)
         except Unprocessable as error:
-            return "Unsupported value type" not in error.detail
+            return "does not exist" in error.detail  # an engine without it refuses the type, or fails
         return True
 
     def deployed_topics(self) -> dict[str, set[str]]:
@@ -85,7 +86,7 @@ def topics_in(xml: str) -> set[str]:
 
 
 def _topics(root: ElementTree.Element) -> Iterator[str]:
-    for element in root.iter():
-        topic = element.get(f"{EXTENSION}topic")
-        if topic and element.get(f"{EXTENSION}type") == "external":
+    for element, namespace in product(root.iter(), EXTENSIONS):
+        topic = element.get(f"{namespace}topic")
+        if topic and element.get(f"{namespace}type") == "external":
             yield topic

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -21,8 +21,10 @@ from rabbitmq_client import Broker, Topology
 ROOT = Path(__file__).resolve().parent.parent
 OK, PROBLEM, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
+COPIED = ("task", "instance", "queue")  # kept in one piece as long as there is room
 UNKNOWN_WIDTH = 80  # what rich assumes where neither a terminal nor COLUMNS tells
 PIPE_WIDTH = 240
+WIDE = 160
 
 
 def run(tool: Callable[[argparse.Namespace, Settings], int], arguments: argparse.Namespace) -> int:
@@ -106,9 +108,16 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool, title: str = "", empt
     if as_json:
         show_json(rows)
     elif rows:
-        console().print(table_of(rows, title))
+        place = console()
+        place.print(table_of(fitting(rows, place.width), title))
     else:
         print(empty)
+
+
+def fitting(rows: Sequence[dict[str, Any]], width: int) -> list[dict[str, Any]]:
+    """Return the rows as a table of that width can hold them: beside a task its instance is left out first."""
+    leaves_out = {"instance"} if width < WIDE and "task" in rows[0] else set()
+    return [{name: value for name, value in row.items() if name not in leaves_out} for row in rows]
 
 
 def console() -> Console:
@@ -128,7 +137,8 @@ def table_of(rows: Sequence[dict[str, Any]], title: str = "") -> Table:
     table = Table(title=title or None, title_justify="left")
     for name in rows[0]:
         is_number = any(isinstance(row[name], int) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+        justify: Literal["left", "right"] = "right" if is_number else "left"
+        table.add_column(name.replace("_", " "), justify=justify, no_wrap=name in COPIED, overflow="fold")
     for row in rows:
         # Text, not markup: what comes from the engine may hold square brackets.
         table.add_row(*(Text("-" if value is None else str(value)) for value in row.values()))

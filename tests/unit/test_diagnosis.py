@@ -195,6 +195,12 @@ def test_topics_are_read_from_a_process() -> None:
     assert topics_in(xml) == {"one", "two"}
 
 
+def test_topics_are_read_in_operatons_own_namespace() -> None:
+    xml = '<a xmlns:o="http://operaton.org/schema/1.0/bpmn"><b o:type="external" o:topic="one" /></a>'
+
+    assert topics_in(xml) == {"one"}
+
+
 def test_a_process_that_is_no_xml_has_no_topics() -> None:
     assert topics_in("<definitions") == set()
 
@@ -234,12 +240,14 @@ def test_rights_that_are_missing_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "known"),
-    [("External task with id x does not exist", True), ("Unsupported value type 'Json'", False)],
+    ("status", "message", "known"),
+    [
+        (404, "External task with id x does not exist", True),
+        (400, "Unsupported value type 'Json'", False),
+        (500, "Cannot find serializer for value", False),
+    ],
 )
-def test_an_engine_without_spin_is_told_by_its_refusal(message: str, known: bool) -> None:
-    status = 404 if known else 400
-
+def test_an_engine_without_spin_is_told_by_its_refusal(status: int, message: str, known: bool) -> None:
     assert answering(status, {"type": "RestException", "message": message}).knows_json() is known
 
 

@@ -2,16 +2,19 @@
 
 import argparse
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from camunda_client import Http, Login, OpenTask, Operations, Rest
 from errors import Unprocessable
 from rabbitmq_client import QueueLook, QueueTotals
 from rabbitmq_client.management import totals_of
 from tools import camunda_processes, check_queues, retry_incidents, start_process, unlock_task
+from tools.toolbox import fitting, table_of
 
 UNKNOWN = QueueTotals(None, None)
 
@@ -154,6 +157,26 @@ def test_variables_that_are_none_are_refused(text: str) -> None:
         start_process.read_variables(text)
 
 
+@pytest.mark.parametrize("width", [60, 90])
+def test_a_narrow_table_shortens_nothing_that_is_copied(width: int) -> None:
+    id_ = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+    narrow = Console(width=width, record=True, file=StringIO())
+
+    narrow.print(table_of([{"task": id_, "message": "it went wrong, " * 9, "retries": 3}]))
+
+    text = narrow.export_text()
+    assert id_ in text
+    assert "…" not in text
+
+
+def test_a_narrow_table_of_tasks_leaves_the_instance_out() -> None:
+    row = {"task": "t1", "instance": "i1"}
+
+    assert fitting([row], 159) == [{"task": "t1"}]
+    assert fitting([row], 160) == [row]
+    assert fitting([{"instance": "i1"}], 80) == [{"instance": "i1"}]
+
+
 def test_failed_tasks_are_grouped_by_topic_and_message() -> None:
     tasks = [
         open_task(id="t1", error_message="down"),
@@ -200,3 +223,17 @@ def test_a_task_that_changed_while_somebody_was_asked_is_not_freed(now: OpenTask
 
     assert unlock_task.free(operations, open_task(**LOCKED)) is bool(freed)
     assert operations.freed == freed
+
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = [
+    file.name for file in sorted(ROOT.glob("tools/*.py")) if "def main(argv" in file.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.ru.md"])
+def test_each_tool_is_in_both_readmes(readme: str) -> None:
+    text = (ROOT / readme).read_text(encoding="utf-8")
+
+    assert len(TOOLS) >= 7
+    assert [tool for tool in TOOLS if f"`python tools/{tool}" not in text] == []
