@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
 
+import metrics
 from alarms import Alarms
 from answer_calls import AnswerCalls, CallRules
 from camunda_client import CamundaClient, Http, Login
@@ -37,6 +38,7 @@ class Assembly:
         self.routing = RoutingConfig.load(settings.routing_file, settings.camunda_lock_duration)
         self.camunda = _camunda(settings)
         self.broker = _broker(settings)
+        metrics.begin_at_zero(system.name for system in self.routing.systems)
         self.topology = Topology.of(
             [system.name for system in self.routing.systems],
             self.routing.default.name,

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 
 from loguru import logger
 
+import metrics
 from backoff import Backoff
 from camunda_client import CamundaClient
 from config import RoutingConfig
@@ -116,7 +117,13 @@ class CamundaWorker:
         tasks = self._camunda.fetch_and_lock(
             topics, max_tasks=min(self._rules.max_tasks, self._gate.room()), wait_ms=self._rules.wait_ms
         )
+        self._note_fetched(tasks)
         self._publish(self._hold_all(tasks, fetch_sent))
+
+    def _note_fetched(self, tasks: Sequence[ExternalTask]) -> None:
+        metrics.succeeded("fetch")
+        for topic, count in Counter(task.topic for task in tasks).items():
+            metrics.fetched(self._routing.system_of(topic).name, topic).inc(count)
 
     def _rebuild_once(self) -> None:
         if not self._is_rebuilt:
@@ -142,6 +149,7 @@ class CamundaWorker:
                 SAFE_LEASE_SECONDS, self._rules.leases.lease_ms_of(system) / 2000
             ):
                 logger.warning("task {} comes too late to be published, its lease is let go", task.id)
+                metrics.lapsed(system.name).inc()
             elif self._leases.add(task, system, fetch_sent):
                 held = self._hold(task, system, lease_ends)
                 batch += [held] if held else []
@@ -179,6 +187,7 @@ class CamundaWorker:
     def _refuse(self, task: ExternalTask, error: Unprocessable) -> None:
         """Raise an incident: no message can carry this task, a person must act."""
         self._statistics.add(failed=1)
+        metrics.published(self._routing.system_of(task.topic).name, "unpublishable").inc()
         self._leases.done(task.id)
         logger.error("task {} of topic {} cannot be published: {}", task.id, task.topic, error.detail)
         self._report_failure(task, error.detail, retries=0, retry_timeout_ms=0)
@@ -191,9 +200,11 @@ class CamundaWorker:
                 for held in batch:
                     self._troubled.put((held, Outcome.UNSENT))
                 return
-        self._publisher.publish([held.publication for held in batch], lambda fates: self._settled(batch, fates))
+        sent = time.monotonic()
+        publications = [held.publication for held in batch]
+        self._publisher.publish(publications, lambda fates: self._settled(batch, fates, sent))
 
-    def _settled(self, batch: Sequence[_Held], outcomes: Sequence[Outcome]) -> None:
+    def _settled(self, batch: Sequence[_Held], outcomes: Sequence[Outcome], sent: float) -> None:
         """Note what is confirmed and leave the rest to the next turn. Runs on the publisher's thread."""
         confirmed = []
         for held, outcome in zip(batch, outcomes, strict=True):
@@ -201,16 +212,20 @@ class CamundaWorker:
                 confirmed.append(held)
             else:
                 self._troubled.put((held, outcome))
+                metrics.published(held.system.name, outcome.name.lower()).inc()
         if confirmed:
+            metrics.CONFIRM_SECONDS.observe(time.monotonic() - sent)
             self._note_confirmed(confirmed)
         self._window.release()
 
     def _note_confirmed(self, confirmed: Sequence[_Held]) -> None:
         self._leases.published(held.task.id for held in confirmed)
         self._statistics.add(succeeded=len(confirmed))
+        metrics.succeeded("publish")
         systems = Counter(held.system for held in confirmed)
         for system, count in systems.items():
             self._gate.note_published(system, count)
+            metrics.published(system.name, "confirmed").inc(count)
         per_system = ", ".join(f"{system.name} {count}" for system, count in systems.items())
         logger.info("published {} tasks: {}", len(confirmed), per_system)
 
@@ -254,6 +269,7 @@ class CamundaWorker:
                 again += [replace(fresh, may_be_out=True)] if fresh else []
             else:
                 self._leases.done(held.task.id)
+                metrics.lapsed(held.system.name).inc()
         self._statistics.add(failed=len(batch) - len(again))
         logger.warning("publishing {} tasks again, letting {} go", len(again), len(batch) - len(again))
         self._publish(again)

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -9,6 +10,7 @@ from queue import SimpleQueue
 
 from loguru import logger
 
+import metrics
 from answer_calls import AnswerCalls
 from backoff import Backoff
 from camunda_client import Answer, Verdict
@@ -50,6 +52,8 @@ POLICY = {
     Verdict.UNAUTHORIZED: Step.ASK_ENGINE,
     Verdict.UNKNOWN_CALL: Step.ASK_ENGINE,
 }
+OUTCOMES = {Verdict.ACCEPTED: "applied", Verdict.GONE: "gone"}
+UNKNOWN = "unknown"  # the type of a response that cannot be read
 # A heartbeat that the engine does not want is worth nothing a moment later.
 HEARTBEAT_POLICY = {
     **POLICY,
@@ -121,6 +125,7 @@ class ResponseHandler:
             response = Response.decode(delivery.body, delivery.correlation_id, self._rules.max_message_bytes)
             self._check_sender(delivery, response)
         except TaskGone:
+            metrics.responses(UNKNOWN, "gone").inc()
             return True
         except Unprocessable as error:
             self._set_aside(delivery, error, None)
@@ -130,6 +135,7 @@ class ResponseHandler:
                 answer = self._call_with_repeats(response)
                 return answer is not None and self._follow(delivery, response, answer)
         except TaskGone:
+            metrics.responses(response.response_type, "gone").inc()
             return True
         except Unprocessable as error:
             self._give_up(delivery, response, error.reason, error.detail)
@@ -152,7 +158,7 @@ class ResponseHandler:
                 return None
             served = False
             try:
-                answer = self._calls.apply(response)
+                answer = self._apply(response)
                 served = answer.verdict not in (Verdict.AWAY, Verdict.UNAUTHORIZED)
             finally:
                 self._gate.leave(served=served)
@@ -160,6 +166,12 @@ class ResponseHandler:
                 return answer
             self._stopping.wait(random.uniform(0.005, 0.05))
         return Answer(Verdict.TROUBLE, answer.detail)
+
+    def _apply(self, response: Response) -> Answer:
+        sent = time.monotonic()
+        answer = self._calls.apply(response)
+        metrics.APPLY_SECONDS.observe(time.monotonic() - sent)
+        return answer
 
     def _follow(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
         """Take the step that the verdict asks for; return whether the response is done with."""
@@ -169,8 +181,7 @@ class ResponseHandler:
             logger.info("{} for task {}: {}", response.response_type, response.task_id, answer.detail)
         match step:
             case Step.DONE:
-                if not is_heartbeat:
-                    self._leases.done(response.task_id)
+                self._note_done(response, answer.verdict)
                 return True
             case Step.RELOCK:
                 return self._relock(delivery, response, answer)
@@ -184,6 +195,13 @@ class ResponseHandler:
                 return False
         return self._delay_or_give_up(delivery, response, answer.detail)
 
+    def _note_done(self, response: Response, verdict: Verdict) -> None:
+        metrics.responses(response.response_type, OUTCOMES.get(verdict, "ignored")).inc()
+        if verdict is Verdict.ACCEPTED:
+            metrics.succeeded("apply")
+        if response.response_type is not ResponseType.EXTEND_LOCK:
+            self._leases.done(response.task_id, answered=verdict is Verdict.ACCEPTED)
+
     def _relock(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
         """Take a task back that nobody holds, so that the response can be applied; False: apply it again."""
         if self._calls.is_held_by_us(answer):
@@ -192,15 +210,18 @@ class ResponseHandler:
         if answer.verdict is Verdict.EXPIRED or answer.owner == "null":
             taken = self._calls.take_back(response)
             if taken.verdict is Verdict.ACCEPTED or response.response_type is ResponseType.EXTEND_LOCK:
-                return response.response_type is ResponseType.EXTEND_LOCK
-        self._set_aside(delivery, Unprocessable("foreign_lock", answer.detail), response.task_id)
+                if response.response_type is not ResponseType.EXTEND_LOCK:
+                    return False
+                self._note_done(response, taken.verdict)
+                return True
+        self._set_aside(delivery, Unprocessable("foreign_lock", answer.detail), response)
         return True
 
     def _delay_or_give_up(self, delivery: Delivery, response: Response, detail: str) -> bool:
         attempts = self._detours.attempts(delivery)
         if response.response_type is ResponseType.EXTEND_LOCK:
-            return True
-        if attempts < len(TIERS):
+            self._note_done(response, Verdict.TROUBLE)
+        elif attempts < len(TIERS):
             self._delay(delivery, response, TIERS[attempts], attempts + 1)
         else:
             self._give_up(delivery, response, "retries_exhausted", detail)
@@ -210,6 +231,7 @@ class ResponseHandler:
         """Put the response into a delay tier, with the task's lock made to outlast it."""
         self._help(lambda: self._calls.outlast(response, RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS))
         self._publish(self._detours.delayed(delivery, retry_queue(tier), attempts))
+        metrics.responses(response.response_type, "delayed").inc()
         logger.warning("the answer for task {} is tried again in {}", response.task_id, tier)
 
     def _help(self, call: Callable[[], Answer]) -> None:
@@ -230,14 +252,17 @@ class ResponseHandler:
     def _give_up(self, delivery: Delivery, response: Response, reason: str, detail: str) -> None:
         """Set the response aside, and raise an incident so that its task does not wait in silence."""
         self._help(lambda: self._calls.raise_incident(response, detail))
-        self._set_aside(delivery, Unprocessable(reason, detail), response.task_id)
+        self._set_aside(delivery, Unprocessable(reason, detail), response)
         self._leases.done(response.task_id)
 
-    def _set_aside(self, delivery: Delivery, error: Unprocessable, task_id: str | None) -> None:
+    def _set_aside(self, delivery: Delivery, error: Unprocessable, response: Response | None) -> None:
+        task_id = response.task_id if response else None
         topic = self._leases.topic_of(task_id) if task_id else None
         self._publish(
             self._detours.dead_letter(delivery, error.reason, error.detail, task_id=task_id, topic=topic)
         )
+        metrics.dead_letters(error.reason).inc()
+        metrics.responses(response.response_type if response else UNKNOWN, "error_queue").inc()
         logger.error("a response went to the error queue: {}", error)
 
     def _publish(self, publication: Publication) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from loguru import logger
 
+import metrics
 from camunda_client import FOR_NOW, CamundaClient, Verdict
 from errors import Unavailable
 from leases.table import Lease, LeaseTable
@@ -105,10 +106,13 @@ class Extension:
         lock_ms = max(1000, int((lease.full_lock_ends - sent) * 1000))
         answer = self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, lock_ms)
         if answer.verdict is Verdict.EXPIRED:
+            metrics.lapsed(lease.system.name).inc()
             answer = self._camunda.lock(lease.task_id, self._camunda.worker_id, lock_ms)
         match answer.verdict:
             case Verdict.ACCEPTED:
                 self._table.note_extension(lease, sent + lock_ms / 1000)
+                metrics.extended(lease.system.name).inc()
+                metrics.succeeded("extend")
             case verdict if verdict in FOR_NOW:
                 return False
             case Verdict.UNKNOWN_CALL:

@@ -4,6 +4,7 @@ import time
 
 from loguru import logger
 
+import metrics
 from camunda_client import FOR_NOW, CamundaClient, Verdict
 from errors import TaskGone, Unavailable
 from leases.rules import LeaseRules
@@ -88,5 +89,6 @@ class Silence:
         )
         if answer.verdict in FOR_NOW:
             raise Unavailable(answer.detail)
+        metrics.no_answers(lease.system.name).inc()
         logger.error("task {}: {}; {} retries left", lease.task_id, message, retries)
         self._table.drop(lease)

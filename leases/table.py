@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
 
+import metrics
 from leases.rules import LeaseRules
 from messages import ExternalTask, TaskState
 from routing_file import System
@@ -38,6 +39,13 @@ class Lease:
     def checked_at(self) -> float:
         """When to ask for the answer: shortly before the lock ends, after the message has expired."""
         return self.lock_ends - min(10.0, self.system.lock_ms / 10_000) / 2
+
+    @property
+    def round_trip_seconds(self) -> float | None:
+        """How long its message has been out; None where an earlier process published it."""
+        if self.published_at:
+            return time.monotonic() - self.published_at
+        return None if self.extended else 0.0  # its answer was faster than the confirm
 
     def move_end(self, lock_ends: float) -> None:
         """Note another end of the lock, given in monotonic seconds."""
@@ -140,12 +148,14 @@ class LeaseTable:
             lease.extended = not self._rules.has_extension(lease.system)
             self.plan(lease, lease.checked_at if lease.extended else now + self._rules.extend_after_seconds)
 
-    def done(self, task_id: str) -> None:
-        """Forget a task: it was answered, or given back to the engine."""
+    def done(self, task_id: str, *, answered: bool = False) -> None:
+        """Forget a task: it was answered, or given back to the engine; note how long an answer took."""
         with self._changed:
             lease = self._leases.pop(task_id, None)
             if lease is not None:
                 self._in_flight[lease.system.name] -= 1
+        if answered and lease is not None and (seconds := lease.round_trip_seconds) is not None:
+            metrics.round_trip(lease.topic).observe(seconds)
 
     def drop(self, lease: Lease) -> None:
         """Forget a lease, unless a later one of the same task took its place."""

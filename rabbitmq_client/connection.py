@@ -18,6 +18,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+import metrics
 from backoff import Backoff
 from errors import LoginRefused, SettingsError, Unavailable, WrongQueue
 from rabbitmq_client.topology import ANSWER_SECONDS, Topology
@@ -124,6 +125,7 @@ class BrokerConnection:
         self._topology = topology
         self._station = station
         self._name = name
+        self._kind = name.rpartition(" ")[2]  # without the worker id, which is the same for all
         self._stopping = threading.Event()
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._refusal_backoff = Backoff(longest=LONGEST_PAUSE_AFTER_REFUSAL_SECONDS)
@@ -195,6 +197,8 @@ class BrokerConnection:
 
     def _on_channel_open(self, channel: Channel) -> None:
         channel.add_on_close_callback(self._on_channel_closed)
+        if self._was_open:
+            metrics.reconnects(self._kind).inc()
         self._was_open = True
         self._backoff.reset()
         self._refusal_backoff.reset()

@@ -1,0 +1,218 @@
+"""What is counted, where it happens."""
+
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+import metrics
+from messages import Response
+from rabbitmq_client import Outcome
+from tests.unit import fakes
+from tests.unit.fakes import delivery, external_task, task_row
+from tests.unit.test_answer_policy import Desk, complete, heartbeat
+from tests.unit.test_camunda_worker import Bench
+from tests.unit.test_leases import BITRIX, House
+
+ROOT = Path(__file__).resolve().parents[2]
+BOUNDED = {"system", "topic", "result", "type", "outcome", "reason", "connection", "op", "le", "version", "python"}
+TOPIC = "bitrix_create_task"
+
+Rise = Callable[..., float]
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"camunda_worker_{name}", labels) or 0.0
+
+
+@pytest.fixture
+def rise() -> Rise:
+    """Returns how much a metric rose since the test began; other tests count in the same process."""
+    before = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+    }
+
+    def risen(name: str, **labels: str) -> float:
+        key = f"camunda_worker_{name}", tuple(sorted(labels.items()))
+        return value(name, **labels) - before.get(key, 0.0)
+
+    return risen
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == metrics.VERSION
+
+
+def test_no_metric_of_ours_has_a_label_without_a_bound() -> None:
+    metrics.begin_at_zero(["bitrix24"])
+    ours = [metric for metric in REGISTRY.collect() if metric.name.startswith("camunda_worker_")]
+
+    labels = {label for metric in ours for sample in metric.samples for label in sample.labels}
+
+    assert len(ours) >= 10
+    assert labels <= BOUNDED
+
+
+def test_what_alerts_look_at_is_there_before_it_happens() -> None:
+    metrics.begin_at_zero(["newcomer"])
+
+    assert REGISTRY.get_sample_value("camunda_worker_no_answers_total", {"system": "newcomer"}) == 0
+    published = {"system": "newcomer", "result": "returned"}
+    assert REGISTRY.get_sample_value("camunda_worker_tasks_published_total", published) == 0
+
+
+def test_a_batch_is_counted_by_topic_and_by_what_became_of_its_messages(rise: Rise) -> None:
+    bench = Bench()
+    bench.offer(task_row("t1"), task_row("t2"), task_row("t3", topic="other"))
+    bench.publisher.outcomes = [Outcome.CONFIRMED, Outcome.RETURNED, Outcome.CONFIRMED]
+    began = time.time()
+
+    bench.worker.turn()
+
+    assert rise("tasks_fetched_total", system="bitrix24", topic=TOPIC) == 2
+    assert rise("tasks_fetched_total", system="default", topic="other") == 1
+    assert rise("tasks_published_total", system="bitrix24", result="confirmed") == 1
+    assert rise("tasks_published_total", system="bitrix24", result="returned") == 1
+    assert rise("tasks_published_total", system="default", result="confirmed") == 1
+    assert rise("confirm_seconds_count") == 1
+    for op in ("fetch", "publish"):
+        assert began <= value("last_success_timestamp_seconds", op=op) <= time.time()
+
+
+def test_a_task_that_no_message_can_carry_is_counted(rise: Rise) -> None:
+    bench = Bench()
+    bench.offer(task_row() | {"variables": {"scan": {"value": "x" * 20_000, "type": "String"}}})
+
+    bench.worker.turn()
+
+    assert rise("tasks_published_total", system="bitrix24", result="unpublishable") == 1
+
+
+def test_a_lease_that_is_nearly_over_counts_as_lapsed(rise: Rise) -> None:
+    Bench().worker._hold_all([external_task()], time.monotonic() - 55)
+
+    assert rise("leases_lapsed_total", system="bitrix24") == 1
+
+
+def test_an_extended_lease_is_counted(rise: Rise) -> None:
+    house = House()
+    house.publish()
+
+    house.keeper.tick()
+
+    assert rise("leases_extended_total", system="bitrix24") == 1
+
+
+def test_a_lease_that_had_ended_and_is_locked_again_counts_as_lapsed(rise: Rise) -> None:
+    house = House()
+    house.engine.replies["extendLock"] = [fakes.EXPIRED]
+    house.publish()
+
+    house.keeper.tick()
+
+    assert rise("leases_lapsed_total", system="bitrix24") == 1
+    assert rise("leases_extended_total", system="bitrix24") == 1
+
+
+def test_a_silent_system_is_counted(rise: Rise) -> None:
+    house = House()
+    house.extended()
+    house.was_taken()
+    house.answers_were_read()
+    house.keeper.tick()
+    house.table.plan(house.table.all()[0], 0.0)
+
+    house.keeper.tick()
+
+    assert house.table.all() == []
+    assert rise("no_answers_total", system="bitrix24") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "replies", "kind", "outcome"),
+    [
+        (complete(), {}, "complete", "applied"),
+        (complete(), {"complete": [fakes.GONE]}, "complete", "gone"),
+        (complete(), {"complete": [fakes.TROUBLE]}, "complete", "delayed"),
+        (complete(), {"complete": [fakes.BAD_TYPE]}, "complete", "error_queue"),
+        (complete(), {"complete": [fakes.LOCKED_BY_OTHER]}, "complete", "error_queue"),
+        (heartbeat(), {}, "extend_lock", "applied"),
+        (heartbeat(), {"extendLock": [fakes.EXPIRED]}, "extend_lock", "applied"),
+        (heartbeat(), {"extendLock": [fakes.SUSPENDED]}, "extend_lock", "ignored"),
+        (b"no JSON", {}, "unknown", "error_queue"),
+    ],
+)
+def test_a_response_is_counted_once_by_type_and_outcome(
+    rise: Rise, body: object, replies: dict[str, list[Any]], kind: str, outcome: str
+) -> None:
+    desk = Desk()
+    desk.engine.replies.update(replies)
+    outcomes = ("applied", "gone", "delayed", "ignored", "error_queue")
+
+    desk.take(delivery(body))
+
+    counted = {name: rise("responses_total", type=kind, outcome=name) for name in outcomes}
+    assert counted == {name: float(name == outcome) for name in outcomes}
+
+
+def test_a_dead_letter_is_counted_by_its_reason(rise: Rise) -> None:
+    desk = Desk()
+
+    desk.take(delivery(b"no JSON"))
+
+    assert desk.dead_letter_reason == "invalid"
+    assert rise("dead_letters_total", reason="invalid") == 1
+
+
+def test_the_round_trip_of_an_answered_task_is_measured(rise: Rise) -> None:
+    desk = Desk()
+    desk.leases.add(external_task(), BITRIX, time.monotonic())
+    desk.leases.published(["t1"])
+    desk.leases.all()[0].published_at -= 7
+
+    desk.take(delivery(complete()))
+
+    assert rise("round_trip_seconds_count", topic=TOPIC) == 1
+    assert 7 <= rise("round_trip_seconds_sum", topic=TOPIC) < 8
+    assert rise("apply_seconds_count") == 1
+
+
+def test_an_answer_faster_than_its_confirm_took_no_time(rise: Rise) -> None:
+    desk = Desk()
+    desk.leases.add(external_task(), BITRIX, time.monotonic())
+
+    desk.take(delivery(complete()))
+
+    assert rise("round_trip_seconds_count", topic=TOPIC) == 1
+    assert rise("round_trip_seconds_sum", topic=TOPIC) == 0
+
+
+def test_a_task_that_an_earlier_process_published_has_no_round_trip(rise: Rise) -> None:
+    desk = Desk()
+    [state] = desk.engine.client().read_tasks(["t1"]).values()
+    desk.leases.add_locked(state, BITRIX)
+
+    desk.take(delivery(complete()))
+
+    assert desk.leases.all() == []
+    assert rise("round_trip_seconds_count", topic=TOPIC) == 0
+
+
+@pytest.mark.parametrize("reason", metrics.DEAD_LETTER_REASONS)
+def test_each_reason_known_beforehand_is_one_that_the_product_gives(reason: str) -> None:
+    product = [*ROOT.glob("*.py"), *ROOT.glob("messages/*.py")]
+    texts = [file.read_text(encoding="utf-8") for file in product if file.name != "metrics.py"]
+
+    assert any(f'"{reason}"' in text for text in texts)
+
+
+def test_the_type_of_a_response_is_its_word() -> None:
+    response = Response.model_validate({"task_id": "t1", "response_type": "complete"})
+
+    assert str(response.response_type) == "complete"
