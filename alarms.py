@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from loguru import logger
 
+import heartbeats
 from rabbitmq_client import ERROR_QUEUE, QueueWatch
 
 LOOK_SECONDS = 5.0
@@ -29,6 +30,7 @@ class Alarms:
     def run(self) -> None:
         """Look every few seconds until stopping."""
         while not self._stopping.wait(LOOK_SECONDS):
+            heartbeats.beat()
             self.look()
 
     def look(self) -> None:

@@ -1,7 +1,7 @@
 """Builds the parts of the worker from its settings."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 import metrics
@@ -21,10 +21,12 @@ from messages import RESPONSE_QUEUE
 from monitoring import Statistics
 from rabbitmq_client import Broker, Consumer, Delivery, Publisher, QueueWatch, Topology
 from response_handler import AnswerRules, ResponseHandler
+from status import Sources, StatusServer
 from topics import Topics
 
 ANSWER_THREADS = 8
 WORKER, HANDLER = "camunda_worker", "response_handler"
+HANDLERS_STATUS_PORT = 8091  # beside a worker that runs on the same machine with the default port
 
 
 class Assembly:
@@ -48,19 +50,47 @@ class Assembly:
         self.lease_rules = _lease_rules(settings)
         self.leases = LeaseTable(self.lease_rules)
         self.deliveries: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._tasks: Publisher | None = None
+        self._gate: DeliveryGate | None = None
+        self._consumer: Consumer | None = None
+        self._detours: Publisher | None = None
+        self._engine_troubles: list[Callable[[], str]] = []
 
     def services(self, components: Sequence[str]) -> list[Service]:
         """Return the services of the named components, in the order in which they stop."""
         services: list[Service] = []
-        publishers: list[Publisher] = []
         if WORKER in components:
-            publishers.append(self._publisher("tasks"))
-            services += self._worker_services(publishers[-1])
+            self._tasks = self._publisher("tasks")
+            services += self._worker_services(self._tasks)
         if HANDLER in components:
-            publishers.append(self._publisher("detours"))
-            services += self._handler_services(publishers[-1])
-        services.append(Service("alarms", self._alarms(publishers[0].watch).run))
-        return services
+            self._detours = self._publisher("detours")
+            services += self._handler_services(self._detours)
+        publisher = self._tasks or self._detours
+        assert publisher is not None, "no such component"
+        services.append(Service("alarms", self._alarms(publisher.watch).run))
+        return services + self._status_services(publisher.watch, services)
+
+    def _status_services(self, watch: QueueWatch, watched: Sequence[Service]) -> list[Service]:
+        port = self.settings.status_port
+        if self._tasks is None and "status_port" not in self.settings.model_fields_set:
+            port = HANDLERS_STATUS_PORT
+        if not port:
+            return []
+        loops = [service.name for service in watched if service.turns]
+        server = StatusServer(self.settings.status_host, port, self._sources(watch).snapshot, loops)
+        return [Service("status", server.run, server.stop)]
+
+    def _sources(self, watch: QueueWatch) -> Sources:
+        return Sources(
+            routing=self.routing,
+            leases=self.leases,
+            watch=watch,
+            publisher=self._tasks,
+            gate=self._gate,
+            consumer=self._consumer,
+            detours=self._detours,
+            engine_troubles=self._engine_troubles,
+        )
 
     def _alarms(self, watch: QueueWatch) -> Alarms:
         queues = [*(system.queue for system in self.routing.systems), RESPONSE_QUEUE]
@@ -72,10 +102,11 @@ class Assembly:
     def _worker_services(self, publisher: Publisher) -> list[Service]:
         settings = self.settings
         keeper = self._lease_keeper(publisher)
+        self._gate = self._delivery_gate(publisher, keeper)
         worker = CamundaWorker(
             self.camunda,
             publisher,
-            self._delivery_gate(publisher, keeper),
+            self._gate,
             self.leases,
             keeper,
             self.routing,
@@ -91,6 +122,7 @@ class Assembly:
                 leases=self.lease_rules,
             ),
         )
+        self._engine_troubles.append(lambda: worker.engine_trouble)
         return [
             Service("camunda-worker", worker.run),
             Service("leases", keeper.run),
@@ -121,7 +153,7 @@ class Assembly:
 
     def _handler_services(self, detours: Publisher) -> list[Service]:
         settings = self.settings
-        consumer = Consumer(
+        self._consumer = consumer = Consumer(
             self.broker,
             self.topology,
             RESPONSE_QUEUE,
@@ -134,15 +166,17 @@ class Assembly:
             retries=settings.camunda_retries,
             retry_timeout_ms=settings.camunda_retry_timeout,
         )
+        gate = EngineGate(
+            self.camunda.version,
+            self.stopping,
+            width=ANSWER_THREADS,
+            on_close=consumer.pause,
+            on_open=consumer.resume,
+        )
+        self._engine_troubles.append(lambda: gate.trouble)
         handler = ResponseHandler(
             AnswerCalls(self.camunda, self.routing, self.leases, rules),
-            EngineGate(
-                self.camunda.version,
-                self.stopping,
-                width=ANSWER_THREADS,
-                on_close=consumer.pause,
-                on_open=consumer.resume,
-            ),
+            gate,
             self.leases,
             detours,
             Detours(self.broker.username),
@@ -156,7 +190,7 @@ class Assembly:
         )
         return [
             *(
-                Service(f"answers-{n}", handler.work, lambda: self.deliveries.put(None))
+                Service(f"answers-{n}", handler.work, lambda: self.deliveries.put(None), turns=False)
                 for n in range(1, ANSWER_THREADS + 1)
             ),
             Service("response-handler", consumer.run, consumer.stop),

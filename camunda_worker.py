@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 
 from loguru import logger
 
+import heartbeats
 import metrics
 from backoff import Backoff
 from camunda_client import CamundaClient
@@ -88,16 +89,19 @@ class CamundaWorker:
         self._rules = rules
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._is_rebuilt = False
+        self.engine_trouble = ""
         self._troubled: SimpleQueue[tuple[_Held, Outcome]] = SimpleQueue()
         self._window = threading.BoundedSemaphore(UNCONFIRMED_BATCHES)
 
     def run(self) -> None:
         """Take turns until stopping; then bring what is in hand to a safe end."""
         while not self._stopping.is_set():
+            heartbeats.beat()
             try:
                 self.turn()
                 self._backoff.reset()
             except Unavailable as error:
+                self.engine_trouble = str(error)
                 pause = self._backoff.pause()
                 logger.warning("{}; next attempt in {:.1f} s", error, pause)
                 self._stopping.wait(pause)
@@ -121,6 +125,7 @@ class CamundaWorker:
         self._publish(self._hold_all(tasks, fetch_sent))
 
     def _note_fetched(self, tasks: Sequence[ExternalTask]) -> None:
+        self.engine_trouble = ""
         metrics.succeeded("fetch")
         for topic, count in Counter(task.topic for task in tasks).items():
             metrics.fetched(self._routing.system_of(topic).name, topic).inc(count)
@@ -196,6 +201,7 @@ class CamundaWorker:
         if not batch:
             return
         while not self._window.acquire(timeout=1.0):
+            heartbeats.beat()
             if self._stopping.is_set():
                 for held in batch:
                     self._troubled.put((held, Outcome.UNSENT))

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
 
     routing_file: Path | None = None
 
+    status_host: str = "127.0.0.1"
+    status_port: int = Field(8090, ge=0, le=65535)
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
     log_dir: Path = Path("logs")
@@ -165,7 +168,7 @@ def _sentence(item: dict[str, Any]) -> str:
 def misspelt_settings(env_file: Path = ENV_FILE) -> list[str]:
     """Return a warning for each name that looks like a setting of ours but is none."""
     known = [name.upper() for name in Settings.model_fields]
-    prefixes = ("CAMUNDA_", "RABBITMQ_", "RESPONSES_", "ROUTING_", "LOG_")
+    prefixes = ("CAMUNDA_", "RABBITMQ_", "RESPONSES_", "ROUTING_", "STATUS_", "LOG_")
     found = {name for name in (*os.environ, *_names_in(env_file)) if name.startswith(prefixes)}
     return [_unknown_name(name, known) for name in sorted(found - set(known))]
 

@@ -25,11 +25,15 @@ Ending = str | Exception  # a signal's name, or what a service died of
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A thread's name and body, and how to ask it to end once the services before it have ended."""
+    """A thread's name and body, and how to ask it to end once the services before it have ended.
+
+    `turns`: its loop says that it turns (`heartbeats.py`), also while it has nothing to do.
+    """
 
     name: str
     run: Callable[[], None]
     stop: Callable[[], None] = lambda: None
+    turns: bool = True
 
 
 class Daemon:

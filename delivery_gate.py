@@ -71,6 +71,10 @@ class DeliveryGate:
                 logger.info("tasks for {} flow again", system.name)
         return not reason
 
+    def paused(self) -> dict[str, str]:
+        """Return the names of the systems that get no tasks, each with the reason. From any thread."""
+        return {name: reason for name, reason in self._paused.copy().items() if reason}
+
     def room(self) -> int:
         """Return how many tasks the fullest of the open systems can still take."""
         rooms = (self._limits.max_in_flight - self._leases.in_flight(system) for system in self._routing.systems)

@@ -32,6 +32,7 @@ class EngineGate:
         self._width = width
         self._inside = 0
         self._is_open = True
+        self.trouble = ""
         self._changed = threading.Condition()
         self._on_close = on_close
         self._on_open = on_open
@@ -79,6 +80,7 @@ class EngineGate:
             if not self._is_open:
                 return False
             self._is_open = False
+            self.trouble = reason
             self._width = 1
         logger.warning("the engine is away, answers wait in their queue: {}", reason)
         self._on_close()
@@ -95,6 +97,7 @@ class EngineGate:
             logger.info("the engine is back")
             with self._changed:
                 self._is_open = True
+                self.trouble = ""
                 self._changed.notify_all()
             self._on_open()
             return

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 import certifi
 import pycurl
 
+import heartbeats
 from camunda_client.login import Login
 from errors import Unavailable
 
@@ -55,6 +56,7 @@ class Http:
         return date_in(lines)
 
     def _perform(self, method: str, path: str, body: bytes | None, timeout_seconds: float) -> Reply:
+        heartbeats.beat()  # a loop that calls turns: each call ends by itself
         handle = self._handle()
         handle.setopt(pycurl.URL, self.base_url + path)
         handle.setopt(pycurl.TIMEOUT_MS, int(timeout_seconds * 1000))

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from loguru import logger
 
+import heartbeats
 import metrics
 from camunda_client import FOR_NOW, CamundaClient, Verdict
 from errors import Unavailable
@@ -61,10 +62,13 @@ class Extension:
                 unchanged.append(lease)
             elif not lease.answering:
                 self._table.drop(lease)
-        settled = list(self._pool.map(self._extend_one, unchanged))
-        self._plan_again(lease for lease, is_settled in zip(unchanged, settled, strict=True) if not is_settled)
+        unsettled = []
+        for lease, is_settled in zip(unchanged, self._pool.map(self._extend_one, unchanged), strict=True):
+            heartbeats.beat()
+            unsettled += [] if is_settled else [lease]
+        self._plan_again(unsettled)
         self._just_extended = [lease for lease in unchanged if lease.extended]
-        logger.debug("settled {} of {} leases", sum(settled), len(batch))
+        logger.debug("settled {} of {} leases", len(unchanged) - len(unsettled), len(batch))
 
     def _give_back_pause(self, lease: Lease, state: TaskState | None) -> None:
         """Shorten the lock of a task whose failure was reported just before its extension."""

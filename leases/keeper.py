@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from loguru import logger
 
+import heartbeats
 from camunda_client import CamundaClient
 from errors import Unavailable
 from leases.extension import Extension
@@ -37,6 +38,7 @@ class LeaseKeeper:
     def run(self) -> None:
         """Look after the leases until stopping."""
         while not self._stopping.wait(TICK_SECONDS):
+            heartbeats.beat()
             self.tick()
 
     def tick(self) -> None:

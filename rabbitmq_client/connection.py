@@ -18,6 +18,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+import heartbeats
 import metrics
 from backoff import Backoff
 from errors import LoginRefused, SettingsError, Unavailable, WrongQueue
@@ -133,6 +134,7 @@ class BrokerConnection:
         self._connection: _Connection | None = None
         self._lost_because: BaseException | None = None
         self._was_open = False
+        self.trouble = "not connected yet"
 
     def run(self) -> None:
         """Connect, work, and connect again, until `stop`. Raises SettingsError before the first success."""
@@ -148,11 +150,17 @@ class BrokerConnection:
 
     def _pause(self, level: str, error: Exception) -> None:
         pause = (self._refusal_backoff if isinstance(error, LoginRefused) else self._backoff).pause()
+        self.trouble = str(error)
         logger.log(level, "{}: {}; next attempt in {:.1f} s", self._name, error, pause)
+        heartbeats.beat()
         self._stopping.wait(pause)
 
     def _serve(self) -> None:
+        # Until the first tick a broker that freezes is noticed by its heartbeats alone.
+        patience = heartbeats.PATIENCE_SECONDS + 2 * self._broker.heartbeat_seconds
+        heartbeats.beat(within=patience)
         self._declare_topology()
+        heartbeats.beat(within=patience)
         try:
             self._loop_until_lost()
         except CONNECTION_ERRORS as error:
@@ -200,6 +208,7 @@ class BrokerConnection:
         if self._was_open:
             metrics.reconnects(self._kind).inc()
         self._was_open = True
+        self.trouble = ""
         self._backoff.reset()
         self._refusal_backoff.reset()
         logger.info("{}: connected to RabbitMQ at {}:{}", self._name, self._broker.host, self._broker.port)
@@ -213,6 +222,7 @@ class BrokerConnection:
         if self._connection is None or not self._connection.is_open:
             return
         self._connection.ioloop.call_later(TICK_SECONDS, self._tick)
+        heartbeats.beat()
         self._watch.tick()
         self._station.on_tick()
         if self._watch.silent_seconds > ANSWER_SECONDS and not self._blocked:

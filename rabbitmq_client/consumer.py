@@ -66,6 +66,21 @@ class Consumer:
         """Whether the broker delivers to us now."""
         return self._subscribed.is_set()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is open."""
+        return not self._connection.trouble
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes nothing from us: it never blocks those that only read."""
+        return False
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection; empty where there is one."""
+        return self._connection.trouble
+
     def pause(self) -> None:
         """Take no more messages; what was delivered can still be acknowledged."""
         self._paused = True

@@ -21,6 +21,7 @@ from rabbitmq_client.watch import QueueWatch
 
 IDLE_SECONDS = 5.0
 PROGRESS_SECONDS = 10.0
+LATE_SECONDS = 5.0
 
 
 class Outcome(Enum):
@@ -81,6 +82,26 @@ class Publisher:
     def ready(self) -> bool:
         """Whether messages can be published now: connected, and not blocked by the broker."""
         return self._ready.is_set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is open."""
+        return not self._connection.trouble
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker, short of memory or disk, takes nothing from us."""
+        return self._blocked and self.connected
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be published now; empty where it can."""
+        if self._connection.trouble:
+            return self._connection.trouble
+        if self._blocked:
+            return "RabbitMQ is short of memory or disk and blocks publishing"
+        silent = time.monotonic() - self._last_progress if self._unconfirmed else 0.0
+        return f"RabbitMQ has confirmed nothing for {silent:.0f} s" if silent > LATE_SECONDS else ""
 
     def wait_until_ready(self, seconds: float) -> bool:
         """Wait at most `seconds` for `ready` and return it."""

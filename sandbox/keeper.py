@@ -145,6 +145,7 @@ def _wait_published(keeper: subprocess.Popen[bytes]) -> KeptSandbox:
 
 def _publish(sandbox: Sandbox) -> None:
     settings = sandbox.environment()
+    del settings["STATUS_PORT"]  # who tries the worker by hand wants its page
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in settings.items()]
     write_private(ENVIRONMENT_FILE, "".join(lines))
     kept = KeptSandbox(

@@ -58,6 +58,7 @@ class Sandbox:
             "RABBITMQ_USERNAME": self.broker.username,
             "RABBITMQ_PASSWORD": self.broker.password,
             "RABBITMQ_VIRTUAL_HOST": vhost,
+            "STATUS_PORT": "0",  # several workers may run side by side
         }
         if self._auth:
             settings["CAMUNDA_AUTH_USERNAME"] = self.engine.username

@@ -30,7 +30,7 @@ def clock() -> Clock:
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Take our settings out of the environment; set what a test needs on the returned object."""
-    ours = ("camunda_", "rabbitmq_", "routing_", "log_")
+    ours = ("camunda_", "rabbitmq_", "routing_", "status_", "log_")
     for name in [*os.environ]:
         if name.lower() in Settings.model_fields or name.lower().startswith(ours):
             monkeypatch.delenv(name)

@@ -89,6 +89,8 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
         "rabbitmq_error_queue_max": 10_000,
         "responses_require_user_id": False,
         "routing_file": None,
+        "status_host": "127.0.0.1",
+        "status_port": 8090,
         "log_level": "INFO",
         "log_format": "text",
         "log_dir": Path("logs"),

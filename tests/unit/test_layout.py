@@ -12,14 +12,14 @@ LAYERS = [
     {"main", "tools"},
     {"assembly"},
     {"daemon"},
-    {"camunda_worker", "response_handler"},
+    {"camunda_worker", "response_handler", "status"},
     {"alarms", "delivery_gate", "answer_calls", "detours", "engine_gate"},
     {"monitoring"},
     {"topics", "leases"},
     {"camunda_client", "rabbitmq_client"},
     {"messages", "config", "backoff"},
     {"routing_file"},
-    {"errors", "metrics"},
+    {"errors", "heartbeats", "metrics"},
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 DOORS = {"pika": "rabbitmq_client", "pycurl": "camunda_client"}

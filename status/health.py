@@ -1,0 +1,23 @@
+"""Whether the worker lives, and whether it can do its work."""
+
+from collections.abc import Iterable, Iterator
+
+import heartbeats
+from status.snapshot import Snapshot
+
+
+def stuck_loops(loops: Iterable[str], begun: float) -> list[str]:
+    """Return a line for each loop that should have turned again; whether others are there plays no part."""
+    late = ((loop, heartbeats.overdue_seconds(loop, begun)) for loop in loops)
+    return [f"{loop} has not turned: {seconds:.0f} s overdue" for loop, seconds in late if seconds]
+
+
+def reasons_not_ready(now: Snapshot) -> Iterator[str]:
+    """Yield a line for each reason why work does not flow in or out."""
+    for connection in now.connections:
+        if connection.trouble:
+            yield f"connection for {connection.kind}: {connection.trouble}"
+    if now.subscribed is False and not any(c.trouble for c in now.connections if c.kind == "answers"):
+        yield "answers are not read: the consumer is not subscribed"
+    if now.engine_trouble:
+        yield f"engine: {now.engine_trouble}"

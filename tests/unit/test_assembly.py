@@ -1,0 +1,60 @@
+"""The services of each component: where the status is served, and which loops must turn."""
+
+import pytest
+
+from assembly import HANDLER, WORKER, Assembly
+from config import Settings
+from daemon import Service
+from monitoring import Statistics
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+def services(*components: str, **settings: object) -> list[Service]:
+    required: dict[str, object] = {
+        "camunda_base_url": "http://engine",
+        "rabbitmq_username": "u",
+        "rabbitmq_password": "p",
+    }
+    return Assembly(Settings.model_validate(required | settings), Statistics()).services(components)
+
+
+def status_port(*components: str, **settings: object) -> int | None:
+    last = services(*components, **settings)[-1]
+    return last.run.__self__._port if last.name == "status" else None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("components", "settings", "port"),
+    [
+        ([WORKER, HANDLER], {}, 8090),
+        ([WORKER], {}, 8090),
+        ([HANDLER], {}, 8091),
+        ([HANDLER], {"status_port": 8090}, 8090),
+        ([HANDLER], {"status_port": 9000}, 9000),
+        ([WORKER, HANDLER], {"status_port": 0}, None),
+        ([HANDLER], {"status_port": 0}, None),
+    ],
+)
+def test_the_status_has_a_port_or_is_off(
+    components: list[str], settings: dict[str, object], port: int | None
+) -> None:
+    assert status_port(*components, **settings) == port
+
+
+@pytest.mark.parametrize(
+    ("components", "loops"),
+    [
+        ([WORKER], ["camunda-worker", "leases", "publisher", "alarms"]),
+        ([HANDLER], ["response-handler", "detours", "alarms"]),
+        ([WORKER, HANDLER], ["camunda-worker", "leases", "publisher", "response-handler", "detours", "alarms"]),
+    ],
+)
+def test_the_loops_of_the_components_must_turn(components: list[str], loops: list[str]) -> None:
+    status = services(*components)[-1]
+
+    assert status.run.__self__._loops == loops  # type: ignore[attr-defined]
+
+
+def test_the_status_is_the_last_to_end_so_that_a_stop_can_be_watched() -> None:
+    assert [service.name for service in services(WORKER)][-1] == "status"
