@@ -1,6 +1,7 @@
 """Builds the parts of the worker from its settings."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
@@ -9,7 +10,7 @@ from alarms import Alarms
 from answer_calls import AnswerCalls, CallRules
 from camunda_client import CamundaClient, Http, Login
 from camunda_worker import CamundaWorker, WorkerRules
-from config import RoutingConfig, Settings
+from config import RoutingConfig, Settings, notify_socket
 from daemon import Service
 from delivery_gate import DeliveryGate, Limits
 from detours import Detours
@@ -21,7 +22,8 @@ from messages import RESPONSE_QUEUE
 from monitoring import Statistics
 from rabbitmq_client import Broker, Consumer, Delivery, Publisher, QueueWatch, Topology
 from response_handler import AnswerRules, ResponseHandler
-from status import Sources, StatusServer
+from service_manager import ServiceManager
+from status import Sources, StatusServer, reasons_not_ready, stuck_loops
 from topics import Topics
 
 ANSWER_THREADS = 8
@@ -71,14 +73,26 @@ class Assembly:
         return services + self._status_services(publisher.watch, services)
 
     def _status_services(self, watch: QueueWatch, watched: Sequence[Service]) -> list[Service]:
-        port = self.settings.status_port
-        if self._tasks is None and "status_port" not in self.settings.model_fields_set:
-            port = HANDLERS_STATUS_PORT
-        if not port:
-            return []
         loops = [service.name for service in watched if service.turns]
-        server = StatusServer(self.settings.status_host, port, self._sources(watch).snapshot, loops)
-        return [Service("status", server.run, server.stop)]
+        snapshot = self._sources(watch).snapshot
+        services = []
+        if port := self._status_port():
+            server = StatusServer(self.settings.status_host, port, snapshot, loops)
+            services.append(Service("status", server.run, server.stop))
+        if address := notify_socket():
+            begun = time.monotonic()
+            manager = ServiceManager(
+                address,
+                lambda: list(reasons_not_ready(snapshot())),
+                lambda: stuck_loops(loops, begun),
+                self.stopping,
+            )
+            services.append(Service("service-manager", manager.run))
+        return services
+
+    def _status_port(self) -> int:
+        is_default = "status_port" not in self.settings.model_fields_set
+        return HANDLERS_STATUS_PORT if self._tasks is None and is_default else self.settings.status_port
 
     def _sources(self, watch: QueueWatch) -> Sources:
         return Sources(

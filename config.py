@@ -165,6 +165,11 @@ def _sentence(item: dict[str, Any]) -> str:
     return f"{name.upper()}:{value} {str(item['msg']).removeprefix('Value error, ')}"
 
 
+def notify_socket() -> str | None:
+    """Return where systemd wants to be told how we are, where it has started us; no setting of the operator's."""
+    return os.environ.get("NOTIFY_SOCKET")
+
+
 def misspelt_settings(env_file: Path = ENV_FILE) -> list[str]:
     """Return a warning for each name that looks like a setting of ours but is none."""
     known = [name.upper() for name in Settings.model_fields]

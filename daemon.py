@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -40,7 +41,7 @@ class Daemon:
     """The services of one set of settings; whatever ends it puts its name or its error on `endings`.
 
     `rebuild` returns a daemon with the settings read again; it raises SettingsError or Unavailable where that
-    one could not work.
+    one could not work. `announce` tells the service manager what begins.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Daemon:
         statistics: Statistics,
         endings: SimpleQueue[Ending],
         rebuild: Callable[[], "Daemon"],
+        announce: Callable[[str], None],
     ) -> None:
         self._services = services
         self._stopping = stopping
         self._statistics = statistics
         self._endings = endings
         self._rebuild = rebuild
+        self._announce = announce
         self._threads: list[threading.Thread] = []
 
     def run(self) -> "Daemon | int":
@@ -96,8 +99,11 @@ class Daemon:
                 if isinstance(ending, SettingsError):
                     logger.error("{}", ending)
                 logger.info("stopping: {}", ending if isinstance(ending, str) else type(ending).__name__)
+                self._announce("STOPPING=1")
                 return ending
             if successor := self._successor():
+                # systemd wants to know when, to tell this reload from an earlier one; READY=1 ends it.
+                self._announce(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
                 return successor
 
     def _successor(self) -> "Daemon | None":

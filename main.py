@@ -2,17 +2,19 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from loguru import logger
 
 from assembly import HANDLER, WORKER, Assembly
-from config import load_settings, misspelt_settings
+from config import load_settings, misspelt_settings, notify_socket
 from daemon import EXIT_WRONG_SETTINGS, Daemon, Ending, listen_to_signals
 from errors import SettingsError
 from monitoring import Statistics, configure_logs
 from rabbitmq_client import declare
+from service_manager import tell
 
 
 def main(*components: str) -> int:
@@ -71,7 +73,8 @@ class _Program:
         logger.info("settings: {}", settings.described())
         logger.info("routing: {}", assembly.routing.described())
         services = assembly.services(self._components)
-        return Daemon(services, assembly.stopping, self._statistics, self.endings, self._rebuild)
+        announce = partial(tell, notify_socket())
+        return Daemon(services, assembly.stopping, self._statistics, self.endings, self._rebuild, announce)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ LAYERS = [
     {"camunda_client", "rabbitmq_client"},
     {"messages", "config", "backoff"},
     {"routing_file"},
-    {"errors", "heartbeats", "metrics"},
+    {"errors", "heartbeats", "metrics", "service_manager"},
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 DOORS = {"pika": "rabbitmq_client", "pycurl": "camunda_client"}
