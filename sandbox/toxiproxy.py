@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from sandbox.ports import LOOPBACK, accepts_connections, free_ports
 
 VERSION = "2.5.0"  # the last one that the Go of Debian 12 builds
 _SOURCE = f"github.com/Shopify/toxiproxy/v2/cmd/server@v{VERSION}"
-_DIRECTIONS = ("upstream", "downstream")
+DIRECTIONS = ("upstream", "downstream")
 _TIMEOUT_SECONDS = 30
 
 
@@ -56,10 +56,10 @@ class Proxy:
             self._request("POST", "/proxies/proxy", {"enabled": enabled})
 
     @contextmanager
-    def poisoned(self, toxic: str, **attributes: int) -> Iterator[None]:
+    def poisoned(self, toxic: str, directions: Sequence[str] = DIRECTIONS, /, **attributes: int) -> Iterator[None]:
         """Lets a toxic, such as `latency`, work on both directions of every connection while the block runs."""
-        names = [f"{toxic}-{direction}" for direction in _DIRECTIONS]
-        for name, direction in zip(names, _DIRECTIONS, strict=True):
+        names = [f"{toxic}-{direction}" for direction in directions]
+        for name, direction in zip(names, directions, strict=True):
             body = {"name": name, "type": toxic, "stream": direction, "attributes": attributes}
             self._request("POST", "/proxies/proxy/toxics", body)
         try:

@@ -1,8 +1,9 @@
 """Runs a component with something spoilt on purpose: python -m tests.faults.launcher main.
 
-Two uses, both named by environment variables: `FAULT_SABOTAGE` takes a safeguard away, so that the suite can
+Its uses are named by environment variables: `FAULT_SABOTAGE` takes a safeguard away, so that the suite can
 show that it would notice; `FAULT_KILL_AT` ends the process at an exact instruction once the file
-`FAULT_TRIGGER` is there. The production code knows nothing of either.
+`FAULT_TRIGGER` is there; `FAULT_TIERS_MS` is how long the delay tiers are. The production code knows nothing of
+any.
 """
 
 import os
@@ -16,7 +17,7 @@ from camunda_worker import CamundaWorker
 from leases import LeaseTable
 from leases.extension import Extension
 from main import main
-from rabbitmq_client import Outcome, Publisher
+from rabbitmq_client import RETRY_TIERS, Outcome, Publisher
 
 COMPONENTS = {"main": (), "camunda_worker": ("camunda_worker",), "response_handler": ("response_handler",)}
 
@@ -107,6 +108,8 @@ def launch(part: str) -> int:
         SABOTAGES[sabotage]()
     if point := os.environ.get("FAULT_KILL_AT"):
         KILL_POINTS[point]()
+    if tiers := os.environ.get("FAULT_TIERS_MS"):
+        RETRY_TIERS.update(zip(RETRY_TIERS, map(int, tiers.split(",")), strict=True))
     return main(*COMPONENTS[part])
 
 

@@ -25,9 +25,33 @@ _BPMN = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
+# The engine runs what follows within the call that completes the task: each such call fails with a 500.
+_TRAP = """<?xml version="1.0" encoding="UTF-8"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"
+             xmlns:camunda="http://camunda.org/schema/1.0/bpmn" targetNamespace="faults">
+  <process id="{key}" isExecutable="true" camunda:historyTimeToLive="P7D">
+    <startEvent id="start"/>
+    <sequenceFlow id="to_work" sourceRef="start" targetRef="work"/>
+    <serviceTask id="work" camunda:type="external" camunda:topic="${{topic}}"/>
+    <sequenceFlow id="to_trap" sourceRef="work" targetRef="trap"/>
+    <serviceTask id="trap" camunda:expression="${{missing}}"/>
+  </process>
+</definitions>
+"""
+
+
 def deploy(api: EngineApi, key: str) -> None:
     """Deploy a process `key`."""
+    _deploy(api, key, _BPMN)
+
+
+def deploy_trap(api: EngineApi, key: str) -> None:
+    """Deploy a process `key` whose task the engine never lets be completed."""
+    _deploy(api, key, _TRAP)
+
+
+def _deploy(api: EngineApi, key: str, bpmn: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{key}.bpmn"
-        file.write_text(_BPMN.format(key=key), encoding="utf-8")
+        file.write_text(bpmn.format(key=key), encoding="utf-8")
         api.deploy([file], name=key)

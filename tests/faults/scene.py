@@ -43,6 +43,8 @@ class Scale:
     alarm_seconds: float = 30.0
     refused_seconds: float = 75.0  # three logins of which the last is spaced 60 s from the first
     worker_frozen_seconds: float = 120.0
+    engine_silent_seconds: float = 60.0
+    tiers_ms: str = "5000,30000,300000"
     kills: int = 5
     calm_tasks: int = 20_000
 
@@ -61,6 +63,8 @@ QUICK = Scale(
     alarm_seconds=12.0,
     refused_seconds=23.0,
     worker_frozen_seconds=36.0,
+    engine_silent_seconds=36.0,
+    tiers_ms="500,2000,4000",
     kills=1,
     calm_tasks=3000,
 )
@@ -134,7 +138,9 @@ class Scene:
             "CAMUNDA_LEASE_DURATION": str(self.scale.lease_ms),
             "CAMUNDA_LOCK_DURATION": str(LOCK_MS),
         }
-        spoilt = {"FAULT_SABOTAGE": self._sabotage} if self._sabotage else {}
+        spoilt = {name: settings.pop(name) for name in [*settings] if name.startswith("FAULT_")}
+        if self._sabotage:
+            spoilt["FAULT_SABOTAGE"] = self._sabotage
         if kill_at:
             spoilt |= {"FAULT_KILL_AT": kill_at, "FAULT_TRIGGER": str(self.trigger)}
         worker = Worker(self.folder, name, {**usual, **settings}, part=part, spoilt=spoilt)
@@ -142,9 +148,9 @@ class Scene:
         worker.start()
         return worker
 
-    def proxy(self) -> Proxy:
-        """Start a proxy before the broker, for a worker that is given its port."""
-        return self._roof.enter_context(Proxy(self.folder, self.broker.port))
+    def proxy(self, target_port: int | None = None) -> Proxy:
+        """Start a proxy before the broker, or another port, for a worker that is given its port."""
+        return self._roof.enter_context(Proxy(self.folder, target_port or self.broker.port))
 
     def add_system(self) -> None:
         """Let every second task be for another system, which is served too."""
