@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 
 import metrics
@@ -23,7 +23,18 @@ from monitoring import Statistics
 from rabbitmq_client import Broker, Consumer, Delivery, Publisher, QueueWatch, Topology
 from response_handler import AnswerRules, ResponseHandler
 from service_manager import ServiceManager
-from status import Sources, StatusServer, reasons_not_ready, stuck_loops
+from status import (
+    History,
+    Page,
+    Place,
+    Snapshot,
+    Sources,
+    StatusServer,
+    application,
+    count_all,
+    reasons_not_ready,
+    stuck_loops,
+)
 from topics import Topics
 
 ANSWER_THREADS = 8
@@ -73,26 +84,31 @@ class Assembly:
         return services + self._status_services(publisher.watch, services)
 
     def _status_services(self, watch: QueueWatch, watched: Sequence[Service]) -> list[Service]:
-        loops = [service.name for service in watched if service.turns]
-        snapshot = self._sources(watch).snapshot
-        services = []
-        if port := self._status_port():
-            server = StatusServer(self.settings.status_host, port, snapshot, loops)
-            services.append(Service("status", server.run, server.stop))
-        if address := notify_socket():
-            begun = time.monotonic()
-            manager = ServiceManager(
-                address,
-                lambda: list(reasons_not_ready(snapshot())),
-                lambda: stuck_loops(loops, begun),
-                self.stopping,
-            )
-            services.append(Service("service-manager", manager.run))
-        return services
+        loops, begun = [service.name for service in watched if service.turns], time.monotonic()
+        snapshot, stuck = self._sources(watch).snapshot, lambda: stuck_loops(loops, begun)
+        return [*self._status_page(snapshot, stuck), *self._service_manager(snapshot, stuck)]
 
-    def _status_port(self) -> int:
-        is_default = "status_port" not in self.settings.model_fields_set
-        return HANDLERS_STATUS_PORT if self._tasks is None and is_default else self.settings.status_port
+    def _status_page(self, snapshot: Callable[[], Snapshot], stuck: Callable[[], list[str]]) -> Iterator[Service]:
+        port = self.settings.status_port
+        if self._tasks is None and "status_port" not in self.settings.model_fields_set:
+            port = HANDLERS_STATUS_PORT
+        if port:
+            history = History(lambda: count_all(self.routing), self.stopping)
+            page = Page(self._place(), snapshot, history, stuck)
+            server = StatusServer(self.settings.status_host, port, application(snapshot, page, stuck))
+            yield Service("history", history.run)
+            yield Service("status", server.run, server.stop, turns=False)
+
+    def _service_manager(
+        self, snapshot: Callable[[], Snapshot], stuck: Callable[[], list[str]]
+    ) -> Iterator[Service]:
+        if address := notify_socket():
+            manager = ServiceManager(address, lambda: list(reasons_not_ready(snapshot())), stuck, self.stopping)
+            yield Service("service-manager", manager.run)
+
+    def _place(self) -> Place:
+        broker = f"{self.broker.host}:{self.broker.port}, virtual host {self.broker.virtual_host}"
+        return Place(self.settings.camunda_worker_id, self.camunda.base_url, broker)
 
     def _sources(self, watch: QueueWatch) -> Sources:
         return Sources(

@@ -5,7 +5,7 @@ returns the child of these labels and keeps it, which costs a quarter of looking
 """
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
@@ -14,6 +14,7 @@ VERSION = "0.1.0"
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DAYS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600)
 RESULTS = ("confirmed", "returned", "refused", "unsent", "unknown", "unpublishable")
+OUTCOMES = ("applied", "gone", "ignored", "delayed", "error_queue")
 CONNECTIONS = ("tasks", "answers", "detours")
 DEAD_LETTER_REASONS = (
     "invalid",
@@ -84,6 +85,17 @@ _last_success = cache(_LAST_SUCCESS.labels)
 def succeeded(op: str) -> None:
     """Note that `fetch`, `publish`, `extend` or `apply` succeeded now."""
     _last_success(op).set_to_current_time()
+
+
+def totals() -> Iterator[tuple[str, list[str], float]]:
+    """Yield what was counted so far: the name without prefix and unit, the labels' values, the count."""
+    counters = (_FETCHED, _PUBLISHED, _LAPSED, _NO_ANSWERS, _RESPONSES, _DEAD_LETTERS, _ROUND_TRIP)
+    for metric in counters:
+        for family in metric.collect():
+            for sample in family.samples:
+                name, _, kind = sample.name.removeprefix("camunda_worker_").rpartition("_")
+                if kind in ("total", "count"):
+                    yield name, list(sample.labels.values()), sample.value
 
 
 def begin_at_zero(systems: Iterable[str]) -> None:

@@ -4,13 +4,16 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
 if TYPE_CHECKING:
-    from loguru import Record
+    from loguru import Message, Record
 
 TEXT_FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <7} | {thread.name} | {message}"
 ROTATE_AT = "50 MB"
@@ -18,6 +21,7 @@ KEPT_FILES = 5
 REPEAT_SECONDS = 30.0
 REPEATS_SHOWN = 10
 HELD_BACK = "held_back"
+RECENT_ERRORS = 8
 WARNING = logger.level("WARNING").no
 
 
@@ -29,6 +33,7 @@ def configure_logs(directory: Path, level: str, log_format: str, *, file_name: s
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
     logger.remove()
     logger.configure(patcher=Repeats().note)
+    logger.add(_remember, level="ERROR", filter=_is_shown, format="{message}")
     as_json = log_format == "json"
     _add_sink(sys.stderr, level, as_json=as_json)
     try:
@@ -48,11 +53,36 @@ def _add_sink(sink: object, level: str, *, as_json: bool) -> None:
         sink,
         level=level,
         format=TEXT_FORMAT,
-        filter=lambda record: not record["extra"].get(HELD_BACK),
+        filter=_is_shown,
         serialize=as_json,
         diagnose=False,
         **rotation,
     )
+
+
+def _is_shown(record: "Record") -> bool:
+    return not record["extra"].get(HELD_BACK)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedError:
+    """A line of the error log."""
+
+    moment: datetime
+    text: str
+
+
+_recent_errors: deque[LoggedError] = deque(maxlen=RECENT_ERRORS)
+
+
+def recent_errors() -> list[LoggedError]:
+    """Return the last errors that were logged, the latest first."""
+    return list(reversed(_recent_errors.copy()))
+
+
+def _remember(message: "Message") -> None:
+    record = message.record
+    _recent_errors.append(LoggedError(record["time"], record["message"]))
 
 
 class Repeats:

@@ -14,10 +14,13 @@ def stuck_loops(loops: Iterable[str], begun: float) -> list[str]:
 
 def reasons_not_ready(now: Snapshot) -> Iterator[str]:
     """Yield a line for each reason why work does not flow in or out."""
+    kinds: dict[str, list[str]] = {}
     for connection in now.connections:
         if connection.trouble:
-            yield f"connection for {connection.kind}: {connection.trouble}"
-    if now.subscribed is False and not any(c.trouble for c in now.connections if c.kind == "answers"):
-        yield "answers are not read: the consumer is not subscribed"
+            kinds.setdefault(connection.trouble, []).append(connection.kind)
+    for trouble, of_kinds in kinds.items():
+        yield f"connection for {', '.join(of_kinds)}: {trouble}"
     if now.engine_trouble:
         yield f"engine: {now.engine_trouble}"
+    elif now.subscribed is False and not any("answers" in of_kinds for of_kinds in kinds.values()):
+        yield "answers are not read: the consumer is not subscribed"

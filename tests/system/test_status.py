@@ -87,8 +87,8 @@ def test_a_worker_without_its_broker_lives_and_says_why_it_is_not_ready(
 ) -> None:
     start_watched(RABBITMQ_PORT="9")
 
-    assert eventually(lambda: reasons(visit).count("RabbitMQ at 127.0.0.1:9 (RABBITMQ_HOST, RABBITMQ_PORT)") == 3)
-    assert re.search("^connection for tasks: ", reasons(visit))
+    assert eventually(lambda: "RabbitMQ at 127.0.0.1:9 (RABBITMQ_HOST, RABBITMQ_PORT)" in reasons(visit))
+    assert re.search("^connection for tasks", reasons(visit))
     assert 'camunda_worker_broker_connected{connection="tasks"} 0.0' in visit("/metrics").text
 
 

@@ -1,8 +1,12 @@
 """Snapshots for the tests of what is shown: a worker that works, and what a test changes of it."""
 
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from status import History, Page, Place, application
 from status.snapshot import ConnectionView, QueueView, Snapshot, SystemView
 
 
@@ -33,3 +37,25 @@ def working(**fields: Any) -> Snapshot:
         engine_trouble="",
     )
     return replace(snapshot, **fields)
+
+
+class Counted:
+    """What was counted in the last minute, as a test says."""
+
+    def __init__(self, **counts: Mapping[str, int]) -> None:
+        self.now: Counter[tuple[str, str]] = Counter()
+        self.history = History(lambda: self.now.copy(), threading.Event())
+        self.now = Counter({(what, name): n for what, names in counts.items() for name, n in names.items()})
+
+
+def page_of(
+    snapshot: Callable[[], Snapshot], counted: Counted | None = None, stuck: Callable[[], list[str]] = list
+) -> Page:
+    place = Place("universal-worker", "http://engine.example/engine-rest", "rabbit.example:5672, virtual host /")
+    return Page(place, snapshot, (counted or Counted()).history, stuck)
+
+
+def app_of(
+    snapshot: Callable[[], Snapshot], counted: Counted | None = None, stuck: Callable[[], list[str]] = list
+) -> Any:
+    return application(snapshot, page_of(snapshot, counted, stuck), stuck)

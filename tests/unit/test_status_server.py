@@ -2,17 +2,17 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 import requests
 
 from sandbox.ports import free_ports
-from status.server import StatusServer
+from status import StatusServer
 from status.snapshot import Snapshot
 from tests.sandbox.processes import eventually
-from tests.unit.status_views import connection, queue, system, working
+from tests.unit.status_views import app_of, connection, queue, system, working
 
 
 class Served:
@@ -20,7 +20,8 @@ class Served:
 
     def __init__(self, port: int) -> None:
         self.snapshot = working()
-        self.server = StatusServer("127.0.0.1", port, self._now, ["status-test-loop"])
+        self.stuck: list[str] = []
+        self.server = StatusServer("127.0.0.1", port, app_of(self._now, stuck=lambda: self.stuck))
         self.url = f"http://127.0.0.1:{port}"
 
     def _now(self) -> Snapshot:
@@ -66,6 +67,14 @@ def test_a_worker_whose_loops_turn_lives(served: Served) -> None:
     assert (answer.status_code, answer.text) == (200, "ok\n")
 
 
+def test_a_worker_with_a_stuck_loop_does_not_live(served: Served) -> None:
+    served.stuck = ["leases has not turned: 7 s overdue"]
+
+    answer = served.get("/livez")
+
+    assert (answer.status_code, answer.text) == (503, "leases has not turned: 7 s overdue\n")
+
+
 def test_a_worker_lives_though_neither_engine_nor_broker_is_there(served: Served) -> None:
     served.snapshot = working(connections=(connection("tasks", "refused"),), engine_trouble="refused")
 
@@ -91,9 +100,20 @@ def test_each_reason_not_to_be_ready_is_a_line(served: Served) -> None:
     assert answer.status_code == 503
     assert answer.text.splitlines() == [
         "connection for tasks: RabbitMQ is short of memory",
-        "answers are not read: the consumer is not subscribed",
         "engine: no engine at http://engine: refused",
     ]
+
+
+def test_a_consumer_that_is_not_subscribed_is_a_reason_of_its_own(served: Served) -> None:
+    served.snapshot = working(subscribed=False)
+
+    assert served.get("/readyz").text == "answers are not read: the consumer is not subscribed\n"
+
+
+def test_one_reason_for_several_connections_is_told_once(served: Served) -> None:
+    served.snapshot = working(connections=(connection("tasks", "refused"), connection("answers", "refused")))
+
+    assert served.get("/readyz").text == "connection for tasks, answers: refused\n"
 
 
 def test_a_consumer_without_a_connection_is_told_once(served: Served) -> None:
@@ -178,8 +198,6 @@ def test_one_that_is_stopped_before_it_began_does_not_begin(port: int, logged: l
 
 
 def test_an_address_that_is_none_is_a_warning(port: int, logged: list[str]) -> None:
-    never: Callable[[], Snapshot] = working
-
-    StatusServer("192.0.2.1", port, never, []).run()
+    StatusServer("192.0.2.1", port, app_of(working)).run()
 
     assert any("STATUS_HOST 192.0.2.1" in line for line in logged)

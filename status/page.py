@@ -1,0 +1,150 @@
+"""The page for operators: one look tells whether work flows. Plain HTML; a few lines of script refresh it."""
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bottle import SimpleTemplate
+
+import metrics
+from monitoring import recent_errors
+from status.history import History
+from status.snapshot import Snapshot, SystemView
+from status.troubles import Level, Trouble, troubles
+
+_FOLDER = Path(__file__).parent
+_STYLE = (_FOLDER / "page.css").read_text(encoding="utf-8")
+_SCRIPT = (_FOLDER / "page.js").read_text(encoding="utf-8")
+_PAGE = SimpleTemplate((_FOLDER / "page.tpl").read_text(encoding="utf-8"))
+_FRAGMENT = SimpleTemplate((_FOLDER / "fragment.tpl").read_text(encoding="utf-8"))
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+# The browser runs and loads nothing else, whatever a topic or an error message may hold.
+POLICY = (
+    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the worker stands."""
+
+    worker_id: str
+    engine: str
+    broker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One system as the page shows it; `mark` chooses the sign, `state` says it in words."""
+
+    view: SystemView
+    mark: str
+    state: str
+    published: int
+    answered: int
+    oldest: str
+
+
+class Page:
+    """Renders the page and the part of it that changes."""
+
+    def __init__(
+        self, place: Place, snapshot: Callable[[], Snapshot], history: History, stuck: Callable[[], list[str]]
+    ) -> None:
+        self._place = place
+        self._snapshot = snapshot
+        self._history = history
+        self._stuck = stuck
+        self._begun = time.monotonic()
+
+    def whole(self) -> str:
+        """Return the page, complete without script."""
+        facts = self._facts()
+        _, words = facts["headline"]
+        title = f"{words} – {self._place.worker_id}"
+        return str(_PAGE.render(style=_STYLE, script=_SCRIPT, title=title, fragment=_FRAGMENT.render(**facts)))
+
+    def fragment(self) -> str:
+        """Return what changes."""
+        return str(_FRAGMENT.render(**self._facts()))
+
+    def _facts(self) -> dict[str, Any]:
+        now, minute, hour = self._snapshot(), self._history.last_minute(), self._history.last_hour()
+        wrong = troubles(now, hour, self._stuck())
+        links = {connection.kind: connection.trouble for connection in now.connections}
+        rows = [
+            row_of(view, published=minute["published", view.name], answered=minute["answered", view.name])
+            for view in now.systems
+        ]
+        return {
+            "now": now,
+            "place": self._place,
+            "troubles": wrong,
+            "headline": headline(now, wrong, fetched := _sum(minute, "fetched")),
+            "rows": rows,
+            "fetched": fetched,
+            "arrived": sum(minute[outcome, ""] for outcome in metrics.OUTCOMES),
+            "applied": minute["applied", ""],
+            "delayed": minute["delayed", ""],
+            "out_is_broken": bool(now.engine_trouble or links.get("tasks")),
+            "in_is_broken": bool(links.get("answers")) or now.subscribed is False,
+            "errors": recent_errors(),
+            "version": metrics.VERSION,
+            "up": for_people(time.monotonic() - self._begun),
+            "clock": datetime.now(UTC).strftime("%H:%M:%S"),
+        }
+
+
+def _sum(counts: dict[tuple[str, str], int], what: str) -> int:
+    return sum(count for (name, _), count in counts.items() if name == what)
+
+
+def headline(now: Snapshot, wrong: list[Trouble], fetched: int) -> tuple[str, str]:
+    """Return the mark and the words that sum everything up."""
+    if any(trouble.level is Level.STOPPED for trouble in wrong):
+        return "stopped", "Work does not flow"
+    is_idle = not fetched and not any(system.in_flight for system in now.systems)
+    words = "Ready; nothing to do now" if is_idle else "Work flows"
+    if wrong:
+        return "look", f"{words}, but something needs a look"
+    return "ok", words
+
+
+def row_of(view: SystemView, *, published: int, answered: int) -> Row:
+    """Return how a system stands, in words too: a colour alone says nothing to many."""
+    oldest = "–" if view.oldest_seconds is None else for_people(view.oldest_seconds)
+    mark, state = _state_of(view, flows=bool(published or answered))
+    return Row(view, mark, state, published, answered, oldest)
+
+
+def _state_of(view: SystemView, *, flows: bool) -> tuple[str, str]:
+    if view.paused or view.queue.trouble:
+        return "look", f"paused: {view.paused or view.queue.trouble}"
+    if not view.queue.is_known:
+        return "idle", "unknown"
+    if view.queue.is_unheard:
+        return "look", "nobody listens"
+    if not view.queue.consumers:
+        return "idle", "no listener"
+    if flows:
+        return "ok", "flows"
+    return "ok", "at work" if view.in_flight else "listens"
+
+
+def for_people(seconds: float) -> str:
+    """Return a time in one unit, such as `12 s` or `3 h`."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"

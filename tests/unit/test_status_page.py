@@ -1,0 +1,227 @@
+"""What the status page says: the state in one line, what needs a look, and how each system stands."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import metrics
+import status.history
+from config import RoutingConfig
+from status.history import History, count_all
+from status.page import for_people, headline, row_of
+from status.snapshot import Snapshot, SystemView
+from status.troubles import Level, Trouble, troubles
+from tests.unit.conftest import Clock
+from tests.unit.status_views import Counted, connection, page_of, queue, system, working
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+NOTHING: Counter[tuple[str, str]] = Counter()
+LOOK = Trouble(Level.LOOK, "a thing", "a command")
+STOPPED = Trouble(Level.STOPPED, "a thing", "a command")
+
+
+def texts(now: Snapshot, last_hour: Counter[tuple[str, str]] = NOTHING, stuck: tuple[str, ...] = ()) -> list[str]:
+    return [trouble.text for trouble in troubles(now, last_hour, list(stuck))]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fetched", "in_flight", "words"),
+    [
+        ([], 5, 0, ("ok", "Work flows")),
+        ([], 0, 1, ("ok", "Work flows")),
+        ([], 0, 0, ("ok", "Ready; nothing to do now")),
+        ([LOOK], 5, 0, ("look", "Work flows, but something needs a look")),
+        ([LOOK], 0, 0, ("look", "Ready; nothing to do now, but something needs a look")),
+        ([LOOK, STOPPED], 5, 5, ("stopped", "Work does not flow")),
+    ],
+)
+def test_one_line_sums_it_up(wrong: list[Trouble], fetched: int, in_flight: int, words: tuple[str, str]) -> None:
+    now = working(systems=(system("1c", in_flight=in_flight),))
+
+    assert headline(now, wrong, fetched) == words
+
+
+@pytest.mark.parametrize(
+    ("view", "answered", "state"),
+    [
+        (system("1c"), 0, ("ok", "listens")),
+        (system("1c"), 3, ("ok", "flows")),
+        (system("1c", in_flight=3), 0, ("ok", "at work")),
+        (system("1c", consumers=0), 0, ("idle", "no listener")),
+        (system("1c", consumers=0, ready=3), 3, ("look", "nobody listens")),
+        (system("1c", paused="it is full"), 3, ("look", "paused: it is full")),
+        (
+            system("1c", queue=queue("1c.queue", trouble="1c.queue is missing")),
+            0,
+            ("look", "paused: 1c.queue is missing"),
+        ),
+        (system("1c", queue=queue("1c.queue", seen_seconds_ago=31.0)), 0, ("idle", "unknown")),
+        (system("1c", queue=queue("1c.queue", seen_seconds_ago=None)), 0, ("idle", "unknown")),
+    ],
+)
+def test_a_system_is_described_in_words(view: SystemView, answered: int, state: tuple[str, str]) -> None:
+    row = row_of(view, published=0, answered=answered)
+
+    assert (row.mark, row.state) == state
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "< 1 s"),
+        (1, "1 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "120 min"),
+        (7200, "2 h"),
+        (864_000, "10 d"),
+    ],
+)
+def test_a_time_is_told_in_one_unit(seconds: float, text: str) -> None:
+    assert for_people(seconds) == text
+
+
+def test_where_work_flows_nothing_needs_a_look() -> None:
+    assert texts(working(), Counter({("fetched", "1c"): 5, ("published", "1c"): 5, ("applied", ""): 5})) == []
+
+
+def test_what_stops_the_work_comes_first() -> None:
+    now = working(
+        systems=(system("1c", ready=1, consumers=0), system("bitrix24", paused="it is full")),
+        connections=(connection("tasks", "refused"),),
+        errors=queue("errors.camunda_tasks.queue", ready=1),
+    )
+
+    assert texts(now, stuck=("leases has not turned: 7 s overdue",)) == [
+        "Stuck, restart the worker: leases has not turned: 7 s overdue",
+        "Connection for tasks: refused",
+        "Nobody listens to 1c.queue: a message waits. Is its system running?",
+        "Tasks for bitrix24 stay in the engine: it is full",
+        "An unusable answer waits in errors.camunda_tasks.queue",
+    ]
+
+
+def test_the_error_queue_is_told_with_the_reasons_of_the_last_hour() -> None:
+    now = working(errors=queue("errors.camunda_tasks.queue", ready=9))
+    last_hour = Counter({("dead_letters", "invalid"): 5, ("dead_letters", "forged"): 2, ("applied", ""): 1})
+
+    assert texts(now, last_hour) == [
+        "9 unusable answers wait in errors.camunda_tasks.queue (in the last hour: invalid 5, forged 2)"
+    ]
+
+
+def test_silence_lapsed_locks_and_tasks_without_a_message_are_told() -> None:
+    last_hour = Counter({("no_answers", "1c"): 1, ("leases_lapsed", "1c"): 2, ("unpublishable", "default"): 3})
+
+    assert texts(working(), last_hour) == [
+        "The short lock of 2 tasks for 1c ended too early in the last hour: something was slow",
+        "1c took one task in the last hour and stayed silent until the lock ended: a retry each",
+        "No message could carry 3 tasks for default in the last hour; the incident says why",
+    ]
+
+
+def test_figures_that_nobody_has_seen_lately_raise_nothing() -> None:
+    old = queue("1c.queue", ready=9, consumers=0, seen_seconds_ago=60.0)
+
+    assert texts(working(systems=(system("1c", queue=old),), errors=old)) == []
+
+
+def test_each_count_is_found_by_what_happened_and_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = [
+        ("tasks_fetched", ["bitrix24", "bitrix_x"], 3.0),
+        ("tasks_fetched", ["bitrix24", "bitrix_y"], 4.0),
+        ("tasks_published", ["bitrix24", "confirmed"], 6.0),
+        ("tasks_published", ["bitrix24", "unpublishable"], 1.0),
+        ("round_trip_seconds", ["bitrix_x"], 2.0),
+        ("responses", ["complete", "applied"], 2.0),
+        ("responses", ["failure", "applied"], 1.0),
+        ("dead_letters", ["invalid"], 1.0),
+    ]
+    monkeypatch.setattr(metrics, "totals", lambda: counted)
+
+    assert count_all(RoutingConfig.built_in(600_000)) == {
+        ("fetched", "bitrix24"): 7,
+        ("published", "bitrix24"): 6,
+        ("unpublishable", "bitrix24"): 1,
+        ("answered", "bitrix24"): 2,
+        ("applied", ""): 3,
+        ("dead_letters", "invalid"): 1,
+    }
+
+
+def test_the_last_minute_and_the_last_hour_are_told_apart(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status.history, "time", clock)
+    counted = Counted()
+
+    for _ in range(2 * 3600 // 5):
+        clock.advance(5)
+        counted.now["fetched", "1c"] += 10
+        counted.history.note()
+
+    assert counted.history.last_minute()["fetched", "1c"] == 120
+    assert counted.history.last_hour()["fetched", "1c"] == 7200
+
+
+def test_a_young_process_shows_what_it_has(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status.history, "time", clock)
+    counted = Counted(fetched={"1c": 3})
+    clock.advance(2)
+
+    assert counted.history.last_minute() == {("fetched", "1c"): 3}
+    assert counted.history.last_hour() == {("fetched", "1c"): 3}
+
+
+def test_what_was_counted_before_a_history_began_is_not_in_it() -> None:
+    counted = Counter({("fetched", "1c"): 1000})
+
+    assert History(lambda: counted, stopping=None).last_hour() == {}  # type: ignore[arg-type]
+
+
+def test_a_process_that_takes_no_tasks_says_so() -> None:
+    html = page_of(lambda: working(fetches=False)).whole()
+
+    assert "tasks are fetched by another process" in html
+
+
+def test_a_process_that_reads_no_answers_says_so() -> None:
+    html = page_of(lambda: working(subscribed=None)).whole()
+
+    assert "read by another process" in html
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    html = page_of(working).whole()
+
+    assert re.findall(r"(?:src|href)=\"([^\"]*)\"", html) == ["data:,", "metrics", "livez", "readyz"]
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+STYLE = (Path(status.history.__file__).parent / "page.css").read_text(encoding="utf-8")
+THEMES = [
+    dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", block)) for block in re.findall(r":root \{([^}]*)\}", STYLE)
+]
+PAIRS = [
+    *((text, paper) for text in ("ink", "faint", "ok", "look", "stopped", "flow") for paper in ("paper", "card")),
+    *(("ink", paper) for paper in ("look-paper", "stopped-paper")),
+    ("look", "look-paper"),
+    ("stopped", "stopped-paper"),
+    ("card", "stopped"),
+]
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(("text", "paper"), PAIRS)
+def test_each_text_has_the_contrast_that_wcag_asks_for(theme: int, text: str, paper: str) -> None:
+    lighter, darker = sorted((luminance(THEMES[theme][name]) for name in (text, paper)), reverse=True)
+
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5
