@@ -16,18 +16,15 @@ BLOCKED = "tasks: RabbitMQ blocks publishing"
 def memory_alarm(scene: Scene) -> None:
     """Memory alarm under load, and again with an idle publisher."""
     scene.observer.behave = complete_slowly
-    with scene.load(scene.total // 2):
-        scene.pause(1.0)
-        worker = scene.worker()
-        scene.until_seen(scene.total // 4)
-        block(scene, worker, scene.broker.memory_alarm())
+    worker = scene.worker()
+    block(scene, worker, scene.broker.memory_alarm())
     scene.until(lambda: scene.api.finished_count(scene.key) >= scene.total // 2, "all answers at the engine")
     log = worker.text()
     with scene.broker.memory_alarm():
         # Though the publisher is idle; and the poll that is out will lock what it finds.
         scene.until(lambda: BLOCKED in worker.text()[len(log) :], "a publisher that knows", CANARY_SECONDS)
         alarm_at = time.time()
-        with scene.load(scene.total - scene.total // 2):
+        with scene.load(scene.total // 2):
             scene.pause_at_risk(scene.scale.alarm_seconds)
         check_locked(scene, alarm_at)
     scene.note_recovery(time.time(), count_repeats=False)
@@ -38,27 +35,29 @@ def memory_alarm(scene: Scene) -> None:
 def disk_alarm(scene: Scene) -> None:
     """Disk alarm with publishes in flight, and again with a restart of the worker meanwhile."""
     scene.observer.behave = complete_slowly
-    with scene.load():
-        scene.pause(1.0)
-        worker = scene.worker()
-        for number in scene.strikes(2):
-            block(scene, worker, scene.broker.disk_alarm(), restart=number == 1)
+    worker = scene.worker()
+    block(scene, worker, scene.broker.disk_alarm())
+    block(scene, worker, scene.broker.disk_alarm(), restart=True)
     check_recoveries(scene)
     scene.finish()
 
 
 def block(scene: Scene, worker: Worker, alarm: AbstractContextManager[None], *, restart: bool = False) -> None:
-    """Let the alarm last for a while."""
-    scene.watch.note_risk()
-    with alarm:
-        before, begun_at = worker.usage(), time.time()
-        scene.pause_at_risk(scene.scale.alarm_seconds)
-        note_noticed(scene, begun_at)
-        note_outage_cost(scene, *worker.usage().since(before))
-        if restart:
-            restart_worker(scene, worker)
-            scene.pause_at_risk(scene.scale.alarm_seconds)
-    scene.note_recovery(time.time(), count_repeats=False)
+    """Let an alarm come while half of the tasks are on their way, some of them started when it is there."""
+    seen = scene.observer.tasks_seen
+    with scene.load(scene.total // 4):
+        scene.until_seen(seen + scene.total // 8)
+        scene.watch.note_risk()
+        with alarm:
+            before, begun_at = worker.usage(), time.time()
+            with scene.load(scene.total // 4):
+                scene.pause_at_risk(scene.scale.alarm_seconds)
+            note_noticed(scene, begun_at)
+            note_outage_cost(scene, *worker.usage().since(before))
+            if restart:
+                restart_worker(scene, worker)
+                scene.pause_at_risk(scene.scale.alarm_seconds)
+        scene.note_recovery(time.time(), count_repeats=False)
 
 
 def restart_worker(scene: Scene, worker: Worker) -> None:
