@@ -102,6 +102,7 @@ class CamundaWorker:
                 self._backoff.reset()
             except Unavailable as error:
                 self.engine_trouble = str(error)
+                self._gate.note_outage()
                 pause = self._backoff.pause()
                 logger.warning("{}; next attempt in {:.1f} s", error, pause)
                 self._stopping.wait(pause)

@@ -1,5 +1,6 @@
 """What can be delivered now: nothing is locked at the engine that could not reach its queue."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from rabbitmq_client import Publisher
 from routing_file import System
 
 RECONCILE_SECONDS = 10.0
+CATCHING_UP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class DeliveryGate:
         self._paused: dict[str, str] = {}
         self._reconcile_at: dict[str, float] = {}
         self._refused_until: dict[str, float] = {}
+        self._outage_at = self._behind_at = -math.inf
 
     def may_fetch(self) -> bool:
         """Whether anything may be fetched: the broker takes messages, and answers do not wait for the engine.
@@ -58,7 +61,31 @@ class DeliveryGate:
         in_queue = self._publisher.watch.state(RESPONSE_QUEUE).ready
         if in_queue >= self._limits.waiting_answers:
             self._publisher.watch.hurry()
-        return self._publisher.ready and in_queue + self._answers_in_hand() < self._limits.waiting_answers
+        return (
+            self._publisher.ready
+            and in_queue + self._answers_in_hand() < self._limits.waiting_answers
+            and self._has_caught_up()
+        )
+
+    def note_outage(self) -> None:
+        """Note that the engine is away: fetch no more until the answers that wait meanwhile are applied.
+
+        Where the locks of their tasks ended during the outage, the engine would offer the same tasks again.
+        """
+        self._outage_at = self._behind_at = time.monotonic()
+
+    def _has_caught_up(self) -> bool:
+        """Whether the response queue was seen empty after the outage, and nothing of it is in hand since then."""
+        now = time.monotonic()
+        if now - self._outage_at > CATCHING_UP_SECONDS:
+            return True  # answers that nobody applies must not stop new work for ever
+        if self._answers_in_hand():
+            self._behind_at = now
+        if self._publisher.watch.state(RESPONSE_QUEUE).seen_empty_at > self._behind_at:
+            self._outage_at = -math.inf
+            return True
+        self._publisher.watch.hurry()
+        return False
 
     def is_open(self, system: System) -> bool:
         """Whether a system may get more tasks; logs when that changes."""

@@ -1,5 +1,6 @@
 """The gate before the fetch: nothing is locked that could not be delivered."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -70,6 +71,42 @@ def test_answers_go_before_new_work(side: Side, table: LeaseTable, in_hand: int,
     side.watch.states[RESPONSE_QUEUE] = QueueState(ready=in_queue)
 
     assert side.gate(table).may_fetch() is may
+
+
+def test_after_an_outage_of_the_engine_the_answers_that_wait_go_first(side: Side, table: LeaseTable) -> None:
+    gate = side.gate(table)
+    gate.note_outage()
+
+    assert not gate.may_fetch()
+    side.watch.states[RESPONSE_QUEUE] = QueueState(seen_empty_at=time.monotonic())
+    assert gate.may_fetch()
+
+
+def test_answers_in_hand_after_an_outage_call_for_another_look_at_their_queue(
+    side: Side, table: LeaseTable
+) -> None:
+    gate = side.gate(table)
+    gate.note_outage()
+    side.watch.states[RESPONSE_QUEUE] = QueueState(seen_empty_at=time.monotonic())
+    side.answers_in_hand = 1
+
+    assert not gate.may_fetch()
+    side.answers_in_hand = 0
+    assert not gate.may_fetch()
+    side.watch.states[RESPONSE_QUEUE] = QueueState(seen_empty_at=time.monotonic())
+    assert gate.may_fetch()
+
+
+def test_answers_that_nobody_applies_stop_new_work_for_a_minute_at_most(
+    side: Side, table: LeaseTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = side.gate(table)
+    gate.note_outage()
+    later = time.monotonic() + 61
+
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    assert gate.may_fetch()
 
 
 def test_a_full_queue_pauses_its_system_and_no_other(side: Side, table: LeaseTable) -> None:
