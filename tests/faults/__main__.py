@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sandbox.sandbox import Sandbox
+from tests.faults import chaos
 from tests.faults.figures import Figures, markdown, table
 from tests.faults.registry import FAULTS, Fault
 from tests.faults.scene import FULL, QUICK
@@ -17,6 +18,7 @@ from tests.faults.suite import run_fault
 
 REPORT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+CHAOS_NUMBER = 99
 SABOTAGES = ("confirms-off", "unlock-unknown", "blind-extension")
 
 
@@ -25,6 +27,8 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     console = Console() if sys.stdout.isatty() else Console(width=150)
     faults = [fault for fault in FAULTS if not options.only or fault.number in options.only]
+    if options.chaos:
+        faults = [Fault(CHAOS_NUMBER, chaos.lasting(options.chaos))]
     if options.list:
         for fault in faults:
             console.print(f"{fault.number:3} {fault.name}")
@@ -41,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./run faults", description=__doc__)
     parser.add_argument("--list", action="store_true", help="name the faults and end")
     parser.add_argument("--only", type=int, action="append", metavar="N", help="only this fault; may be repeated")
+    parser.add_argument("--chaos", type=float, metavar="MINUTES", help="instead: faults at random for that long")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeat a run's choices")
     parser.add_argument("--quick", action="store_true", help="short waits, as in ./run test")
     parser.add_argument("--sabotage", choices=SABOTAGES, help="take a safeguard away: the suite must notice")
