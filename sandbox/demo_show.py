@@ -42,6 +42,7 @@ def show_outcome(progress: Progress, outcome: Outcome) -> None:
 def show_links(stage: Stage) -> None:
     """Prints where to look on."""
     broker = stage.sandbox.broker
+    print(f"Status page          {stage.status_url}")
     print(f"Cockpit              {stage.sandbox.engine.cockpit_url} (login demo, demo)")
     print(f"RabbitMQ management  {broker.management_url} (login {broker.username}, {broker.password})")
     print(f"The worker's logs    {LOG_FOLDER}", flush=True)

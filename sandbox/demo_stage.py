@@ -8,6 +8,7 @@ from sandbox.children import Child
 from sandbox.demo_observer import Observer
 from sandbox.demo_samples import SYSTEMS
 from sandbox.engine_build import engine_jar
+from sandbox.ports import LOOPBACK, free_ports
 from sandbox.programs import REPOSITORY, start_module, start_worker
 from sandbox.runs import Run
 from sandbox.sandbox import PROCESS_FILES, Sandbox
@@ -22,6 +23,7 @@ class Stage:
     sandbox: Sandbox
     worker: Child
     observer: Observer
+    status_url: str
 
 
 @contextmanager
@@ -35,9 +37,12 @@ def set_stage() -> Iterator[Stage]:
         )
         sandbox.engine_api().deploy(PROCESS_FILES)
         _start_systems(run, sandbox)
-        worker = _start_worker(run, sandbox)
+        status_port = free_ports(1)[0]
+        worker = _start_worker(run, sandbox, status_port)
+        status_url = f"http://{LOOPBACK}:{status_port}/"
+        say(f"the worker's status page: {status_url}")
         with Observer(sandbox.broker) as observer:
-            yield Stage(sandbox, worker, observer)
+            yield Stage(sandbox, worker, observer, status_url)
 
 
 def say(text: str) -> None:
@@ -50,8 +55,8 @@ def _start_systems(run: Run, sandbox: Sandbox) -> None:
         start_module(run, sandbox, name=system.name, module=f"sandbox.systems.{system.module}")
 
 
-def _start_worker(run: Run, sandbox: Sandbox) -> Child:
+def _start_worker(run: Run, sandbox: Sandbox, status_port: int) -> Child:
     say(f"starting the worker: python main.py, logs in {LOG_FOLDER.relative_to(REPOSITORY)}")
     if (REPOSITORY / ".env").exists():
         say("note: the worker reads your .env as well, for what the sandbox does not set")
-    return start_worker(run, sandbox, log_folder=LOG_FOLDER)
+    return start_worker(run, sandbox, log_folder=LOG_FOLDER, status_port=status_port)

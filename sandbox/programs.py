@@ -22,9 +22,9 @@ _WORKER_QUEUES = {
 _WORKER_SECONDS = 30.0
 
 
-def start_worker(run: Run, sandbox: Sandbox, *, log_folder: Path) -> Child:
+def start_worker(run: Run, sandbox: Sandbox, *, log_folder: Path, status_port: int = 0) -> Child:
     """Starts main.py with nothing but its settings in the environment; returns when its queues are there."""
-    environment = _bare(sandbox) | {"LOG_DIR": str(log_folder)}
+    environment = _bare(sandbox) | {"LOG_DIR": str(log_folder), "STATUS_PORT": str(status_port)}
     worker = run.start("worker", [sys.executable, str(REPOSITORY / "main.py")], environment)
     worker.wait_until(lambda: _queues(sandbox) >= _WORKER_QUEUES, seconds=_WORKER_SECONDS)
     return worker
