@@ -9,6 +9,7 @@ import requests
 
 from sandbox.engine_api import EngineApi
 from tests.conftest import MemoryAlarm
+from tests.monitoring.promtool import promtool
 from tests.sandbox.processes import eventually
 from tests.system.conftest import StartSystem, StartWorker
 from tests.system.engine import start_many
@@ -70,6 +71,8 @@ def test_work_that_flows_is_counted_from_end_to_end(
     assert seen['camunda_worker_queue_consumers{queue="camunda.responses.queue"}'] == 1
     assert seen["camunda_worker_confirm_seconds_count"] >= 1
     assert seen["process_resident_memory_bytes"] < 75_000_000
+    promtool("check", "metrics", given=visit("/metrics").text)
+    assert "Work flows" in visit("/").text
     assert worker.stop()[0] == 0
 
 
@@ -100,7 +103,7 @@ def test_a_broker_that_blocks_is_a_reason(
 
     with memory_alarm():
         # The idle publisher's own trial message lets the broker say so.
-        assert eventually(lambda: "connection for tasks: RabbitMQ is short of memory or disk" in reasons(visit))
+        assert eventually(lambda: "RabbitMQ is short of memory or disk" in reasons(visit))
         assert 'camunda_worker_broker_blocked{connection="tasks"} 1.0' in visit("/metrics").text
     assert eventually(lambda: reasons(visit) == "ok\n")
 
