@@ -18,6 +18,8 @@ from tests.system.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.usefixtures("samples")
 
+CONSUMERS = 'camunda_worker_queue_consumers{queue="camunda.responses.queue"}'
+
 Visit = Callable[[str], requests.Response]
 
 
@@ -62,13 +64,14 @@ def test_work_that_flows_is_counted_from_end_to_end(
 
     assert eventually(lambda: engine_api.finished_count() == 10)
     assert eventually(lambda: reasons(visit) == "ok\n")
+    assert eventually(lambda: CONSUMERS in visit("/metrics").text)  # once the queue was looked at
     seen = samples_of(visit("/metrics").text)
     assert seen['camunda_worker_tasks_fetched_total{system="bitrix24",topic="bitrix_create_task"}'] == 5
     assert seen['camunda_worker_tasks_published_total{result="confirmed",system="python-services"}'] == 5
     assert seen['camunda_worker_responses_total{outcome="applied",type="complete"}'] == 10
     assert seen['camunda_worker_round_trip_seconds_count{topic="send_email"}'] == 5
     assert seen['camunda_worker_tasks_in_flight{system="bitrix24"}'] == 0
-    assert seen['camunda_worker_queue_consumers{queue="camunda.responses.queue"}'] == 1
+    assert seen[CONSUMERS] == 1
     assert seen["camunda_worker_confirm_seconds_count"] >= 1
     assert seen["process_resident_memory_bytes"] < 75_000_000
     promtool("check", "metrics", given=visit("/metrics").text)
