@@ -59,14 +59,12 @@ class History:
         if not self._hour or moment[0] - self._hour[-1][0] >= MINUTE:
             self._hour.append(moment)
 
-    def last_minute(self) -> Counts:
-        """Return what was counted in the last minute; less where the process is younger."""
-        return self._since(self._minute, MINUTE)
+    def lately(self) -> tuple[Counts, Counts]:
+        """Return what was counted in the last minute and the last hour; less where the process is younger."""
+        now = self._count()
+        return now - _counts_before(self._minute, MINUTE), now - _counts_before(self._hour, HOUR)
 
-    def last_hour(self) -> Counts:
-        """Return what was counted in the last hour; less where the process is younger."""
-        return self._since(self._hour, HOUR)
 
-    def _since(self, notes: deque[tuple[float, Counts]], seconds: float) -> Counts:
-        begin = time.monotonic() - seconds - NOTE_SECONDS / 2
-        return self._count() - next((counts for moment, counts in notes.copy() if moment >= begin), Counter())
+def _counts_before(notes: deque[tuple[float, Counts]], seconds: float) -> Counts:
+    begin = time.monotonic() - seconds - NOTE_SECONDS / 2
+    return next((counts for moment, counts in notes.copy() if moment >= begin), Counter())

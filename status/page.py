@@ -80,7 +80,7 @@ class Page:
         return str(_FRAGMENT.render(**self._facts()))
 
     def _facts(self) -> dict[str, Any]:
-        now, minute, hour = self._snapshot(), self._history.last_minute(), self._history.last_hour()
+        now, (minute, hour) = self._snapshot(), self._history.lately()
         wrong = troubles(now, hour, self._stuck())
         links = {connection.kind: connection.trouble for connection in now.connections}
         rows = [

@@ -19,13 +19,15 @@ from tests.system.worker_process import WorkerProcess
 pytestmark = pytest.mark.usefixtures("samples")
 
 CONSUMERS = 'camunda_worker_queue_consumers{queue="camunda.responses.queue"}'
-
+CLOSE = {"Connection": "close"}
 Visit = Callable[[str], requests.Response]
 
 
 @pytest.fixture
 def visit(unused_port: int) -> Visit:
-    return lambda path: requests.get(f"http://127.0.0.1:{unused_port}{path}", timeout=5)
+    session = requests.Session()
+    session.trust_env = False  # a proxy has no business on the loopback interface
+    return lambda path: session.get(f"http://127.0.0.1:{unused_port}{path}", timeout=5, headers=CLOSE)
 
 
 @pytest.fixture

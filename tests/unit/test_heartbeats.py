@@ -5,8 +5,12 @@ import threading
 import pytest
 
 import heartbeats
+from camunda_worker import UNCONFIRMED_BATCHES
 from status.health import stuck_loops
 from tests.unit.conftest import Clock
+from tests.unit.fakes import external_task, task_row
+from tests.unit.test_camunda_worker import Bench
+from tests.unit.test_leases import BITRIX, House
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +63,46 @@ def test_a_loop_may_ask_for_more_time_once(time: Clock) -> None:
     time.advance(50)
 
     assert stuck_loops(["patient"], begun=0.0) == ["patient has not turned: 5 s overdue"]
+
+
+@pytest.fixture
+def beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the threads that said that they turn, one for each time."""
+    heard: list[str] = []
+    monkeypatch.setattr(heartbeats, "beat", lambda **_: heard.append(threading.current_thread().name))
+    return heard
+
+
+def test_a_worker_that_waits_for_the_broker_to_confirm_still_turns(beats: list[str]) -> None:
+    bench = Bench()
+    for _ in range(UNCONFIRMED_BATCHES):
+        bench.worker._window.acquire()
+    bench.offer(task_row())
+    release = threading.Timer(1.2, bench.worker._window.release)
+    release.start()
+
+    bench.worker.turn()
+
+    assert len(bench.publisher.batches) == 1
+    assert beats == ["MainThread"]
+
+
+def test_a_worker_turns_with_each_attempt(beats: list[str]) -> None:
+    bench = Bench()
+    bench.publisher.wait_until_ready = lambda _: bench.stopping.set() or False  # type: ignore[assignment, func-returns-value]
+
+    bench.worker.run()
+
+    assert beats == ["MainThread"]
+
+
+def test_many_extensions_are_many_turns(beats: list[str]) -> None:
+    house = House()
+    for number in range(5):
+        house.engine.tasks[f"t{number}"] = task_row(f"t{number}")
+        house.table.add(external_task(f"t{number}"), BITRIX, 0.0)
+    house.table.published(f"t{number}" for number in range(5))
+
+    house.keeper.tick()
+
+    assert beats == ["MainThread"] * 5

@@ -9,7 +9,7 @@ import pytest
 from loguru import logger
 
 import monitoring
-from monitoring import Statistics, configure_logs
+from monitoring import Statistics, configure_logs, recent_errors
 from tests.unit.conftest import Clock
 
 Captured = pytest.CaptureFixture[str]
@@ -97,6 +97,17 @@ def test_a_warning_that_repeats_is_held_back_and_counted(
         "no answer 30 (and 20 more like it before)",
         *(f"no answer {second}" for second in range(31, 40)),
     ]
+
+
+def test_the_last_errors_that_were_shown_are_remembered(tmp_path: Path) -> None:
+    configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
+
+    logger.warning("no error")
+    for number in range(20):
+        logger.error("error {}", number)
+
+    texts = [error.text for error in recent_errors()]
+    assert texts == [f"error {number}" for number in reversed(range(2, 10))]  # ten are shown, eight remembered
 
 
 def test_lines_that_say_what_was_done_are_never_held_back(tmp_path: Path) -> None:

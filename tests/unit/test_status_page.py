@@ -160,8 +160,8 @@ def test_the_last_minute_and_the_last_hour_are_told_apart(clock: Clock, monkeypa
         counted.now["fetched", "1c"] += 10
         counted.history.note()
 
-    assert counted.history.last_minute()["fetched", "1c"] == 120
-    assert counted.history.last_hour()["fetched", "1c"] == 7200
+    minute, hour = counted.history.lately()
+    assert (minute["fetched", "1c"], hour["fetched", "1c"]) == (120, 7200)
 
 
 def test_a_young_process_shows_what_it_has(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,14 +169,13 @@ def test_a_young_process_shows_what_it_has(clock: Clock, monkeypatch: pytest.Mon
     counted = Counted(fetched={"1c": 3})
     clock.advance(2)
 
-    assert counted.history.last_minute() == {("fetched", "1c"): 3}
-    assert counted.history.last_hour() == {("fetched", "1c"): 3}
+    assert counted.history.lately() == ({("fetched", "1c"): 3}, {("fetched", "1c"): 3})
 
 
 def test_what_was_counted_before_a_history_began_is_not_in_it() -> None:
     counted = Counter({("fetched", "1c"): 1000})
 
-    assert History(lambda: counted, stopping=None).last_hour() == {}  # type: ignore[arg-type]
+    assert History(lambda: counted, stopping=None).lately() == ({}, {})  # type: ignore[arg-type]
 
 
 def test_a_process_that_takes_no_tasks_says_so() -> None:
