@@ -14,7 +14,7 @@
 % def number(value):
 {{f"{value:,}"}}\\
 % end
-<header id="top" data-title="{{headline[1]}} – {{place.worker_id}}">
+<header id="top" data-title="{{title}}" data-icon="{{icon}}">
 <h1><span>Universal Camunda Worker</span> {{place.worker_id}}</h1>
 <p class="headline {{headline[0]}}" role="status">
 % sign(headline[0])
@@ -109,4 +109,4 @@ read by another process</p>
 <p>none since the start</p>
 % end
 </section>
-<footer id="foot">version {{version}}, up {{up}}, as of {{clock}} UTC · <a href="metrics">metrics</a> · <a href="livez">livez</a> · <a href="readyz">readyz</a></footer>
+<footer id="foot">version {{version}}, up {{up}}, as of {{clock}} · <a href="metrics">metrics</a> · <a href="livez">livez</a> · <a href="readyz">readyz</a></footer>

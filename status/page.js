@@ -7,7 +7,9 @@ async function refresh() {
       const shown = document.getElementById(part.id);
       if (shown && shown.outerHTML !== part.outerHTML) shown.replaceWith(part);
     }
-    document.title = document.getElementById("top").dataset.title;
+    const { title, icon } = document.getElementById("top").dataset;
+    document.title = title;
+    document.querySelector("link[rel=icon]").href = icon;
     stale.hidden = answer.ok;
   } catch {
     stale.hidden = false;

@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,18 @@ POLICY = (
     f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+# Seen in the browser's tab: a disc, a triangle or an octagon, so that the shape tells too.
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 20 20'%3E"
+    "%3Cpath fill='%23{}' d='{}'/%3E%3C/svg%3E"
+)
+ICONS = {
+    "ok": _ICON.format("2da160", "M10 1a9 9 0 100 18 9 9 0 000-18z"),
+    "look": _ICON.format("e09a1a", "M10 1.5L19 18H1z"),
+    "stopped": _ICON.format("d9273f", "M6.3 1h7.4L19 6.3v7.4L13.7 19H6.3L1 13.7V6.3z"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +83,7 @@ class Page:
     def whole(self) -> str:
         """Return the page, complete without script."""
         facts = self._facts()
-        _, words = facts["headline"]
-        title = f"{words} – {self._place.worker_id}"
-        return str(_PAGE.render(style=_STYLE, script=_SCRIPT, title=title, fragment=_FRAGMENT.render(**facts)))
+        return str(_PAGE.render(style=_STYLE, script=_SCRIPT, fragment=_FRAGMENT.render(**facts), **facts))
 
     def fragment(self) -> str:
         """Return what changes."""
@@ -82,6 +92,8 @@ class Page:
     def _facts(self) -> dict[str, Any]:
         now, (minute, hour) = self._snapshot(), self._history.lately()
         wrong = troubles(now, hour, self._stuck())
+        fetched = _sum(minute, "fetched")
+        mark, words = headline(now, wrong, fetched)
         links = {connection.kind: connection.trouble for connection in now.connections}
         rows = [
             row_of(view, published=minute["published", view.name], answered=minute["answered", view.name])
@@ -91,7 +103,9 @@ class Page:
             "now": now,
             "place": self._place,
             "troubles": wrong,
-            "headline": headline(now, wrong, fetched := _sum(minute, "fetched")),
+            "headline": (mark, words),
+            "title": f"{words} – {self._place.worker_id}",
+            "icon": ICONS[mark],
             "rows": rows,
             "fetched": fetched,
             "arrived": sum(minute[outcome, ""] for outcome in metrics.OUTCOMES),
@@ -102,7 +116,7 @@ class Page:
             "errors": recent_errors(),
             "version": metrics.VERSION,
             "up": for_people(time.monotonic() - self._begun),
-            "clock": datetime.now(UTC).strftime("%H:%M:%S"),
+            "clock": datetime.now().astimezone().strftime("%H:%M:%S %Z"),
         }
 
 

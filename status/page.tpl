@@ -5,7 +5,7 @@
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{{title}}</title>
-<link rel="icon" href="data:,">
+<link rel="icon" href="{{icon}}">
 <noscript><meta http-equiv="refresh" content="5"></noscript>
 <style>{{!style}}</style>
 </head>

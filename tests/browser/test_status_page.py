@@ -35,6 +35,7 @@ def test_each_situation_is_told_in_words_and_fits_any_width(
         expect(page.locator("body")).to_contain_text(words)
 
 
+ICON = "document.querySelector('link[rel=icon]').href"
 TOO_WIDE = """() => [...document.querySelectorAll("main *")].filter(part =>
     part.getBoundingClientRect().right > part.closest(".box, .arrow, .back").getBoundingClientRect().right + 1
 ).map(part => part.textContent)"""
@@ -63,10 +64,12 @@ def test_it_refreshes_itself_and_leaves_alone_what_did_not_change(scene: Show, v
     expect(page.locator("tbody")).to_contain_text("77")
     assert page.evaluate("document.getElementById('troubles').marked")
 
+    before = page.evaluate(ICON)
     shown.snapshot = BROKER_DOWN.snapshot
 
     expect(page).to_have_title("Work does not flow – universal-worker")
     assert not page.evaluate("document.getElementById('troubles').marked")
+    assert page.evaluate(ICON) != before
 
 
 def test_a_worker_that_has_gone_is_told(scene: Show, visit: Visit) -> None:

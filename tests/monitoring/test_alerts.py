@@ -110,6 +110,10 @@ def test_the_rules_are_well_formed() -> None:
     assert f"{len(ALERTS)} rules found" in promtool("check", "rules", RULES)
 
 
+def test_the_example_of_a_configuration_is_valid() -> None:
+    assert f"{len(ALERTS)} rules found" in promtool("check", "config", RULES.with_name("prometheus.yml"))
+
+
 def test_the_rules_use_only_names_that_are_exported(exported: set[str]) -> None:
     asked = names_in(" ".join(re.findall(r"expr: (.*)", TEXT)))
 
