@@ -34,10 +34,9 @@ def main(argv: Sequence[str]) -> int:
             console.print(f"{fault.number:3} {fault.name}")
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    figures = _run_all(console, faults, options)
+    command = " ".join(["./run faults", *argv])
+    figures = _run_all(console, faults, options, command)
     console.print(table(figures))
-    if options.write:
-        write_report(markdown(figures, f"./run faults {' '.join(argv)}"))
     return 0 if all(one.holds for one in figures) else 1
 
 
@@ -54,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_all(console: Console, faults: Sequence[Fault], options: argparse.Namespace) -> list[Figures]:
+def _run_all(
+    console: Console, faults: Sequence[Fault], options: argparse.Namespace, command: str
+) -> list[Figures]:
     console.print(f"seed {options.seed}")
     figures = []
     with Sandbox(durable_engine=True) as sandbox:
@@ -69,6 +70,8 @@ def _run_all(console: Console, faults: Sequence[Fault], options: argparse.Namesp
             )
             figures.append(one)
             _say(console, one)
+            if options.write:  # after each, so that a long run that is cut off leaves what it found
+                write_report(markdown(figures, command))
     return figures
 
 
