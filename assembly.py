@@ -15,6 +15,7 @@ from daemon import Service
 from delivery_gate import DeliveryGate, Limits
 from detours import Detours
 from engine_gate import EngineGate
+from held_task import TaskHolder
 from leases import LeaseKeeper, LeaseRules, LeaseTable
 from leases.extension import Extension
 from leases.silence import Silence
@@ -36,6 +37,7 @@ from status import (
     stuck_loops,
 )
 from topics import Topics
+from undelivered import RetryRules, Undelivered
 
 ANSWER_THREADS = 8
 WORKER, HANDLER = "camunda_worker", "response_handler"
@@ -133,6 +135,15 @@ class Assembly:
         settings = self.settings
         keeper = self._lease_keeper(publisher)
         self._gate = self._delivery_gate(publisher, keeper)
+        holder = TaskHolder(
+            self.camunda,
+            self.leases,
+            self.routing,
+            self.statistics,
+            self.lease_rules,
+            max_message_bytes=settings.rabbitmq_max_message_bytes,
+        )
+        retries = RetryRules(settings.camunda_retries, settings.camunda_retry_timeout)
         worker = CamundaWorker(
             self.camunda,
             publisher,
@@ -141,16 +152,11 @@ class Assembly:
             keeper,
             self.routing,
             self._topics(),
+            holder,
+            Undelivered(self.camunda, self.leases, self._gate, holder, self.statistics, retries),
             self.statistics,
             self.stopping,
-            WorkerRules(
-                max_tasks=settings.camunda_max_tasks,
-                wait_ms=settings.camunda_async_response_timeout,
-                retries=settings.camunda_retries,
-                retry_timeout_ms=settings.camunda_retry_timeout,
-                max_message_bytes=settings.rabbitmq_max_message_bytes,
-                leases=self.lease_rules,
-            ),
+            WorkerRules(settings.camunda_max_tasks, settings.camunda_async_response_timeout, self.lease_rules),
         )
         self._engine_troubles.append(lambda: worker.engine_trouble)
         return [

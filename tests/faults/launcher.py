@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from camunda_worker import CamundaWorker
 from leases import LeaseTable
 from leases.extension import Extension
 from main import main
 from rabbitmq_client import RETRY_TIERS, Outcome, Publisher
+from undelivered import Undelivered
 
 COMPONENTS = {"main": (), "camunda_worker": ("camunda_worker",), "response_handler": ("response_handler",)}
 
@@ -43,15 +43,16 @@ def confirms_off() -> None:
 def unlock_unknown() -> None:
     """Unlock what may or may not have been delivered."""
 
-    def make(_publish_again: Callable[..., None]) -> Callable[..., None]:
-        def unlock(self: Any, batch: Sequence[Any]) -> None:
+    def make(_still_ours: Callable[..., None]) -> Callable[..., list[Any]]:
+        def unlock(self: Any, batch: Sequence[Any]) -> list[Any]:
             for held in batch:
                 self._camunda.unlock(held.task.id)
                 self._leases.done(held.task.id)
+            return []
 
         return unlock
 
-    replace(CamundaWorker, "_publish_again", make)
+    replace(Undelivered, "_still_ours", make)
 
 
 def blind_extension() -> None:

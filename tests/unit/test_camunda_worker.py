@@ -12,6 +12,7 @@ from camunda_client import Reply
 from camunda_worker import UNCONFIRMED_BATCHES, CamundaWorker, WorkerRules
 from config import RoutingConfig
 from delivery_gate import DeliveryGate
+from held_task import TaskHolder
 from leases import LeaseKeeper, LeaseRules, LeaseTable
 from messages import Publication
 from monitoring import Statistics
@@ -21,6 +22,7 @@ from routing_file import System
 from tests.unit import fakes
 from tests.unit.fakes import FakeEngine, task_row
 from topics import Topics
+from undelivered import RetryRules, Undelivered
 
 BITRIX = System("bitrix24", 600_000, ("bitrix_create_task",))
 ROUTING = RoutingConfig([BITRIX], System("default", 600_000))
@@ -90,24 +92,24 @@ class Bench:
         self.stopping = threading.Event()
         camunda = self.engine.client()
         self.engine.replies["topic-names"] = [Reply(200, b"[]")] * 100
+        gate = cast(DeliveryGate, self.gate)
+        self.holder = TaskHolder(camunda, self.table, ROUTING, self.statistics, LEASES, max_message_bytes=10_000)
+        self.undelivered = Undelivered(
+            camunda, self.table, gate, self.holder, self.statistics, RetryRules(3, 30_000)
+        )
         self.worker = CamundaWorker(
             camunda,
             cast(Publisher, self.publisher),
-            cast(DeliveryGate, self.gate),
+            gate,
             self.table,
             cast(LeaseKeeper, self.keeper),
             ROUTING,
             Topics(camunda, ROUTING, include=["*"], exclude=[], refresh_seconds=60),
+            self.holder,
+            self.undelivered,
             self.statistics,
             self.stopping,
-            WorkerRules(
-                max_tasks=10,
-                wait_ms=5000,
-                retries=3,
-                retry_timeout_ms=30_000,
-                max_message_bytes=10_000,
-                leases=LEASES,
-            ),
+            WorkerRules(max_tasks=10, wait_ms=5000, leases=LEASES),
         )
 
     def offer(self, *rows: dict[str, Any]) -> None:
@@ -169,8 +171,8 @@ def test_an_unknown_fate_is_read_at_the_engine_and_the_same_message_published_ag
 
 
 def test_a_message_published_again_expires_with_the_lock_and_not_later(bench: Bench) -> None:
-    [late] = bench.worker._hold_all([fakes.external_task()], time.monotonic() - 30)
-    bench.worker._troubled.put((late, Outcome.UNKNOWN))
+    [late] = bench.holder.hold_all([fakes.external_task()], time.monotonic() - 30)
+    bench.undelivered.add(late, Outcome.UNKNOWN)
     time_left = int(late.publication.properties["expiration"])
     bench.nothing_more()
     time.sleep(0.05)
@@ -204,7 +206,7 @@ def test_a_stop_is_heard_while_the_broker_owes_all_confirms(bench: Bench) -> Non
     bench.worker.turn()
 
     assert bench.publisher.batches == []
-    assert [outcome for _, outcome in bench.worker._drain_troubled()] == [Outcome.UNSENT]
+    assert [outcome for _, outcome in bench.undelivered._take_all()] == [Outcome.UNSENT]
 
 
 def test_an_unknown_fate_of_a_task_that_is_not_ours_any_more_is_let_go(bench: Bench) -> None:
@@ -235,7 +237,7 @@ def test_a_message_that_is_too_large_becomes_an_incident_that_names_the_variable
 def test_a_batch_that_comes_when_its_lease_is_nearly_over_is_not_published(bench: Bench) -> None:
     [late] = [fakes.external_task()]
 
-    batch = bench.worker._hold_all([late], time.monotonic() - 55)
+    batch = bench.holder.hold_all([late], time.monotonic() - 55)
 
     assert batch == []
     assert bench.table.all() == []

@@ -95,7 +95,7 @@ def test_a_task_that_no_message_can_carry_is_counted(rise: Rise) -> None:
 
 
 def test_a_lease_that_is_nearly_over_counts_as_lapsed(rise: Rise) -> None:
-    Bench().worker._hold_all([external_task()], time.monotonic() - 55)
+    Bench().holder.hold_all([external_task()], time.monotonic() - 55)
 
     assert rise("leases_lapsed_total", system="bitrix24") == 1
 

@@ -1,0 +1,125 @@
+"""What becomes of tasks whose message was not confirmed: published again, given back, or let go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from loguru import logger
+
+import metrics
+from camunda_client import CamundaClient
+from delivery_gate import DeliveryGate
+from errors import Unavailable
+from held_task import HeldTask, TaskHolder, report_failure
+from leases import LeaseTable
+from monitoring import Statistics
+from rabbitmq_client import Outcome
+
+SAFE_LEASE_SECONDS_AGAIN = 20.0
+NOT_DELIVERED = (Outcome.RETURNED, Outcome.REFUSED, Outcome.UNSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """What a task is given back with: the retries of one without a failure so far, and the pause that follows."""
+
+    retries: int
+    retry_timeout_ms: int
+
+
+class Undelivered:
+    """Collects tasks with the outcome of their publication, from any thread, until they are settled."""
+
+    def __init__(
+        self,
+        camunda: CamundaClient,
+        leases: LeaseTable,
+        gate: DeliveryGate,
+        holder: TaskHolder,
+        statistics: Statistics,
+        rules: RetryRules,
+    ) -> None:
+        self._camunda = camunda
+        self._leases = leases
+        self._gate = gate
+        self._holder = holder
+        self._statistics = statistics
+        self._rules = rules
+        self._waiting: SimpleQueue[tuple[HeldTask, Outcome]] = SimpleQueue()
+
+    def add(self, held: HeldTask, outcome: Outcome) -> None:
+        """Take a task whose message was not confirmed."""
+        self._waiting.put((held, outcome))
+
+    def settle(self) -> list[HeldTask]:
+        """Give back what certainly was not delivered; return what must be published again. Raises Unavailable."""
+        unknown: list[HeldTask] = []
+        for held, outcome in self._take_all():
+            if outcome in (Outcome.UNSENT, Outcome.UNKNOWN):
+                unknown.append(held)
+            else:
+                self._give_back(held, outcome)
+        return self._still_ours(unknown) if unknown else []
+
+    def free(self) -> None:
+        """At a stop: unlock what certainly was not delivered, so that it is offered again at once."""
+        for held, outcome in self._take_all():
+            self._leases.done(held.task.id)
+            if outcome in NOT_DELIVERED and not held.may_be_out:
+                self._unlock(held)
+
+    def _take_all(self) -> list[tuple[HeldTask, Outcome]]:
+        taken = []
+        try:
+            while True:
+                taken.append(self._waiting.get_nowait())
+        except Empty:
+            return taken
+
+    def _still_ours(self, batch: Sequence[HeldTask]) -> list[HeldTask]:
+        """Return those that the engine still gives us time for, with the same messages.
+
+        Never unlocked: a message whose confirm was lost is often delivered later.
+        """
+        try:
+            states = self._camunda.read_tasks([held.task.id for held in batch])
+        except Unavailable:
+            for held in batch:
+                self.add(held, Outcome.UNKNOWN)
+            raise
+        again = []
+        for held in batch:
+            state = states.get(held.task.id)
+            is_ours = state is not None and state.lock_expires_at == held.task.lock_expires_at
+            if is_ours and held.lease_left() > SAFE_LEASE_SECONDS_AGAIN:
+                fresh = self._holder.hold_again(held)
+                again += [fresh] if fresh else []
+            else:
+                self._leases.done(held.task.id)
+                metrics.lapsed(held.system.name).inc()
+        self._statistics.add(failed=len(batch) - len(again))
+        logger.warning("publishing {} tasks again, letting {} go", len(again), len(batch) - len(again))
+        return again
+
+    def _give_back(self, held: HeldTask, outcome: Outcome) -> None:
+        """Let the engine offer the task again after a pause: the broker's trouble costs no retry."""
+        self._statistics.add(failed=1)
+        self._leases.done(held.task.id)
+        self._gate.pause(held.system, self._rules.retry_timeout_ms / 1000)
+        logger.error(
+            "task {} for {}: {}; it is offered again later", held.task.id, held.system.name, outcome.value
+        )
+        retries = self._rules.retries if held.task.retries is None else held.task.retries
+        report_failure(
+            self._camunda,
+            held.task,
+            f"the message for {held.system.name} could not be delivered: {outcome.value}",
+            retries=max(1, retries),
+            retry_timeout_ms=self._rules.retry_timeout_ms,
+        )
+
+    def _unlock(self, held: HeldTask) -> None:
+        try:
+            self._camunda.unlock(held.task.id)
+        except Unavailable as error:
+            logger.warning("task {} stays locked until its lease ends: {}", held.task.id, error)
