@@ -1,16 +1,22 @@
 """Loops that turn, and loops that are stuck."""
 
 import threading
+from unittest.mock import Mock
 
 import pytest
 
 import heartbeats
+from alarms import Alarms
+from camunda_client import Http, Login
 from camunda_worker import UNCONFIRMED_BATCHES
+from errors import Unavailable
+from rabbitmq_client import Broker, QueueWatch, Topology
+from rabbitmq_client.connection import BrokerConnection, Station
 from status.health import stuck_loops
 from tests.unit.conftest import Clock
 from tests.unit.fakes import external_task, task_row
 from tests.unit.test_camunda_worker import Bench
-from tests.unit.test_leases import BITRIX, House
+from tests.unit.test_leases import BITRIX, FakeWatch, House
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +112,68 @@ def test_many_extensions_are_many_turns(beats: list[str]) -> None:
     house.keeper.tick()
 
     assert beats == ["MainThread"] * 5
+
+
+class TwoTurns(threading.Event):
+    """Lets a loop turn twice at once, then stops it."""
+
+    left = 2
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def test_the_loop_of_the_leases_turns(beats: list[str]) -> None:
+    house = House()
+    house.keeper._stopping = TwoTurns()
+
+    house.keeper.run()
+
+    assert beats == ["MainThread"] * 2
+
+
+def test_the_loop_of_the_alarms_turns(beats: list[str]) -> None:
+    watch = FakeWatch()
+
+    Alarms(watch, [], 10_000, TwoTurns()).run()
+
+    assert beats == ["MainThread"] * 2
+
+
+@pytest.fixture
+def connection() -> BrokerConnection:
+    broker = Broker("127.0.0.1", 9, "/", "user", str)
+    topology = Topology.of(["1c"], "default", queue_type="classic", passive=False)
+    return BrokerConnection(broker, topology, Mock(spec=Station), QueueWatch([]), name="us tasks")
+
+
+def test_a_connection_turns_while_it_is_open(connection: BrokerConnection, beats: list[str]) -> None:
+    connection._connection = Mock(is_open=True)
+
+    connection._tick()
+
+    assert beats == ["MainThread"]
+
+
+def test_a_connection_turns_with_each_attempt_and_each_pause(
+    connection: BrokerConnection, beats: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause = TwoTurns()
+    monkeypatch.setattr(pause, "is_set", lambda: pause.left <= 0)
+    connection._stopping = pause
+
+    connection.run()
+
+    assert "Connection refused" in connection.trouble
+    assert beats == ["MainThread"] * 4
+
+
+def test_each_call_to_the_engine_is_a_turn(beats: list[str]) -> None:
+    http = Http("http://127.0.0.1:9", Login(None))
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            http.send("GET", "/version", timeout_seconds=1)
+
+    assert beats == ["MainThread"] * 2
