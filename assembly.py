@@ -98,7 +98,7 @@ class Assembly:
             history = History(lambda: count_all(self.routing), self.stopping)
             page = Page(self._place(), snapshot, history, stuck)
             server = StatusServer(self.settings.status_host, port, application(snapshot, page, stuck))
-            yield Service("history", history.run)
+            yield Service("history", history.run, turns=False)
             yield Service("status", server.run, server.stop, turns=False)
 
     def _service_manager(

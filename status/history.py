@@ -5,7 +5,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-import heartbeats
 import metrics
 from config import RoutingConfig
 
@@ -49,7 +48,6 @@ class History:
     def run(self) -> None:
         """Take note every few seconds until stopping."""
         while not self._stopping.wait(NOTE_SECONDS):
-            heartbeats.beat()
             self.note()
 
     def note(self) -> None:

@@ -51,7 +51,7 @@ def test_the_status_has_a_port_or_is_off(
     ],
 )
 def test_the_loops_of_the_components_must_turn(components: list[str], loops: list[str]) -> None:
-    assert [service.name for service in services(*components) if service.turns] == [*loops, "history"]
+    assert [service.name for service in services(*components) if service.turns] == loops
 
 
 def test_the_status_is_the_last_to_end_so_that_a_stop_can_be_watched() -> None:

@@ -177,3 +177,16 @@ def test_each_call_to_the_engine_is_a_turn(beats: list[str]) -> None:
             http.send("GET", "/version", timeout_seconds=1)
 
     assert beats == ["MainThread"] * 2
+
+
+def test_a_connection_that_is_being_opened_is_given_the_time_that_heartbeats_need(
+    connection: BrokerConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(heartbeats, "beat", lambda *, within: given.append(within))
+    monkeypatch.setattr(connection, "_declare_topology", lambda: given.append(0))
+    monkeypatch.setattr(connection, "_loop_until_lost", lambda: connection._stopping.set())
+
+    connection.run()
+
+    assert given == [45 + 2 * 30, 0, 45 + 2 * 30]
