@@ -2,6 +2,7 @@
 
 import pytest
 
+import metrics
 from assembly import HANDLER, WORKER, Assembly
 from config import Settings
 from daemon import Service
@@ -56,3 +57,12 @@ def test_the_loops_of_the_components_must_turn(components: list[str], loops: lis
 
 def test_the_status_is_the_last_to_end_so_that_a_stop_can_be_watched() -> None:
     assert [service.name for service in services(WORKER)][-1] == "status"
+
+
+def test_the_series_of_all_systems_begin_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(metrics, "begin_at_zero", begun.extend)
+
+    services(WORKER)
+
+    assert begun == ["bitrix24", "openproject", "1c", "python-services", "default"]

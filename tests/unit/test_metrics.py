@@ -5,13 +5,15 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client import REGISTRY
 
 import metrics
 from messages import Response
-from rabbitmq_client import Outcome
+from rabbitmq_client import Broker, Outcome, QueueWatch, Topology
+from rabbitmq_client.connection import BrokerConnection, Station
 from tests.unit import fakes
 from tests.unit.fakes import delivery, external_task, task_row
 from tests.unit.test_answer_policy import Desk, complete, heartbeat
@@ -100,13 +102,29 @@ def test_a_lease_that_is_nearly_over_counts_as_lapsed(rise: Rise) -> None:
     assert rise("leases_lapsed_total", system="bitrix24") == 1
 
 
+def test_an_unknown_fate_of_a_task_that_is_not_ours_any_more_counts_as_lapsed(rise: Rise) -> None:
+    bench = Bench()
+    bench.offer(task_row())
+    bench.publisher.outcomes = [Outcome.UNKNOWN]
+    bench.worker.turn()
+    bench.nothing_more()
+    bench.engine.tasks.clear()
+
+    bench.worker.turn()
+
+    assert rise("tasks_published_total", system="bitrix24", result="unknown") == 1
+    assert rise("leases_lapsed_total", system="bitrix24") == 1
+
+
 def test_an_extended_lease_is_counted(rise: Rise) -> None:
     house = House()
     house.publish()
+    began = time.time()
 
     house.keeper.tick()
 
     assert rise("leases_extended_total", system="bitrix24") == 1
+    assert began <= value("last_success_timestamp_seconds", op="extend") <= time.time()
 
 
 def test_a_lease_that_had_ended_and_is_locked_again_counts_as_lapsed(rise: Rise) -> None:
@@ -142,6 +160,7 @@ def test_a_silent_system_is_counted(rise: Rise) -> None:
         (complete(), {"complete": [fakes.TROUBLE]}, "complete", "delayed"),
         (complete(), {"complete": [fakes.BAD_TYPE]}, "complete", "error_queue"),
         (complete(), {"complete": [fakes.LOCKED_BY_OTHER]}, "complete", "error_queue"),
+        (complete(), {"complete": [fakes.LOCKED_BY_NOBODY], "t1": [fakes.GONE]}, "complete", "gone"),
         (heartbeat(), {}, "extend_lock", "applied"),
         (heartbeat(), {"extendLock": [fakes.EXPIRED]}, "extend_lock", "applied"),
         (heartbeat(), {"extendLock": [fakes.SUSPENDED]}, "extend_lock", "ignored"),
@@ -159,6 +178,35 @@ def test_a_response_is_counted_once_by_type_and_outcome(
 
     counted = {name: rise("responses_total", type=kind, outcome=name) for name in outcomes}
     assert counted == {name: float(name == outcome) for name in outcomes}
+
+
+def test_a_response_whose_sender_cannot_be_checked_any_more_counts_as_gone(rise: Rise) -> None:
+    desk = Desk(require_user_id=True)
+    desk.engine.tasks.clear()
+
+    desk.take(delivery(complete()))
+
+    assert rise("responses_total", type="unknown", outcome="gone") == 1
+
+
+def test_when_an_answer_was_last_applied_is_known() -> None:
+    began = time.time()
+
+    Desk().take(delivery(complete()))
+
+    assert began <= value("last_success_timestamp_seconds", op="apply") <= time.time()
+
+
+def test_a_connection_that_comes_back_is_counted_and_the_first_one_is_not(rise: Rise) -> None:
+    topology = Topology.of(["1c"], "default", queue_type="classic", passive=False)
+    broker = Broker("127.0.0.1", 9, "/", "user", str)
+    connection = BrokerConnection(broker, topology, Mock(spec=Station), QueueWatch([]), name="us detours")
+
+    connection._on_channel_open(Mock())
+    assert rise("reconnects_total", connection="detours") == 0
+    connection._on_channel_open(Mock())
+
+    assert rise("reconnects_total", connection="detours") == 1
 
 
 def test_a_dead_letter_is_counted_by_its_reason(rise: Rise) -> None:
