@@ -7,7 +7,7 @@ from typing import Protocol
 
 from loguru import logger
 from pika.adapters.select_connection import IOLoop, SelectConnection
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
 from pika.channel import Channel
 from pika.connection import Connection, ConnectionParameters
 from pika.credentials import PlainCredentials
@@ -75,6 +75,8 @@ def _innermost(error: BaseException) -> str:
     """Return the reason below pika's wrappers, which often have no text of their own."""
     while isinstance(error, AMQPConnectionError) and error.args and isinstance(error.args[0], BaseException):
         error = error.args[0]
+    if isinstance(error, AMQPConnectorStackTimeout):  # its own text is an address as Python writes it
+        return f"took the connection and did not answer within {2 * CONNECT_TIMEOUT_SECONDS} s"
     inner = getattr(error, "exception", None)
     return _innermost(inner) if isinstance(inner, BaseException) else str(error) or repr(error)
 
