@@ -102,12 +102,22 @@ class EngineApi:
     def request(self, method: str, path: str, **options: Any) -> Any:
         """Does one call and returns the decoded answer, None where there is none."""
         try:
-            response = self._session().request(method, self._url + path, timeout=_TIMEOUT_SECONDS, **options)
+            response = self._send(method, path, options)
         except requests.RequestException as error:
             raise SandboxError(f"the engine does not answer: {error}") from error
         if not response.ok:
             raise SandboxError(f"{method} {path}: {response.status_code} {response.text[:500]}")
         return response.json() if response.content else None
+
+    def _send(self, method: str, path: str, options: Mapping[str, Any]) -> requests.Response:
+        session, url = self._session(), self._url + path
+        try:
+            return session.request(method, url, timeout=_TIMEOUT_SECONDS, **options)
+        except requests.ConnectionError:
+            if method != "GET":
+                raise
+            # An engine that was frozen closes its idle connections when it goes on, this one perhaps in use.
+            return session.request(method, url, timeout=_TIMEOUT_SECONDS, **options)
 
     def _count(self, path: str, query: Mapping[str, str | None]) -> int:
         answer: Row = self.request("GET", path, params=query)
