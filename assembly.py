@@ -176,7 +176,10 @@ class Assembly:
             max_in_flight=self.settings.camunda_max_in_flight,
             waiting_answers=max(1, self.settings.rabbitmq_prefetch // 2),
         )
-        return DeliveryGate(publisher, self.leases, keeper, self.routing, limits, self.deliveries.qsize)
+        return DeliveryGate(publisher, self.leases, keeper, self.routing, limits, self._answers_in_hand)
+
+    def _answers_in_hand(self) -> int:
+        return self._consumer.in_hand if self._consumer else 0
 
     def _topics(self) -> Topics:
         return Topics(

@@ -92,7 +92,10 @@ class LeaseTable:
         return self._leases.get(lease.task_id) is lease
 
     def add(self, task: ExternalTask, system: System, fetch_sent: float) -> bool:
-        """Enter a fetched task; False where its message is still out there and must not be published again."""
+        """Enter a fetched task; False where its message must not be published again.
+
+        It is still out there, or its answer is being applied: the lock ended before the answer came.
+        """
         lease_ms = self._rules.lease_ms_of(system)
         lease = Lease(
             task_id=task.id,
@@ -106,9 +109,8 @@ class LeaseTable:
         )
         before = self._leases.get(task.id)
         self._enter(lease)
-        if before is None or not before.is_still_out(
-            task.retries, task.lock_expires_at - timedelta(milliseconds=lease_ms)
-        ):
+        fetched_at = task.lock_expires_at - timedelta(milliseconds=lease_ms)
+        if before is None or not (before.answering or before.is_still_out(task.retries, fetched_at)):
             return True
         lease.published_at, lease.full_lock_ends = before.published_at, before.full_lock_ends
         self.plan(lease, 0.0)
@@ -201,7 +203,7 @@ class LeaseTable:
     def extending(self, lease: Lease) -> Iterator[bool]:
         """Keep answers away from a task while its lease is extended; yields False where one is being applied."""
         with self._changed:
-            may_extend = self.is_current(lease) and not lease.answering
+            may_extend = self.is_current(lease) and lease.process_instance_id not in self._busy
             if may_extend:
                 self._busy.add(lease.task_id)
         try:

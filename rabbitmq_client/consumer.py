@@ -56,10 +56,16 @@ class Consumer:
         self._lock = threading.Lock()
         self._done: list[Delivery] = []
         self._subscribed = threading.Event()
+        self._in_hand = 0
 
     def run(self) -> None:
         """Keep the connection until `stop`; the body of the consumer's thread."""
         self._connection.run()
+
+    @property
+    def in_hand(self) -> int:
+        """How many messages were delivered and are not acknowledged yet."""
+        return self._in_hand
 
     @property
     def subscribed(self) -> bool:
@@ -110,6 +116,7 @@ class Consumer:
         for delivery in done:
             if delivery.channel is self._channel:  # on another channel its tag means another message
                 delivery.channel.basic_ack(delivery.tag)
+                self._in_hand -= 1
 
     def on_channel(self, channel: Channel) -> None:
         """Subscribe on a new channel."""
@@ -136,6 +143,7 @@ class Consumer:
         self._subscribed.clear()
         self._channel = None
         self._consumer_tag = ""
+        self._in_hand = 0
         self._flush()
 
     def on_blocked(self, *, blocked: bool) -> None:
@@ -148,4 +156,5 @@ class Consumer:
         self, channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
     ) -> None:
         assert method.delivery_tag is not None
+        self._in_hand += 1
         self._deliver(Delivery(channel, method.delivery_tag, body, properties))

@@ -61,6 +61,20 @@ def test_other_threads_acknowledge(
         assert eventual(lambda: held(sandbox, vhost, RESPONSE_QUEUE) == (0, 0))
 
 
+def test_what_is_being_worked_on_is_in_hand_until_it_is_acknowledged(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology)
+    answer(channel, b"one", b"two")
+
+    with running(desk.consumer):
+        one, _two = desk.receive(2)
+        assert desk.consumer.in_hand == 2
+        desk.consumer.ack(one)
+        assert eventual(lambda: desk.consumer.in_hand == 1)
+    assert desk.consumer.in_hand == 0
+
+
 def test_no_more_than_the_prefetch_is_out(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:

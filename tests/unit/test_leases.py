@@ -102,6 +102,24 @@ def test_answers_of_one_instance_are_applied_one_after_the_other(house: House) -
     assert events == ["first", "second"]
 
 
+def test_a_task_offered_again_while_its_answer_is_applied_is_not_published_again(house: House) -> None:
+    lease = house.publish()
+    lease.full_lock_ends = time.monotonic() - 1
+
+    with house.table.answering("t1"):
+        again = house.table.add(external_task(lock_ends_in=2000), BITRIX, time.monotonic())
+
+    assert again is False
+    assert house.table.in_flight(BITRIX) == 1
+
+
+def test_a_task_offered_again_after_its_full_lock_is_published_again(house: House) -> None:
+    lease = house.publish()
+    lease.full_lock_ends = time.monotonic() - 1
+
+    assert house.table.add(external_task(lock_ends_in=2000), BITRIX, time.monotonic())
+
+
 def test_answers_of_different_instances_do_not_wait_for_each_other(house: House) -> None:
     entered = []
 
