@@ -113,6 +113,13 @@ class Settings(BaseSettings):
             raise ValueError("is not a URL such as http://localhost:8080/engine-rest")
         return url.rstrip("/")
 
+    @field_validator("rabbitmq_host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if "@" in host or "/" in host:
+            raise ValueError("must be a host name alone; login, port and virtual host have their own settings")
+        return host
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:

@@ -83,9 +83,13 @@ class Daemon:
         try:
             service.run()
         except SettingsError as error:
-            self._endings.put(error)
+            self._die_of(error)
         except Exception as error:  # noqa: BLE001  # the one place that catches all
             logger.opt(exception=error).critical("{} crashed", service.name)
+            self._die_of(error)
+
+    def _die_of(self, error: Exception) -> None:
+        if not self._stopping.is_set():  # else it ends anyway, and its successor is well
             self._endings.put(error)
 
     def _wait_for_ending(self) -> "Ending | Daemon":

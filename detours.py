@@ -61,7 +61,9 @@ class Detours:
 
     def _headers(self, delivery: Delivery) -> dict[str, Any]:
         given = delivery.properties.headers or {}
-        headers = {name: value for name, value in given.items() if not name.startswith(BROKERS_OWN)}
+        # pika leaves a name that is no UTF-8 as bytes, and cannot send it.
+        names = (name for name in given if isinstance(name, str) and not name.startswith(BROKERS_OWN))
+        headers = {name: given[name] for name in names}
         if not self._is_our_copy(delivery):
             headers.pop(ATTEMPTS, None)
             # The broker closes the channel of whoever sends another's user id, and an expiration of the

@@ -13,7 +13,7 @@ from loguru import logger
 import metrics
 from answer_calls import AnswerCalls
 from backoff import Backoff
-from camunda_client import Answer, Verdict
+from camunda_client import FOR_NOW, Answer, Verdict
 from detours import Detours
 from engine_gate import EngineGate
 from errors import TaskGone, Unavailable, Unprocessable
@@ -130,6 +130,8 @@ class ResponseHandler:
         except Unprocessable as error:
             self._set_aside(delivery, error, None)
             return True
+        except Unavailable as error:  # whose task it is cannot be asked
+            return self._follow(delivery, response, Answer(Verdict.AWAY, str(error)))
         try:
             with self._leases.answering(response.task_id):
                 answer = self._call_with_repeats(response)
@@ -209,6 +211,10 @@ class ResponseHandler:
             return self._follow(delivery, ours, self._calls.apply(ours))
         if answer.verdict is Verdict.EXPIRED or answer.owner == "null":
             taken = self._calls.take_back(response)
+            if taken.verdict in FOR_NOW:
+                raise Unavailable(taken.detail)
+            if taken.verdict is Verdict.GONE:
+                return True
             if taken.verdict is Verdict.ACCEPTED or response.response_type is ResponseType.EXTEND_LOCK:
                 if response.response_type is not ResponseType.EXTEND_LOCK:
                     return False
@@ -267,7 +273,7 @@ class ResponseHandler:
 
     def _publish(self, publication: Publication) -> None:
         """Publish a copy. Raises Unavailable where no queue has it for certain."""
-        outcome = self._publisher.publish_and_wait(publication)
+        outcome = self._publisher.publish_and_wait(publication, self._stopping)
         if outcome is not Outcome.CONFIRMED:
             raise Unavailable(f"its copy for {publication.routing_key} is not safe: {outcome.value}")
 

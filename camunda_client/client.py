@@ -1,7 +1,7 @@
 """The engine's external-task calls, one method each."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from camunda_client.http import Http, Reply
 from camunda_client.replies import usable
@@ -13,6 +13,8 @@ CALL_TIMEOUT_SECONDS = 30.0
 # A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
 POLL_MARGIN_SECONDS = 20.0
 LONGEST_ERROR_MESSAGE = 666  # the engine cuts what is longer
+
+_Task = TypeVar("_Task", ExternalTask, TaskState)
 
 
 class CamundaClient:
@@ -29,11 +31,14 @@ class CamundaClient:
 
     def version(self) -> str:
         """Return the engine's version, such as `7.24.0`."""
-        return str(self._read("/version")["version"])
+        version = self._read("/version", dict).get("version")
+        if not isinstance(version, str):
+            raise Unavailable(f"no engine at CAMUNDA_BASE_URL {self.base_url}: it tells no version")
+        return version
 
     def topic_names(self) -> list[str]:
         """Return the topics that have tasks to fetch, whoever they are meant for (7.13 and newer)."""
-        return list(self._read("/external-task/topic-names?withUnlockedTasks=true"))
+        return [str(topic) for topic in self._read("/external-task/topic-names?withUnlockedTasks=true", list)]
 
     def fetch_and_lock(
         self, lock_ms_by_topic: Iterable[tuple[str, int]], *, max_tasks: int, wait_ms: int
@@ -50,7 +55,7 @@ class CamundaClient:
         reply = self._http.send(
             "POST", "/external-task/fetchAndLock", encode_json(request), timeout_seconds=timeout
         )
-        return [_task(row) for row in self._usable(reply, list)]
+        return [_built(ExternalTask.from_engine, row) for row in self._usable(reply, list)]
 
     def _topic(self, topic: str, lock_ms: int) -> dict[str, Any]:
         # Serialised objects stay text: only the process's own code knows their classes.
@@ -67,7 +72,7 @@ class CamundaClient:
         reply = self._http.send("GET", f"/external-task/{task_id}", timeout_seconds=CALL_TIMEOUT_SECONDS)
         if reply.status != 200 and judge(reply.status, reply.body).verdict is Verdict.GONE:
             raise TaskGone(task_id)
-        return TaskState.from_engine(self._usable(reply, dict))
+        return _built(TaskState.from_engine, self._usable(reply, dict))
 
     def read_tasks(self, task_ids: Sequence[str]) -> dict[str, TaskState]:
         """Return how the tasks stand now, by id; those that are gone are left out."""
@@ -83,18 +88,10 @@ class CamundaClient:
         }
         return self._query(query, f"?firstResult={first}&maxResults={count}")
 
-    def count_locked_tasks(self, topic: str) -> int:
-        """Return how many tasks of a topic this worker id holds."""
-        query = {"workerId": self.worker_id, "locked": True, "withRetriesLeft": True, "topicName": topic}
-        reply = self._http.send(
-            "POST", "/external-task/count", encode_json(query), timeout_seconds=CALL_TIMEOUT_SECONDS
-        )
-        return int(self._usable(reply, dict)["count"])
-
     def _query(self, query: dict[str, Any], page: str) -> dict[str, TaskState]:
         path = f"/external-task{page}"
         reply = self._http.send("POST", path, encode_json(query), timeout_seconds=CALL_TIMEOUT_SECONDS)
-        states = (TaskState.from_engine(task) for task in self._usable(reply, list))
+        states = (_built(TaskState.from_engine, task) for task in self._usable(reply, list))
         return {state.id: state for state in states}
 
     def complete(self, task_id: str, worker_id: str, variables: dict[str, Variables]) -> Answer:
@@ -151,16 +148,16 @@ class CamundaClient:
         reply = self._http.send("POST", path, body, timeout_seconds=CALL_TIMEOUT_SECONDS)
         return judge(reply.status, reply.body)
 
-    def _read(self, path: str) -> Any:
+    def _read(self, path: str, wanted: type) -> Any:
         reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)
-        return self._usable(reply, list | dict)
+        return self._usable(reply, wanted)
 
     def _usable(self, reply: Reply, wanted: Any) -> Any:
         return usable(self.base_url, reply, wanted)
 
 
-def _task(row: Any) -> ExternalTask:
+def _built(build: Callable[[Any], _Task], row: Any) -> _Task:
     try:
-        return ExternalTask.from_engine(row)
-    except (KeyError, TypeError, ValueError) as error:
+        return build(row)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unavailable(f"no engine: what it calls a task is none: {error!r}") from error

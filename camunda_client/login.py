@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+import heartbeats
 from errors import LoginRefused
 
 PAUSES_SECONDS = (20.0, 40.0)
@@ -45,12 +46,21 @@ class Login:
     @contextmanager
     def attempt(self) -> Iterator[Attempt]:
         """Yield an Attempt to fill in. Raises LoginRefused where asking again could lock the account."""
-        with nullcontext() if self._accepted else self._one_at_a_time:
+        with nullcontext() if self._accepted else self._my_turn():
             self._check()
             attempt = Attempt(self._refusals)
             yield attempt
             with self._learning:
                 self._learn(attempt)
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        while not self._one_at_a_time.acquire(timeout=1.0):
+            heartbeats.beat()  # an engine that hangs keeps whoever is before us
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
 
     def _check(self) -> None:
         if self._refusals and (password := self._read_password()) != self.password:

@@ -34,12 +34,15 @@ class LeaseKeeper:
         self._extension = extension
         self._silence = silence
         self._stopping = stopping
+        self._at_work = threading.Lock()  # the worker's thread finishes what this one began
 
     def run(self) -> None:
         """Look after the leases until stopping."""
         while not self._stopping.wait(TICK_SECONDS):
             heartbeats.beat()
-            self.tick()
+            with self._at_work:
+                if not self._stopping.is_set():
+                    self.tick()
 
     def tick(self) -> None:
         """Do what is due now."""
@@ -60,8 +63,10 @@ class LeaseKeeper:
 
     def finish(self) -> None:
         """Extend the leases of all published tasks now: nobody will do so later."""
-        self._extension.extend([lease for lease in self._table.all() if lease.published_at and not lease.extended])
-        self._extension.close()
+        with self._at_work:
+            pending = [lease for lease in self._table.all() if lease.published_at and not lease.extended]
+            self._extension.extend(pending)
+            self._extension.close()
 
     def rebuild(self, system_of: Callable[[str], System]) -> None:
         """Enter the tasks that this worker id holds at the engine already. Raises Unavailable."""

@@ -50,7 +50,9 @@ class Silence:
             self._table.plan(lease, now + SUSPENDED_SECONDS)
         elif longer > HEARTBEAT_TOLERANCE_SECONDS:  # a heartbeat came another way
             self._table.note_extension(lease, lease.lock_ends + longer)
-        elif lease.answering or not self._answers_are_read(lease.silent_since):
+        elif lease.answering:  # an extension now could turn the back-off of its failure into a lock
+            self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
+        elif not self._answers_are_read(lease.silent_since):
             self._hold_on(lease, now)
         else:
             self._fail(lease)

@@ -1,5 +1,6 @@
 """RabbitMQ: topology, publishing with confirms, consuming. The only importer of pika."""
 
+from rabbitmq_client import tolerant
 from rabbitmq_client.browser import Found, QueueBrowser
 from rabbitmq_client.connection import Broker, declare
 from rabbitmq_client.consumer import Consumer, Delivery
@@ -8,6 +9,8 @@ from rabbitmq_client.management import QueueTotals, queue_totals
 from rabbitmq_client.publisher import Outcome, Publisher
 from rabbitmq_client.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
 from rabbitmq_client.watch import QueueState, QueueWatch
+
+tolerant.install()
 
 __all__ = [
     "ERROR_QUEUE",

@@ -28,8 +28,9 @@ class Delivery:
 
     @property
     def correlation_id(self) -> str | None:
-        """The correlation id of the message, which systems may use for the task's id."""
-        return self.properties.correlation_id
+        """The correlation id of the message, which systems may use for the task's id; one in no UTF-8 is none."""
+        given = self.properties.correlation_id
+        return given if isinstance(given, str) else None
 
 
 class Consumer:

@@ -50,6 +50,8 @@ class Inspector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is KeyboardInterrupt:
+            return  # Ctrl-C in the middle of a call: an orderly end would wait for answers in vain, up to 10 s
         with suppress(*CONNECTION_ERRORS):  # already lost: there is nothing left to close
             self._connection.close()
 

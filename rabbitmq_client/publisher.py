@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Outcome(Enum):
     UNKNOWN = "the connection was lost before the confirm: it may be delivered"
 
 
+# A return does not say which publication it is of; those that are alike in all of this are as good as one another.
+_Identity = tuple[str | None, str | None, str | None, bytes]
 Settled = Callable[[Sequence[Outcome]], None]
 
 
@@ -58,13 +61,13 @@ class Publisher:
     """
 
     def __init__(self, broker: Broker, topology: Topology, *, name: str) -> None:
-        self.watch = QueueWatch(topology.watched, exchanges=topology.exchanges, may_declare=not topology.passive)
+        self.watch = QueueWatch(topology.queues, exchanges=topology.exchanges, may_declare=not topology.passive)
         self._connection = BrokerConnection(broker, topology, self, self.watch, name=name)
         self._channel: Channel | None = None
         self._handed: SimpleQueue[_Batch] = SimpleQueue()
         self._last_tag = 0
         self._unconfirmed: dict[int, tuple[_Batch, int]] = {}
-        self._returned: set[str] = set()
+        self._returned: Counter[_Identity] = Counter()
         self._blocked = False
         self._last_progress = 0.0
         self._unsent_bytes = 0
@@ -113,18 +116,16 @@ class Publisher:
         if not self._connection.call(self._send_handed):
             self._settle_handed()
 
-    def publish_and_wait(self, publication: Publication) -> Outcome:
-        """Publish one message and return its outcome. Not for the publisher's own thread."""
-        fate: list[Outcome] = []
-        known = threading.Event()
-
-        def settled(outcomes: Sequence[Outcome]) -> None:
-            fate.extend(outcomes)
-            known.set()
-
-        self.publish([publication], settled)
-        known.wait()
-        return fate[0]
+    def publish_and_wait(self, publication: Publication, stopping: threading.Event) -> Outcome:
+        """Publish one message and return its outcome; UNKNOWN when stopping. Not for the publisher's thread."""
+        fate: SimpleQueue[Outcome] = SimpleQueue()
+        self.publish([publication], lambda outcomes: fate.put(outcomes[0]))
+        while True:
+            try:
+                return fate.get(timeout=0.5)
+            except Empty:  # a broker in alarm may take its time, which a stop has not
+                if stopping.is_set():
+                    return Outcome.UNKNOWN
 
     def _send_handed(self) -> None:
         channel = self._channel
@@ -216,9 +217,9 @@ class Publisher:
             self._ready.set()
 
     def _on_return(
-        self, _channel: Channel, _method: Basic.Return, properties: BasicProperties, _body: bytes
+        self, _channel: Channel, method: Basic.Return, properties: BasicProperties, body: bytes
     ) -> None:
-        self._returned.add(str(properties.message_id))
+        self._returned[method.exchange, method.routing_key, properties.message_id, body] += 1
 
     def _on_confirm(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
         """Settle the confirmed messages; RabbitMQ sends a message's return before its confirm."""
@@ -226,15 +227,20 @@ class Publisher:
         confirmed = isinstance(frame.method, Basic.Ack)
         for tag in self._tags(frame.method.delivery_tag, multiple=frame.method.multiple):
             batch, index = self._unconfirmed.pop(tag)
-            message_id = batch.publications[index].properties.get("message_id")
-            batch.settle(index, self._outcome(str(message_id), confirmed=confirmed))
+            batch.settle(index, self._outcome(batch.publications[index], confirmed=confirmed))
 
     def _tags(self, last: int, *, multiple: bool) -> list[int]:
         # The tags were entered in rising order, so the search ends at the first that is not confirmed yet.
         return list(takewhile(lambda tag: tag <= last, self._unconfirmed)) if multiple else [last]
 
-    def _outcome(self, message_id: str, *, confirmed: bool) -> Outcome:
-        if message_id in self._returned:
-            self._returned.discard(message_id)
+    def _outcome(self, publication: Publication, *, confirmed: bool) -> Outcome:
+        identity = (
+            publication.exchange,
+            publication.routing_key,
+            publication.properties.get("message_id"),
+            publication.body,
+        )
+        if self._returned[identity]:
+            self._returned[identity] -= 1
             return Outcome.RETURNED
         return Outcome.CONFIRMED if confirmed else Outcome.REFUSED

@@ -184,6 +184,11 @@ def _retry_queue(tier: str) -> Queue:
     return Queue(retry_queue(tier), arguments, ())
 
 
+def is_missing(error: ChannelClosedByBroker) -> bool:
+    """Whether there is no such queue or exchange; a queue whose node of the cluster is down is a 404 too."""
+    return error.reply_code == NOT_FOUND and "is down or inaccessible" not in error.reply_text
+
+
 def explained(kind: str, name: str, error: ChannelClosedByBroker) -> SettingsError | Unavailable:
     """Return the broker's refusal as ours: one sentence that says what to do."""
     wrong = WrongQueue if kind == "queue" else SettingsError
@@ -192,7 +197,7 @@ def explained(kind: str, name: str, error: ChannelClosedByBroker) -> SettingsErr
             f"RabbitMQ has a {kind} {name!r} that is not as wanted ({error.reply_text}); "
             "delete it when it is empty, or set RABBITMQ_QUEUE_TYPE or a policy to fit"
         )
-    if error.reply_code == NOT_FOUND:
+    if is_missing(error):
         return wrong(f"RabbitMQ has no {kind} {name!r}, and RABBITMQ_TOPOLOGY=passive declares none")
     if error.reply_code == ACCESS_REFUSED:
         return Unavailable(

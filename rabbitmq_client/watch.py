@@ -11,7 +11,7 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.frame import Method
 from pika.spec import Queue as QueueMethods
 
-from rabbitmq_client.topology import NOT_FOUND, Exchange, Queue, explained
+from rabbitmq_client.topology import Exchange, Queue, explained, is_missing
 
 PERIOD_SECONDS = 4.0
 
@@ -147,10 +147,10 @@ class QueueWatch:
 
     def _answer_to(self, reason: ChannelClosedByBroker) -> Callable[[Channel], None]:
         """Return how to go on: declare again what is missing, else look at the other queues."""
-        is_missing = reason.reply_code == NOT_FOUND
+        missing = is_missing(reason)
         for name in self._pending[:1]:
-            self._note(name, reason.reply_text if is_missing else str(explained("queue", name, reason)))
-        if is_missing and self._may_declare:
+            self._note(name, reason.reply_text if missing else str(explained("queue", name, reason)))
+        if missing and self._may_declare:
             return self._declare_again
         self._pending = self._pending[1:]
         return self._go_on

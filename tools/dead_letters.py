@@ -7,7 +7,11 @@ Examples:
   python tools/dead_letters.py replay --reason retries_exhausted --dry-run
   python tools/dead_letters.py drop --reason invalid --older-than 7d
 
-A replay is safe: the engine refuses an answer whose task is gone.
+replay and drop act at once, without a question, on every answer that the options leave: try --dry-run first.
+A replay is safe: the engine refuses an answer whose task is gone. Of one that was too_large only the first
+64 KiB are there.
+
+Exit code: 0 done, 1 nothing found or the broker is away, 2 wrong use.
 """
 
 import argparse

@@ -8,7 +8,7 @@ Examples:
 
 The engine does not ask whose lock it is. A system that still works on a freed task may see its answer refused, and
 the work may be done twice: free only what nobody works on. --all-expired takes the tasks whose lock has ended and
-which still carry the worker's id: they can be fetched anyway; freed, they take no late answer any more.
+which still carry some worker's id: they can be fetched anyway; freed, they take no late answer any more.
 
 Exit code: 0 freed, or nothing was locked; 1 no such task, not all were freed, or you said no; 2 wrong use, or
 nobody could be asked.

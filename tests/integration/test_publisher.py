@@ -27,7 +27,7 @@ ONLY_ONE_FITS = {"x-max-length": 1, "x-overflow": "reject-publish"}
 class NothingThere:
     """A topology without queues."""
 
-    watched = ()
+    queues = ()
     exchanges = ()
     passive = True
 
@@ -69,6 +69,33 @@ def test_what_no_queue_takes_is_returned_and_the_rest_is_confirmed(
         outcomes = outcomes_of(publisher, [message("a"), message("b", key="nobody.knows"), message("c")])
 
     assert outcomes == [Outcome.CONFIRMED, Outcome.RETURNED, Outcome.CONFIRMED]
+
+
+def test_returns_of_messages_without_ids_are_told_apart(broker: Broker, channel: BlockingChannel) -> None:
+    channel.queue_declare("there", durable=True)
+    publisher = Publisher(broker, NOTHING_BOUND, name="detours")
+    batch = [
+        Publication("", queue, body, headers={}, properties={"delivery_mode": 2})
+        for queue, body in (("gone", b"1"), ("gone", b"2"), ("there", b"3"), ("gone", b"4"), ("there", b"5"))
+    ]
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        outcomes = outcomes_of(publisher, batch)
+
+    lost, safe = Outcome.RETURNED, Outcome.CONFIRMED
+    assert outcomes == [lost, lost, safe, lost, safe]
+
+
+def test_a_delay_tier_that_was_deleted_is_declared_again(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    publisher = Publisher(broker, topology, name="detours")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        channel.queue_delete("camunda.responses.retry.5s")
+        assert eventual(lambda: "camunda.responses.retry.5s" in sandbox.broker.api.queues(vhost))
 
 
 def test_a_returned_message_that_is_published_again_is_confirmed_once_a_queue_is_there(

@@ -109,7 +109,8 @@ def test_a_broker_that_blocks_is_a_reason(
     with memory_alarm():
         # The idle publisher's own trial message lets the broker say so.
         assert eventually(lambda: "RabbitMQ is short of memory or disk" in reasons(visit))
-        assert 'camunda_worker_broker_blocked{connection="tasks"} 1.0' in visit("/metrics").text
+        blocked = 'camunda_worker_broker_blocked{connection="tasks"} 1.0'
+        assert eventually(lambda: blocked in visit("/metrics").text)
     assert eventually(lambda: reasons(visit) == "ok\n")
 
 

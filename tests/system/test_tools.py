@@ -132,6 +132,7 @@ def test_a_watch_goes_on_until_ctrl_c(tools: Tools, topology: None) -> None:
         _, complaints = watch.communicate(timeout=10)
     finally:
         watch.kill()
+        watch.wait()
 
     assert '"queue": "bitrix24.queue"' in seen[0]
     assert '"queue": "bitrix24.queue"' in seen[10]

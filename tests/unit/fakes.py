@@ -1,6 +1,7 @@
 """An engine and a publisher without a network, which write down what they are asked."""
 
 import json
+import threading
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,7 +102,7 @@ class FakePublisher:
         self.published: list[Publication] = []
         self.outcomes: list[Outcome] = []
 
-    def publish_and_wait(self, publication: Publication) -> Outcome:
+    def publish_and_wait(self, publication: Publication, _stopping: threading.Event) -> Outcome:
         self.published.append(publication)
         return self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED
 

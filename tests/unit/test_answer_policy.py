@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from answer_calls import AnswerCalls, CallRules
-from camunda_client import Verdict
+from camunda_client import Reply, Verdict
 from config import RoutingConfig
 from detours import ATTEMPTS, Detours
 from engine_gate import EngineGate
@@ -76,6 +76,15 @@ def heartbeat(**fields: Any) -> dict[str, Any]:
     return {"task_id": "t1", "response_type": "extend_lock", **fields}
 
 
+def test_a_sender_whose_task_cannot_be_read_is_asked_again_later() -> None:
+    strict = Desk(require_user_id=True)
+    strict.engine.replies["t1"] = [fakes.TROUBLE] * 3
+
+    strict.take(delivery(complete(), user_id="bitrix24"))
+
+    assert strict.publisher.published[0].routing_key == "camunda.responses.retry.5s"
+
+
 def test_every_verdict_has_a_step() -> None:
     assert set(POLICY) == set(HEARTBEAT_POLICY) == set(Verdict)
 
@@ -120,6 +129,53 @@ def test_a_task_that_nobody_holds_is_locked_again_and_the_answer_repeated(desk: 
     desk.take(delivery(complete()))
 
     assert desk.engine.words() == ["complete", "t1", "lock", "complete"]
+
+
+@pytest.mark.parametrize("refusal", [fakes.COLLISION, fakes.AWAY])
+def test_a_lock_that_fails_for_the_moment_is_tried_again(desk: Desk, refusal: Any) -> None:
+    desk.engine.replies["complete"] = [fakes.LOCKED_BY_NOBODY, fakes.LOCKED_BY_NOBODY]
+    desk.engine.replies["lock"] = [refusal]
+
+    desk.take(delivery(complete()))
+
+    assert desk.publisher.published == []
+    assert desk.engine.words().count("complete") == 3
+
+
+def test_a_task_that_is_gone_when_it_is_locked_again_is_done_with(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.LOCKED_BY_NOBODY]
+    desk.engine.replies["lock"] = [fakes.GONE]
+
+    desk.take(delivery(complete()))
+
+    assert desk.publisher.published == []
+
+
+def test_a_correlation_id_that_is_no_text_counts_as_missing(desk: Desk) -> None:
+    desk.take(delivery({"response_type": "complete"}, correlation_id=b"\xcf\xf0"))
+
+    assert desk.dead_letter_reason == "invalid"
+
+
+def test_a_header_whose_name_is_no_text_is_left_out_of_the_copy(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+
+    desk.take(delivery(complete(), headers={b"\xcf": 1, "of": "partner"}))
+
+    (copy,) = desk.publisher.published
+    assert copy.headers == {"of": "partner", ATTEMPTS: 1}
+
+
+def test_a_proxy_that_answers_everything_with_an_object_is_no_engine(desk: Desk) -> None:
+    maintenance = Reply(200, b'{"status": "maintenance"}')
+    desk.engine.replies["complete"] = [maintenance]
+    desk.engine.replies["version"] = [maintenance]
+    desk.engine.replies["t1"] = [maintenance]
+
+    desk.take(delivery(complete()))
+
+    assert desk.paused == 1
+    assert desk.engine.words().count("complete") == 2
 
 
 def test_an_answer_for_a_task_of_another_worker_is_set_aside(desk: Desk) -> None:

@@ -403,6 +403,15 @@ def test_a_secret_that_is_given_directly_wins_over_its_file_for_good(load: Load,
     assert settings.secret_now("rabbitmq_password") == "direct"
 
 
+@pytest.mark.parametrize("host", [f"amqp://worker:{SECRET}@broker", "broker/vhost"])
+def test_a_host_that_is_more_than_a_name_is_refused_without_its_password(load: Load, host: str) -> None:
+    sentence = refusal(load, RABBITMQ_HOST=host)
+
+    assert sentence.startswith("RABBITMQ_HOST:")
+    assert "must be a host name alone" in sentence
+    assert SECRET not in sentence
+
+
 def test_the_settings_describe_themselves_without_secrets(load: Load) -> None:
     text = load(RABBITMQ_PASSWORD=SECRET, CAMUNDA_TOPICS_EXCLUDE="a_*, b").described()
 

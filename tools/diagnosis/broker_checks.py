@@ -129,7 +129,7 @@ def judged_version(product: str, version: str) -> Seen:
     """Judge the broker's version."""
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if product == "RabbitMQ" and numbers < OLDEST:
-        return Seen(Level.WARNING, f"{product} {version}", "tried are RabbitMQ 3.10 and newer")
+        return Seen(Level.WARNING, f"{product} {version}", "needed: RabbitMQ 3.10 or newer")
     return Seen(Level.OK, f"{product} {version}")
 
 

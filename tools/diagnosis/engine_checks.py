@@ -134,7 +134,7 @@ def judged_version(version: str) -> Seen:
     """Judge an engine's version; Operaton and CIB seven count anew from 1 and know all that is needed."""
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if not numbers:
-        return Seen(Level.WARNING, f"version {version!r} says nothing", "tried are Camunda 7.13 and newer")
+        return Seen(Level.WARNING, f"version {version!r} says nothing", "needed: Camunda 7.13 or newer")
     found = (int(numbers[1]), int(numbers[2]))
     if found[0] < OLDEST[0]:
         return Seen(Level.OK, f"version {version} (a successor of Camunda 7)")
