@@ -117,22 +117,23 @@ def test_a_reader_that_has_seen_enough_is_no_error(tools: Tools) -> None:
 
 
 def test_a_watch_goes_on_until_ctrl_c(tools: Tools, topology: None) -> None:
-    watch = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "tools/check_queues.py", "--watch", "0.2", "--json"],
         cwd=REPOSITORY,
         env={"PATH": "/usr/bin:/bin", **tools.settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        assert watch.stdout is not None
-        seen = [watch.stdout.readline() for _ in range(11)]  # ten queues, and once more
-        watch.send_signal(signal.SIGINT)
-        _, complaints = watch.communicate(timeout=10)
-    finally:
-        watch.kill()
-        watch.wait()
+        # Started in the background, a shell lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as watch:
+        try:
+            assert watch.stdout is not None
+            seen = [watch.stdout.readline() for _ in range(11)]  # ten queues, and once more
+            watch.send_signal(signal.SIGINT)
+            _, complaints = watch.communicate(timeout=10)
+        finally:
+            watch.kill()
 
     assert '"queue": "bitrix24.queue"' in seen[0]
     assert '"queue": "bitrix24.queue"' in seen[10]
