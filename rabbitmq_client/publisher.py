@@ -234,13 +234,17 @@ class Publisher:
         return list(takewhile(lambda tag: tag <= last, self._unconfirmed)) if multiple else [last]
 
     def _outcome(self, publication: Publication, *, confirmed: bool) -> Outcome:
+        if self._returned and self._take_return(publication):
+            return Outcome.RETURNED
+        return Outcome.CONFIRMED if confirmed else Outcome.REFUSED
+
+    def _take_return(self, publication: Publication) -> bool:
         identity = (
             publication.exchange,
             publication.routing_key,
             publication.properties.get("message_id"),
             publication.body,
         )
-        if self._returned[identity]:
-            self._returned[identity] -= 1
-            return Outcome.RETURNED
-        return Outcome.CONFIRMED if confirmed else Outcome.REFUSED
+        is_returned = self._returned[identity] > 0
+        self._returned -= Counter([identity])  # keeps what is above zero only, and so no body longer than needed
+        return is_returned
