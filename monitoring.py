@@ -4,7 +4,8 @@ import logging
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ REPEAT_SECONDS = 30.0
 REPEATS_SHOWN = 10
 HELD_BACK = "held_back"
 RECENT_ERRORS = 8
+PUBLISHED_LINE_SECONDS = 1.0
 WARNING = logger.level("WARNING").no
 
 
@@ -110,6 +112,38 @@ class Repeats:
             record["extra"][HELD_BACK] = True
         elif count == 0 and held_back:
             record["message"] += f" (and {held_back} more like it before)"
+
+
+class PublishedLine:
+    """Says how many tasks were published: the first at once, then once a second what came in between.
+
+    A line for every batch would cost more than its publication where tasks come one by one. From any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._next_at = 0.0
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Count tasks by system."""
+        with self._lock:
+            self._counts.update(counts)
+        self.say_if_due()
+
+    def say_if_due(self) -> None:
+        """Log what was counted, unless the last line is younger than a second."""
+        if self._counts and time.monotonic() >= self._next_at:
+            self.say()
+
+    def say(self) -> None:
+        """Log what was counted and is not logged yet."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+            self._next_at = time.monotonic() + PUBLISHED_LINE_SECONDS
+        if counts:
+            per_system = ", ".join(f"{system} {count}" for system, count in counts.items())
+            logger.info("published {} tasks: {}", counts.total(), per_system)
 
 
 class Statistics:
