@@ -18,7 +18,7 @@ from errors import Unavailable
 from held_task import HeldTask, TaskHolder
 from leases import LeaseKeeper, LeaseRules, LeaseTable
 from messages import ExternalTask
-from monitoring import Statistics
+from monitoring import PublishedLine, Statistics
 from rabbitmq_client import Outcome, Publisher
 from topics import Topics
 from undelivered import Undelivered
@@ -72,6 +72,7 @@ class CamundaWorker:
         self._is_rebuilt = False
         self.engine_trouble = ""
         self._window = threading.BoundedSemaphore(UNCONFIRMED_BATCHES)
+        self._published_line = PublishedLine()
 
     def run(self) -> None:
         """Take turns until stopping; then bring what is in hand to a safe end."""
@@ -92,9 +93,10 @@ class CamundaWorker:
         """Fetch one batch and hand it to the publisher, unless nothing can be delivered now."""
         if not self._publisher.wait_until_ready(1.0):
             return
+        self._published_line.say_if_due()
         self._publish(self._undelivered.settle())
         self._rebuild_once()
-        topics = self._topics_to_fetch() if self._gate.may_fetch() else []
+        topics = self._topics_to_fetch() if self._gate.may_fetch() else ()
         if not topics:
             self._stopping.wait(CLOSED_GATE_SECONDS)
             return
@@ -102,8 +104,8 @@ class CamundaWorker:
         tasks = self._camunda.fetch_and_lock(
             topics, max_tasks=min(self._rules.max_tasks, self._gate.room()), wait_ms=self._rules.wait_ms
         )
-        self._note_fetched(tasks)
         self._publish(self._holder.hold_all(tasks, fetch_sent))
+        self._note_fetched(tasks)
 
     def _note_fetched(self, tasks: Sequence[ExternalTask]) -> None:
         self.engine_trouble = ""
@@ -116,14 +118,15 @@ class CamundaWorker:
             self._keeper.rebuild(self._routing.system_of)
             self._is_rebuilt = True
 
-    def _topics_to_fetch(self) -> list[tuple[str, int]]:
+    def _topics_to_fetch(self) -> tuple[tuple[str, int], ...]:
         """Return the topics of the systems that may get more, each with the lease for its tasks."""
-        open_systems = {system.name for system in self._routing.systems if self._gate.is_open(system)}
-        return [
-            (topic, self._rules.leases.lease_ms_of(system))
-            for topic, system in self._topics.known()
-            if system.name in open_systems
-        ]
+        lease_ms = {
+            system.name: self._rules.leases.lease_ms_of(system)
+            for system in self._routing.systems
+            if self._gate.is_open(system)
+        }
+        known = self._topics.known()
+        return tuple((topic, lease_ms[system.name]) for topic, system in known if system.name in lease_ms)
 
     def _publish(self, batch: Sequence[HeldTask]) -> None:
         if not batch:
@@ -160,14 +163,14 @@ class CamundaWorker:
         for system, count in systems.items():
             self._gate.note_published(system, count)
             metrics.published(system.name, "confirmed").inc(count)
-        per_system = ", ".join(f"{system.name} {count}" for system, count in systems.items())
-        logger.info("published {} tasks: {}", len(confirmed), per_system)
+        self._published_line.add({system.name: count for system, count in systems.items()})
 
     def _finish(self) -> None:
         """Wait for the confirms that are out, free what was certainly not published, extend the rest."""
         deadline = time.monotonic() + CONFIRM_SECONDS_AT_STOP
         for _ in range(UNCONFIRMED_BATCHES):
             self._window.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        self._published_line.say()
         self._undelivered.free()
         self._keeper.finish()
 

@@ -5,6 +5,7 @@ returns the child of these labels and keeps it, which costs a quarter of looking
 """
 
 import platform
+import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -70,6 +71,8 @@ Info("camunda_worker_build", "The version that runs.").info(
     {"version": VERSION, "python": platform.python_version()}
 )
 
+_succeeded_at: dict[str, float] = {}
+
 fetched = cache(_FETCHED.labels)
 published = cache(_PUBLISHED.labels)
 extended = cache(_EXTENDED.labels)
@@ -79,12 +82,14 @@ responses = cache(_RESPONSES.labels)
 dead_letters = cache(_DEAD_LETTERS.labels)
 round_trip = cache(_ROUND_TRIP.labels)
 reconnects = cache(_RECONNECTS.labels)
-_last_success = cache(_LAST_SUCCESS.labels)
 
 
 def succeeded(op: str) -> None:
     """Note that `fetch`, `publish`, `extend` or `apply` succeeded now."""
-    _last_success(op).set_to_current_time()
+    is_first = op not in _succeeded_at
+    _succeeded_at[op] = time.time()
+    if is_first:
+        _LAST_SUCCESS.labels(op).set_function(lambda: _succeeded_at[op])
 
 
 def totals() -> Iterator[tuple[str, list[str], float]]:

@@ -1,6 +1,7 @@
 """The engine's external-task calls, one method each."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from camunda_client.http import Http, Reply
@@ -26,7 +27,7 @@ class CamundaClient:
     def __init__(self, http: Http, worker_id: str, *, tenant_ids: Sequence[str] = ()) -> None:
         self.base_url = http.base_url
         self.worker_id = worker_id
-        self._tenant_ids = list(tenant_ids)
+        self._tenant_ids = tuple(tenant_ids)
         self._http = http
 
     def version(self) -> str:
@@ -41,7 +42,7 @@ class CamundaClient:
         return [str(topic) for topic in self._read("/external-task/topic-names?withUnlockedTasks=true", list)]
 
     def fetch_and_lock(
-        self, lock_ms_by_topic: Iterable[tuple[str, int]], *, max_tasks: int, wait_ms: int
+        self, lock_ms_by_topic: tuple[tuple[str, int], ...], *, max_tasks: int, wait_ms: int
     ) -> list[ExternalTask]:
         """Lock and return up to `max_tasks` tasks, waiting up to `wait_ms` for the first."""
         request = {
@@ -49,23 +50,12 @@ class CamundaClient:
             "maxTasks": max_tasks,
             "usePriority": True,
             "asyncResponseTimeout": wait_ms,
-            "topics": [self._topic(topic, lock_ms) for topic, lock_ms in lock_ms_by_topic],
         }
+        topics = _encoded_topics(lock_ms_by_topic, self._tenant_ids)
+        body = b'%s,"topics":%s}' % (encode_json(request)[:-1], topics)
         timeout = wait_ms / 1000 + POLL_MARGIN_SECONDS
-        reply = self._http.send(
-            "POST", "/external-task/fetchAndLock", encode_json(request), timeout_seconds=timeout
-        )
+        reply = self._http.send("POST", "/external-task/fetchAndLock", body, timeout_seconds=timeout)
         return [_built(ExternalTask.from_engine, row) for row in self._usable(reply, list)]
-
-    def _topic(self, topic: str, lock_ms: int) -> dict[str, Any]:
-        # Serialised objects stay text: only the process's own code knows their classes.
-        request = {
-            "topicName": topic,
-            "lockDuration": lock_ms,
-            "deserializeValues": False,
-            "includeExtensionProperties": True,
-        }
-        return {**request, "tenantIdIn": self._tenant_ids} if self._tenant_ids else request
 
     def read_task(self, task_id: str) -> TaskState:
         """Return how a task stands now. Raises TaskGone."""
@@ -154,6 +144,16 @@ class CamundaClient:
 
     def _usable(self, reply: Reply, wanted: Any) -> Any:
         return usable(self.base_url, reply, wanted)
+
+
+@lru_cache(maxsize=8)  # poll after poll asks for the same topics
+def _encoded_topics(lock_ms_by_topic: tuple[tuple[str, int], ...], tenant_ids: tuple[str, ...]) -> bytes:
+    """Return the topics as JSON; serialised objects stay text: only the process's own code knows their classes."""
+    of_tenants = {"tenantIdIn": tenant_ids} if tenant_ids else {}
+    common = {"deserializeValues": False, "includeExtensionProperties": True, **of_tenants}
+    return encode_json(
+        [{"topicName": topic, "lockDuration": lock_ms, **common} for topic, lock_ms in lock_ms_by_topic]
+    )
 
 
 def _built(build: Callable[[Any], _Task], row: Any) -> _Task:

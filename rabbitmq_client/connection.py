@@ -254,6 +254,11 @@ class BrokerConnection:
             self._connection.ioloop.add_callback_threadsafe(function)
             return True
 
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Run `function` after a while, if the connection is still there; only from its own thread."""
+        if self._connection is not None:
+            self._connection.ioloop.call_later(seconds, function)
+
     def abort(self, reason: str) -> None:
         """Give the connection up, which cannot be ended in good order; only from its own thread."""
         if self._connection is not None:

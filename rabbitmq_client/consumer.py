@@ -11,6 +11,8 @@ from rabbitmq_client.connection import Broker, BrokerConnection
 from rabbitmq_client.topology import Topology
 from rabbitmq_client.watch import QueueWatch
 
+ACK_SECONDS = 0.01
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
@@ -56,6 +58,7 @@ class Consumer:
         self._paused = False
         self._lock = threading.Lock()
         self._done: list[Delivery] = []
+        self._flush_is_planned = False
         self._subscribed = threading.Event()
         self._in_hand = 0
 
@@ -107,13 +110,21 @@ class Consumer:
         """Acknowledge a delivery soon, from any thread; acknowledgements given together travel together."""
         with self._lock:
             self._done.append(delivery)
-            flush_is_due = len(self._done) > 1
-        if not flush_is_due:
+            is_planned, self._flush_is_planned = self._flush_is_planned, True
+        if not is_planned:
             self._connection.call(self._flush)
+
+    def _plan_flush(self) -> None:
+        """Acknowledge a little later what is answered by then: it spares waking this thread for each answer."""
+        with self._lock:
+            is_planned, self._flush_is_planned = self._flush_is_planned, True
+        if not is_planned:
+            self._connection.call_later(ACK_SECONDS, self._flush)
 
     def _flush(self) -> None:
         with self._lock:
             done, self._done = self._done, []
+            self._flush_is_planned = False
         for delivery in done:
             if delivery.channel is self._channel:  # on another channel its tag means another message
                 delivery.channel.basic_ack(delivery.tag)
@@ -158,4 +169,5 @@ class Consumer:
     ) -> None:
         assert method.delivery_tag is not None
         self._in_hand += 1
+        self._plan_flush()
         self._deliver(Delivery(channel, method.delivery_tag, body, properties))
