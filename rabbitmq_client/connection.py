@@ -1,7 +1,8 @@
 """A connection to RabbitMQ that comes back by itself, on a thread of its own."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +32,7 @@ LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's retur
 LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0
 # What pika raises where a broker is away; a handshake that takes too long is no AMQPError.
 CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
+LONGEST_WRITE_BYTES = 65_536  # pika copies what the socket did not take of one write
 CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
 
 
@@ -106,7 +108,33 @@ class Station(Protocol):
 
 
 class _Connection(SelectConnection):
-    """A connection that can be given up while the broker is frozen, when no orderly end is possible."""
+    """A connection that writes many frames at once, and that can be given up while the broker is frozen."""
+
+    _held: list[bytes] | None = None
+    _held_bytes = 0
+
+    @contextmanager
+    def one_write(self) -> Iterator[None]:
+        self._held = []
+        try:
+            yield
+        finally:
+            self._write_held()
+            self._held = None
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if self._held is None:
+            super()._adapter_emit_data(data)  # type: ignore[misc]  # not in the stubs
+            return
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > LONGEST_WRITE_BYTES:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        if self._held:
+            super()._adapter_emit_data(b"".join(self._held))  # type: ignore[misc]
+        self._held, self._held_bytes = [], 0
 
     def abort(self, reason: str) -> None:
         self._terminate_stream(AMQPConnectionError(reason))  # type: ignore[attr-defined]  # not in the stubs
@@ -253,6 +281,15 @@ class BrokerConnection:
                 return False
             self._connection.ioloop.add_callback_threadsafe(function)
             return True
+
+    @contextmanager
+    def one_write(self) -> Iterator[None]:
+        """Let what is sent in the block leave together; only on the connection's thread.
+
+        pika makes a system call for every frame, and a message has three.
+        """
+        with self._connection.one_write() if self._connection else nullcontext():
+            yield
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run `function` after a while, if the connection is still there; only from its own thread."""

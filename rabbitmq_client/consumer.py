@@ -125,10 +125,11 @@ class Consumer:
         with self._lock:
             done, self._done = self._done, []
             self._flush_is_planned = False
-        for delivery in done:
-            if delivery.channel is self._channel:  # on another channel its tag means another message
-                delivery.channel.basic_ack(delivery.tag)
-                self._in_hand -= 1
+        with self._connection.one_write():
+            for delivery in done:
+                if delivery.channel is self._channel:  # on another channel its tag means another message
+                    delivery.channel.basic_ack(delivery.tag)
+                    self._in_hand -= 1
 
     def on_channel(self, channel: Channel) -> None:
         """Subscribe on a new channel."""

@@ -132,8 +132,9 @@ class Publisher:
         if channel is None or not channel.is_open:
             self._settle_handed()
             return
-        for batch in self._take_handed():
-            self._send(batch, channel)
+        with self._connection.one_write():
+            for batch in self._take_handed():
+                self._send(batch, channel)
 
     def _settle_handed(self) -> None:
         for batch in self._take_handed():
