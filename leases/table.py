@@ -142,13 +142,14 @@ class LeaseTable:
     def published(self, task_ids: Iterable[str]) -> None:
         """Note that the messages of these tasks are confirmed."""
         now = time.monotonic()
-        for task_id in task_ids:
-            lease = self._leases.get(task_id)
-            if lease is None:
-                continue  # its answer was faster than the confirm
-            lease.published_at = now
-            lease.extended = not self._rules.has_extension(lease.system)
-            self.plan(lease, lease.checked_at if lease.extended else now + self._rules.extend_after_seconds)
+        with self._changed:  # once for all of them
+            for task_id in task_ids:
+                lease = self._leases.get(task_id)
+                if lease is None:
+                    continue  # its answer was faster than the confirm
+                lease.published_at = now
+                lease.extended = not self._rules.has_extension(lease.system)
+                self.plan(lease, lease.checked_at if lease.extended else now + self._rules.extend_after_seconds)
 
     def done(self, task_id: str, *, answered: bool = False) -> None:
         """Forget a task: it was answered, or given back to the engine; note how long an answer took."""

@@ -56,6 +56,22 @@ def test_a_batch_is_confirmed_and_in_its_queues(
     assert [held(sandbox, vhost, name) for name in ("1c.queue", "bitrix24.queue")] == [(100, 0), (100, 0)]
 
 
+def test_large_and_small_messages_of_a_batch_arrive_as_they_were_and_in_order(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    publisher = Publisher(broker, topology, name="tasks")
+    sizes = (1, 100_000, 7, 65_536, 500, 1_000_000, 3)
+    batch = [replace(message(str(n), key="1c.1c_x"), body=b"%d" % n * size) for n, size in enumerate(sizes)]
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        outcomes = outcomes_of(publisher, batch)
+        arrived = [channel.basic_get("1c.queue", auto_ack=True)[2] for _ in sizes]
+
+    assert outcomes == [Outcome.CONFIRMED] * len(sizes)
+    assert arrived == [publication.body for publication in batch]
+
+
 def test_what_no_queue_takes_is_returned_and_the_rest_is_confirmed(
     broker: Broker, channel: BlockingChannel
 ) -> None:
