@@ -171,6 +171,7 @@ def parameters() -> pika.ConnectionParameters:
     return pika.ConnectionParameters(
         host=os.environ["RABBITMQ_HOST"],
         port=int(os.environ["RABBITMQ_PORT"]),
+        virtual_host=os.environ.get("RABBITMQ_VIRTUAL_HOST", "/"),
         credentials=pika.PlainCredentials(os.environ["RABBITMQ_USERNAME"], os.environ["RABBITMQ_PASSWORD"]),
     )
 

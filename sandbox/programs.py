@@ -24,7 +24,7 @@ _WORKER_SECONDS = 30.0
 
 def start_worker(run: Run, sandbox: Sandbox, *, log_folder: Path, status_port: int = 0) -> Child:
     """Starts main.py with nothing but its settings in the environment; returns when its queues are there."""
-    environment = _bare(sandbox) | {"LOG_DIR": str(log_folder), "STATUS_PORT": str(status_port)}
+    environment = bare_environment(sandbox) | {"LOG_DIR": str(log_folder), "STATUS_PORT": str(status_port)}
     worker = run.start("worker", [sys.executable, str(REPOSITORY / "main.py")], environment)
     worker.wait_until(lambda: _queues(sandbox) >= _WORKER_QUEUES, seconds=_WORKER_SECONDS)
     return worker
@@ -32,14 +32,14 @@ def start_worker(run: Run, sandbox: Sandbox, *, log_folder: Path, status_port: i
 
 def start_module(run: Run, sandbox: Sandbox, *, name: str, module: str) -> Child:
     """Starts a module of this repository that finds the sandbox in its environment."""
-    environment = _bare(sandbox) | {"PYTHONPATH": str(REPOSITORY)}
+    environment = bare_environment(sandbox) | {"PYTHONPATH": str(REPOSITORY)}
     return run.start(name, [sys.executable, "-m", module], environment)
+
+
+def bare_environment(sandbox: Sandbox, vhost: str = "/") -> dict[str, str]:
+    """Returns what a program needs to find the sandbox; settings in the user's shell are for another worker."""
+    return sandbox.environment(vhost) | {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
 
 
 def _queues(sandbox: Sandbox) -> set[str]:
     return set(sandbox.broker.api.queues("/"))
-
-
-def _bare(sandbox: Sandbox) -> dict[str, str]:
-    # Settings that the user keeps in the shell are for another worker.
-    return sandbox.environment() | {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
