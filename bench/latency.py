@@ -1,6 +1,5 @@
 """How long an idle worker lets a task wait: to the consumer's hands, and to the end of its instance."""
 
-import math
 import threading
 import time
 from argparse import ArgumentParser, Namespace
@@ -16,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.figures import percentile
 from sandbox.engine_api import EngineApi
 from sandbox.engine_build import engine_jar
 from sandbox.programs import start_module, start_worker
@@ -145,13 +145,8 @@ def _print(result: Result, *, title: str, lateness: float) -> None:
 
 
 def _figures(values: Sequence[float]) -> list[str]:
-    ordered = sorted(values)
-    return [f"{_percentile(ordered, share):.1f}" if ordered else "-" for share in (0.5, 0.95, 0.99, 1)]
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float:
-    """Returns the smallest value that at least this share of all does not exceed."""
-    return ordered[math.ceil(share * len(ordered)) - 1]
+    figures = (percentile(values, share) for share in (0.5, 0.95, 0.99, 1))
+    return ["-" if figure is None else f"{figure:.1f}" for figure in figures]
 
 
 def _say(text: str) -> None:
