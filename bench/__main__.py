@@ -1,19 +1,21 @@
-"""Measures: python -m bench latency | http."""
+"""Measures: python -m bench compare | latency | http."""
 
 import argparse
 import signal
 import sys
 from collections.abc import Sequence
 
-from bench import http_clients, latency
+from bench import compare, http_clients, latency
 from sandbox.errors import SandboxError
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs one measurement; returns 0, 1 if something was lost or could not be measured, 2 for wrong use."""
-    parser = argparse.ArgumentParser(prog="./run bench", description="Measures the worker, or HTTP clients.")
-    commands = parser.add_subparsers(required=True, metavar="latency|http")
-    for measurement, name in ((latency, "latency"), (http_clients, "http")):
+    parser = argparse.ArgumentParser(
+        prog="./run bench", description="Measures the worker, other bridges or HTTP clients."
+    )
+    commands = parser.add_subparsers(required=True, metavar="compare|latency|http")
+    for measurement, name in ((compare, "compare"), (latency, "latency"), (http_clients, "http")):
         command = commands.add_parser(name, help=measurement.__doc__, description=measurement.__doc__)
         measurement.add_options(command)
         command.set_defaults(measure=measurement.measure)
