@@ -1,0 +1,148 @@
+"""The whole path without a real engine: a stand-in for it, a broker, workers, and the echo as their systems."""
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.echo import read_had
+from bench.processes import Meter
+from bench.stand_in import Batch, StandIn
+from sandbox.broker import Broker
+from sandbox.children import Child
+from sandbox.errors import SandboxError
+from sandbox.ports import free_ports
+from sandbox.runs import Run, clean_abandoned_runs
+
+SYSTEMS = ("bitrix24", "openproject", "1c", "python-services")
+TOPICS = ("bitrix_create_task", "op_create_project", "1c_sync_data", "send_email")  # one of each system
+HOLDING_SYSTEM, HELD_TOPIC = "default", "held"
+_REPOSITORY = Path(__file__).resolve().parent.parent
+_ANSWERS = ("--exchange", "camunda.task.responses", "--key", "camunda.responses.queue")
+_LOOK_SECONDS = 0.1
+_STALL_SECONDS = 40.0
+_EMPTY_SECONDS = 15.0
+
+
+class Servers:
+    """The stand-in and a broker; they stay while workers come and go."""
+
+    def __init__(self, run: Run) -> None:
+        """Prepares both; what else is started beside them belongs to `run` too."""
+        self.run = run
+        self.broker = Broker(run)
+        self.stand_in = StandIn(run)
+
+    def start(self) -> Self:
+        """Starts both. Only from the main thread."""
+        clean_abandoned_runs()
+        self.stand_in.start()
+        self.broker.start()
+        return self
+
+    def environment(self) -> dict[str, str]:
+        """Returns where everything is, and nothing of the user's shell but PATH."""
+        return {
+            "CAMUNDA_BASE_URL": self.stand_in.url,
+            "RABBITMQ_HOST": self.broker.host,
+            "RABBITMQ_PORT": str(self.broker.port),
+            "RABBITMQ_USERNAME": self.broker.username,
+            "RABBITMQ_PASSWORD": self.broker.password,
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+        }
+
+
+class Circuit:
+    """Workers and the echo, for one measurement; leaving it kills them and forgets all tasks."""
+
+    def __init__(
+        self, servers: Servers, settings: Mapping[str, str], *, workers: int = 1, holds: bool = False
+    ) -> None:
+        """Takes the workers' settings; with `holds` one system takes tasks and never answers."""
+        self.servers = servers
+        self._settings = settings
+        self._count = workers
+        self._holds = holds
+        self._children: list[Child] = []
+        self._had = servers.run.folder / "echo.json"
+
+    def __enter__(self) -> Self:
+        """Starts the processes. Only from the main thread."""
+        self.echo = self._start_echo("echo", SYSTEMS, *_ANSWERS, "--file", str(self._had))
+        if self._holds:
+            unread = self.servers.run.folder / "holder.json"
+            self._start_echo("holder", [HOLDING_SYSTEM], "--hold", "--file", str(unread))
+        self.workers = [self._start_worker(number) for number in range(1, self._count + 1)]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in self._children:
+            child.kill()  # nothing in them is worth an orderly stop
+        self.servers.stand_in.reset()  # ends the polls that they leave behind, too
+        self._had.unlink(missing_ok=True)
+
+    def _start_worker(self, number: int) -> Child:
+        folder = self.servers.run.folder / f"logs-{number}"
+        # Metrics and status page are on, as in production: port 0 would leave them out.
+        own = {"LOG_DIR": str(folder), "STATUS_PORT": str(free_ports(1)[0])}
+        return self._start(f"worker-{number}", [str(_REPOSITORY / "main.py")], {**own, **self._settings})
+
+    def _start_echo(self, name: str, systems: Sequence[str], *options: str) -> Child:
+        queues = [f"{system}.queue" for system in systems]
+        arguments = ["-m", "bench.echo", *queues, *options]
+        return self._start(name, arguments, {"PYTHONPATH": str(_REPOSITORY)})
+
+    def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
+        whole = {**self.servers.environment(), **environment}
+        child = self.servers.run.start(name, [sys.executable, *arguments], whole)
+        self._children.append(child)
+        return child
+
+    def peak_mb(self) -> float:
+        """Returns the most memory that each worker had so far, summed up."""
+        return sum(Meter(worker.pid).peak_mb for worker in self.workers)
+
+    def wait(self, number: int, so_far: Callable[[Batch], bool], *, look_seconds: float = _LOOK_SECONDS) -> Batch:
+        """Waits until a batch is so far, or until nothing moves any more, and returns it as it is."""
+        pause = threading.Event()
+        batch, moved_at = self.servers.stand_in.batch(number), time.monotonic()
+        while not so_far(batch) and time.monotonic() - moved_at < _STALL_SECONDS:
+            self._check_running()
+            pause.wait(look_seconds)
+            before, batch = batch, self.servers.stand_in.batch(number)
+            moved_at = moved_at if batch == before else time.monotonic()
+        return batch
+
+    def _check_running(self) -> None:
+        for child in self._children:
+            if not child.running():
+                child.wait_until(lambda: False, seconds=0)  # raises, with the end of its log
+
+    def came_again(self) -> int:
+        """Ends the echo once it has had everything; returns how many messages were of a task it had before."""
+        self._wait_queues_empty()
+        self.echo.stop()
+        tasks = Counter(had.task_id for had in read_had(self._had))
+        return tasks.total() - len(tasks)
+
+    def _wait_queues_empty(self) -> None:
+        """Waits for the last acknowledgements; what would be left is delivered to the next measurement."""
+        pause = threading.Event()
+        deadline = time.monotonic() + _EMPTY_SECONDS
+        while filled := self._filled_queues():
+            if time.monotonic() > deadline:
+                raise SandboxError(f"messages were left in {', '.join(filled)}")
+            pause.wait(_LOOK_SECONDS)
+
+    def _filled_queues(self) -> list[str]:
+        queues = self.servers.broker.api.queues("/").values()
+        held = f"{HOLDING_SYSTEM}.queue"
+        return [queue.name for queue in queues if queue.ready + queue.unacked and queue.name != held]
