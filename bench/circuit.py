@@ -6,9 +6,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import requests
 
 from bench.echo import read_had
 from bench.processes import Meter
@@ -16,16 +19,16 @@ from bench.stand_in import Batch, StandIn
 from sandbox.broker import Broker
 from sandbox.children import Child
 from sandbox.errors import SandboxError
-from sandbox.ports import free_ports
+from sandbox.ports import LOOPBACK, free_ports
 from sandbox.runs import Run, clean_abandoned_runs
 
-SYSTEMS = ("bitrix24", "openproject", "1c", "python-services")
-TOPICS = ("bitrix_create_task", "op_create_project", "1c_sync_data", "send_email")  # one of each system
-HOLDING_SYSTEM, HELD_TOPIC = "default", "held"
+QUEUES = ("bitrix24.queue", "openproject.queue", "1c.queue", "python-services.queue")
+TOPICS = ("bitrix_create_task", "op_create_project", "1c_sync_data", "send_email")  # one for each of the queues
+HELD_TOPIC, HOLDING_QUEUE = "held", "default.queue"
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _ANSWERS = ("--exchange", "camunda.task.responses", "--key", "camunda.responses.queue")
+_READY_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
-_STALL_SECONDS = 40.0
 _EMPTY_SECONDS = 15.0
 
 
@@ -62,23 +65,33 @@ class Circuit:
     """Workers and the echo, for one measurement; leaving it kills them and forgets all tasks."""
 
     def __init__(
-        self, servers: Servers, settings: Mapping[str, str], *, workers: int = 1, holds: bool = False
+        self,
+        servers: Servers,
+        settings: Mapping[str, str],
+        *,
+        workers: int = 1,
+        holds: bool = False,
+        stall_seconds: float = 40.0,
     ) -> None:
-        """Takes the workers' settings; with `holds` one system takes tasks and never answers."""
+        """Takes the workers' settings; with `holds` one system takes tasks and never answers.
+
+        Where nothing moves for `stall_seconds`, nothing more is waited for.
+        """
         self.servers = servers
         self._settings = settings
-        self._count = workers
+        self._status_ports = free_ports(workers)
         self._holds = holds
+        self._stall_seconds = stall_seconds
         self._children: list[Child] = []
         self._had = servers.run.folder / "echo.json"
 
     def __enter__(self) -> Self:
         """Starts the processes. Only from the main thread."""
-        self.echo = self._start_echo("echo", SYSTEMS, *_ANSWERS, "--file", str(self._had))
+        self.echo = self._start_echo("echo", *QUEUES, *_ANSWERS, "--file", str(self._had))
         if self._holds:
             unread = self.servers.run.folder / "holder.json"
-            self._start_echo("holder", [HOLDING_SYSTEM], "--hold", "--file", str(unread))
-        self.workers = [self._start_worker(number) for number in range(1, self._count + 1)]
+            self._start_echo("holder", HOLDING_QUEUE, "--hold", "--file", str(unread))
+        self.workers = [self._start_worker(port) for port in self._status_ports]
         return self
 
     def __exit__(
@@ -88,23 +101,28 @@ class Circuit:
             child.kill()  # nothing in them is worth an orderly stop
         self.servers.stand_in.reset()  # ends the polls that they leave behind, too
         self._had.unlink(missing_ok=True)
+        if self._holds:
+            self.servers.broker.api.delete_queue("/", HOLDING_QUEUE)  # with all that was held
 
-    def _start_worker(self, number: int) -> Child:
-        folder = self.servers.run.folder / f"logs-{number}"
+    def _start_worker(self, status_port: int) -> Child:
+        name = f"worker-{status_port}"
         # Metrics and status page are on, as in production: port 0 would leave them out.
-        own = {"LOG_DIR": str(folder), "STATUS_PORT": str(free_ports(1)[0])}
-        return self._start(f"worker-{number}", [str(_REPOSITORY / "main.py")], {**own, **self._settings})
+        own = {"LOG_DIR": str(self.servers.run.folder / name), "STATUS_PORT": str(status_port)}
+        return self._start(name, [str(_REPOSITORY / "main.py")], {**own, **self._settings})
 
-    def _start_echo(self, name: str, systems: Sequence[str], *options: str) -> Child:
-        queues = [f"{system}.queue" for system in systems]
-        arguments = ["-m", "bench.echo", *queues, *options]
-        return self._start(name, arguments, {"PYTHONPATH": str(_REPOSITORY)})
+    def _start_echo(self, name: str, *arguments: str) -> Child:
+        return self._start(name, ["-m", "bench.echo", *arguments], {"PYTHONPATH": str(_REPOSITORY)})
 
     def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
         whole = {**self.servers.environment(), **environment}
         child = self.servers.run.start(name, [sys.executable, *arguments], whole)
         self._children.append(child)
         return child
+
+    def wait_ready(self) -> None:
+        """Waits until each worker says that its work can flow."""
+        for worker, port in zip(self.workers, self._status_ports, strict=True):
+            worker.wait_until(partial(_is_ready, port), seconds=_READY_SECONDS)
 
     def peak_mb(self) -> float:
         """Returns the most memory that each worker had so far, summed up."""
@@ -114,7 +132,7 @@ class Circuit:
         """Waits until a batch is so far, or until nothing moves any more, and returns it as it is."""
         pause = threading.Event()
         batch, moved_at = self.servers.stand_in.batch(number), time.monotonic()
-        while not so_far(batch) and time.monotonic() - moved_at < _STALL_SECONDS:
+        while not so_far(batch) and time.monotonic() - moved_at < self._stall_seconds:
             self._check_running()
             pause.wait(look_seconds)
             before, batch = batch, self.servers.stand_in.batch(number)
@@ -144,5 +162,13 @@ class Circuit:
 
     def _filled_queues(self) -> list[str]:
         queues = self.servers.broker.api.queues("/").values()
-        held = f"{HOLDING_SYSTEM}.queue"
-        return [queue.name for queue in queues if queue.ready + queue.unacked and queue.name != held]
+        return [queue.name for queue in queues if queue.ready + queue.unacked and queue.name != HOLDING_QUEUE]
+
+
+def _is_ready(status_port: int) -> bool:
+    with requests.Session() as session:
+        session.trust_env = False  # a proxy has no business on the loopback interface
+        try:
+            return session.get(f"http://{LOOPBACK}:{status_port}/readyz", timeout=5).ok
+        except requests.RequestException:
+            return False
