@@ -1,11 +1,11 @@
-"""Measures: python -m bench compare | latency | http."""
+"""Measures: python -m bench compare | ceiling | growth | latency | http."""
 
 import argparse
 import signal
 import sys
 from collections.abc import Sequence
 
-from bench import compare, http_clients, latency
+from bench import ceiling, compare, growth, http_clients, latency
 from sandbox.errors import SandboxError
 
 
@@ -14,8 +14,14 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="./run bench", description="Measures the worker, other bridges or HTTP clients."
     )
-    commands = parser.add_subparsers(required=True, metavar="compare|latency|http")
-    for measurement, name in ((compare, "compare"), (latency, "latency"), (http_clients, "http")):
+    commands = parser.add_subparsers(required=True, metavar="compare|ceiling|growth|latency|http")
+    for measurement, name in (
+        (compare, "compare"),
+        (ceiling, "ceiling"),
+        (growth, "growth"),
+        (latency, "latency"),
+        (http_clients, "http"),
+    ):
         command = commands.add_parser(name, help=measurement.__doc__, description=measurement.__doc__)
         measurement.add_options(command)
         command.set_defaults(measure=measurement.measure)

@@ -1,6 +1,6 @@
 """The engine's external-task calls, one method each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -42,7 +42,7 @@ class CamundaClient:
         return [str(topic) for topic in self._read("/external-task/topic-names?withUnlockedTasks=true", list)]
 
     def fetch_and_lock(
-        self, lock_ms_by_topic: tuple[tuple[str, int], ...], *, max_tasks: int, wait_ms: int
+        self, lock_ms_by_topic: Iterable[tuple[str, int]], *, max_tasks: int, wait_ms: int
     ) -> list[ExternalTask]:
         """Lock and return up to `max_tasks` tasks, waiting up to `wait_ms` for the first."""
         request = {
@@ -51,7 +51,7 @@ class CamundaClient:
             "usePriority": True,
             "asyncResponseTimeout": wait_ms,
         }
-        topics = _encoded_topics(lock_ms_by_topic, self._tenant_ids)
+        topics = _encoded_topics(tuple(lock_ms_by_topic), self._tenant_ids)
         body = b'%s,"topics":%s}' % (encode_json(request)[:-1], topics)
         timeout = wait_ms / 1000 + POLL_MARGIN_SECONDS
         reply = self._http.send("POST", "/external-task/fetchAndLock", body, timeout_seconds=timeout)
