@@ -94,7 +94,8 @@ class Scene:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._roof.close()
+        if kind is not KeyboardInterrupt:  # then all of the sandbox goes, and a backlog would take long to delete
+            self._roof.close()
 
     @contextmanager
     def bridge(self) -> Iterator[Bridge]:
