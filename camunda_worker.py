@@ -20,11 +20,13 @@ from leases import LeaseKeeper, LeaseRules, LeaseTable
 from messages import ExternalTask
 from monitoring import PublishedLine, Statistics
 from rabbitmq_client import Outcome, Publisher
+from routing_file import System
 from topics import Topics
 from undelivered import Undelivered
 
 UNCONFIRMED_BATCHES = 4  # fetching goes on while the broker writes the last batches to its disk
 CLOSED_GATE_SECONDS = 0.05
+WAIT_MS_BESIDE_FULL_SYSTEM = 500
 LONGEST_PAUSE_SECONDS = 5.0  # tasks flow again soon after the engine is back
 CONFIRM_SECONDS_AT_STOP = 10.0
 
@@ -96,13 +98,16 @@ class CamundaWorker:
         self._published_line.say_if_due()
         self._publish(self._undelivered.settle())
         self._rebuild_once()
-        topics = self._topics_to_fetch() if self._gate.may_fetch() else ()
+        systems = self._open_systems() if self._gate.may_fetch() else ()
+        topics = self._topics_of(systems) if systems else ()
         if not topics:
             self._stopping.wait(CLOSED_GATE_SECONDS)
             return
         fetch_sent = time.monotonic()
         tasks = self._camunda.fetch_and_lock(
-            topics, max_tasks=min(self._rules.max_tasks, self._gate.room()), wait_ms=self._rules.wait_ms
+            topics,
+            max_tasks=min(self._rules.max_tasks, self._gate.room()),
+            wait_ms=self._wait_ms(all_open=len(systems) == len(self._routing.systems)),
         )
         self._publish(self._holder.hold_all(tasks, fetch_sent))
         self._note_fetched(tasks)
@@ -118,15 +123,19 @@ class CamundaWorker:
             self._keeper.rebuild(self._routing.system_of)
             self._is_rebuilt = True
 
-    def _topics_to_fetch(self) -> tuple[tuple[str, int], ...]:
-        """Return the topics of the systems that may get more, each with the lease for its tasks."""
-        lease_ms = {
-            system.name: self._rules.leases.lease_ms_of(system)
-            for system in self._routing.systems
-            if self._gate.is_open(system)
-        }
+    def _open_systems(self) -> list[System]:
+        """Return the systems that may get more tasks."""
+        return [system for system in self._routing.systems if self._gate.is_open(system)]
+
+    def _topics_of(self, systems: Sequence[System]) -> tuple[tuple[str, int], ...]:
+        """Return the topics of these systems, each with the lease for its tasks."""
+        lease_ms = {system.name: self._rules.leases.lease_ms_of(system) for system in systems}
         known = self._topics.known()
         return tuple((topic, lease_ms[system.name]) for topic, system in known if system.name in lease_ms)
+
+    def _wait_ms(self, *, all_open: bool) -> int:
+        """Return how long the poll waits: one without the topics of a full system must let these in again soon."""
+        return self._rules.wait_ms if all_open else min(self._rules.wait_ms, WAIT_MS_BESIDE_FULL_SYSTEM)
 
     def _publish(self, batch: Sequence[HeldTask]) -> None:
         if not batch:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -282,14 +282,12 @@ class BrokerConnection:
             self._connection.ioloop.add_callback_threadsafe(function)
             return True
 
-    @contextmanager
-    def one_write(self) -> Iterator[None]:
+    def one_write(self) -> AbstractContextManager[None]:
         """Let what is sent in the block leave together; only on the connection's thread.
 
         pika makes a system call for every frame, and a message has three.
         """
-        with self._connection.one_write() if self._connection else nullcontext():
-            yield
+        return self._connection.one_write() if self._connection else nullcontext()
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run `function` after a while, if the connection is still there; only from its own thread."""

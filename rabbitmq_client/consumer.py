@@ -11,7 +11,7 @@ from rabbitmq_client.connection import Broker, BrokerConnection
 from rabbitmq_client.topology import Topology
 from rabbitmq_client.watch import QueueWatch
 
-ACK_SECONDS = 0.01
+ACK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +58,7 @@ class Consumer:
         self._paused = False
         self._lock = threading.Lock()
         self._done: list[Delivery] = []
+        self._many = max(1, prefetch // 4)
         self._flush_is_planned = False
         self._subscribed = threading.Event()
         self._in_hand = 0
@@ -107,24 +108,33 @@ class Consumer:
         self._connection.stop()
 
     def ack(self, delivery: Delivery) -> None:
-        """Acknowledge a delivery soon, from any thread; acknowledgements given together travel together."""
+        """Acknowledge a delivery soon, from any thread.
+
+        It goes out with the next delivery, or ACK_SECONDS later: waking the consumer's thread for each would cost
+        more than the acknowledgement. Many are not held back, for the broker waits for them.
+        """
         with self._lock:
             self._done.append(delivery)
-            is_planned, self._flush_is_planned = self._flush_is_planned, True
-        if not is_planned:
+            are_many = len(self._done) == self._many
+        if are_many:
             self._connection.call(self._flush)
 
     def _plan_flush(self) -> None:
-        """Acknowledge a little later what is answered by then: it spares waking this thread for each answer."""
-        with self._lock:
-            is_planned, self._flush_is_planned = self._flush_is_planned, True
-        if not is_planned:
-            self._connection.call_later(ACK_SECONDS, self._flush)
+        if not self._flush_is_planned:
+            self._flush_is_planned = True
+            self._connection.call_later(ACK_SECONDS, self._flush_in_time)
+
+    def _flush_in_time(self) -> None:
+        self._flush_is_planned = False
+        self._flush()
+        if self._in_hand:
+            self._plan_flush()
 
     def _flush(self) -> None:
+        if not self._done:
+            return
         with self._lock:
             done, self._done = self._done, []
-            self._flush_is_planned = False
         with self._connection.one_write():
             for delivery in done:
                 if delivery.channel is self._channel:  # on another channel its tag means another message
@@ -157,6 +167,7 @@ class Consumer:
         self._channel = None
         self._consumer_tag = ""
         self._in_hand = 0
+        self._flush_is_planned = False
         self._flush()
 
     def on_blocked(self, *, blocked: bool) -> None:
@@ -170,5 +181,6 @@ class Consumer:
     ) -> None:
         assert method.delivery_tag is not None
         self._in_hand += 1
+        self._flush()
         self._plan_flush()
         self._deliver(Delivery(channel, method.delivery_tag, body, properties))

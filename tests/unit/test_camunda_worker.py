@@ -46,16 +46,17 @@ class BatchPublisher:
 
 
 class OpenGate:
-    """Lets everything through and remembers which system was paused."""
+    """Lets everything through but for a `full` system, and remembers which system was paused."""
 
     def __init__(self) -> None:
         self.paused: list[str] = []
+        self.full = ""
 
     def may_fetch(self) -> bool:
         return True
 
-    def is_open(self, _system: System) -> bool:
-        return True
+    def is_open(self, system: System) -> bool:
+        return system.name != self.full
 
     def room(self) -> int:
         return 1000
@@ -137,6 +138,18 @@ def test_a_task_is_fetched_with_the_lease_and_published_to_its_system(bench: Ben
     )  # the full lock, not the lease
     assert 589_000 < int(publication.properties["expiration"]) <= 590_000
     assert "Обработано: 1 | Успешно: 1 | Ошибки: 0" in bench.statistics.line()
+
+
+def test_while_a_system_is_full_the_others_are_polled_for_a_short_time_only(bench: Bench) -> None:
+    bench.nothing_more()
+
+    bench.worker.turn()
+    bench.gate.full = "default"
+    bench.worker.turn()
+
+    with_all, beside_a_full_one = (body for word, body in bench.engine.calls if word == "fetchAndLock")
+    assert (with_all["asyncResponseTimeout"], beside_a_full_one["asyncResponseTimeout"]) == (5000, 500)
+    assert [topic["topicName"] for topic in beside_a_full_one["topics"]] == ["bitrix_create_task"]
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RETURNED, Outcome.REFUSED])
