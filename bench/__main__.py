@@ -1,11 +1,11 @@
-"""Measures: python -m bench compare | ceiling | growth | latency | http."""
+"""Measures: python -m bench compare | ceiling | growth | profile | latency | http."""
 
 import argparse
 import signal
 import sys
 from collections.abc import Sequence
 
-from bench import ceiling, compare, growth, http_clients, latency
+from bench import ceiling, compare, growth, http_clients, latency, profiles
 from sandbox.errors import SandboxError
 
 
@@ -14,11 +14,12 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="./run bench", description="Measures the worker, other bridges or HTTP clients."
     )
-    commands = parser.add_subparsers(required=True, metavar="compare|ceiling|growth|latency|http")
+    commands = parser.add_subparsers(required=True, metavar="compare|ceiling|growth|profile|latency|http")
     for measurement, name in (
         (compare, "compare"),
         (ceiling, "ceiling"),
         (growth, "growth"),
+        (profiles, "profile"),
         (latency, "latency"),
         (http_clients, "http"),
     ):

@@ -70,15 +70,18 @@ class Circuit:
         settings: Mapping[str, str],
         *,
         workers: int = 1,
+        program: Sequence[str] = (str(_REPOSITORY / "main.py"),),
         holds: bool = False,
         stall_seconds: float = 40.0,
     ) -> None:
-        """Takes the workers' settings; with `holds` one system takes tasks and never answers.
+        """Takes the workers' settings and how Python starts them.
 
-        Where nothing moves for `stall_seconds`, nothing more is waited for.
+        With `holds` one system takes tasks and never answers. Where nothing moves for `stall_seconds`, nothing
+        more is waited for.
         """
         self.servers = servers
         self._settings = settings
+        self._program = program
         self._status_ports = free_ports(workers)
         self._holds = holds
         self._stall_seconds = stall_seconds
@@ -108,7 +111,7 @@ class Circuit:
         name = f"worker-{status_port}"
         # Metrics and status page are on, as in production: port 0 would leave them out.
         own = {"LOG_DIR": str(self.servers.run.folder / name), "STATUS_PORT": str(status_port)}
-        return self._start(name, [str(_REPOSITORY / "main.py")], {**own, **self._settings})
+        return self._start(name, self._program, {**own, **self._settings})
 
     def _start_echo(self, name: str, *arguments: str) -> Child:
         return self._start(name, ["-m", "bench.echo", *arguments], {"PYTHONPATH": str(_REPOSITORY)})
