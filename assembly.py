@@ -129,7 +129,8 @@ class Assembly:
         return Alarms(watch, queues, self.settings.rabbitmq_error_queue_max, self.stopping)
 
     def _publisher(self, what: str) -> Publisher:
-        return Publisher(self.broker, self.topology, name=f"{self.settings.camunda_worker_id} {what}")
+        name, is_first = f"{self.settings.camunda_worker_id} {what}", self._tasks is None
+        return Publisher(self.broker, self.topology, name=name, watches_all=is_first)
 
     def _worker_services(self, publisher: Publisher) -> list[Service]:
         settings = self.settings

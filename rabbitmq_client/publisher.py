@@ -15,7 +15,7 @@ from pika.channel import Channel
 from pika.frame import Method
 from pika.spec import Basic, BasicProperties
 
-from messages import Publication
+from messages import RESPONSE_QUEUE, Publication
 from rabbitmq_client.connection import Broker, BrokerConnection
 from rabbitmq_client.topology import Topology
 from rabbitmq_client.watch import QueueWatch
@@ -57,11 +57,16 @@ class _Batch:
 class Publisher:
     """Publishes persistent, mandatory messages on a connection of its own.
 
-    `publish` and `ready` may be used from any thread; the outcomes come on the publisher's thread.
+    `publish` and `ready` may be used from any thread; the outcomes come on the publisher's thread. It looks after
+    all queues, unless another publisher of the process does (`watches_all`).
     """
 
-    def __init__(self, broker: Broker, topology: Topology, *, name: str) -> None:
-        self.watch = QueueWatch(topology.queues, exchanges=topology.exchanges, may_declare=not topology.passive)
+    def __init__(self, broker: Broker, topology: Topology, *, name: str, watches_all: bool = True) -> None:
+        self.watch = (
+            QueueWatch(topology.queues, exchanges=topology.exchanges, may_declare=not topology.passive)
+            if watches_all
+            else QueueWatch(topology.only(RESPONSE_QUEUE))
+        )
         self._connection = BrokerConnection(broker, topology, self, self.watch, name=name)
         self._channel: Channel | None = None
         self._handed: SimpleQueue[_Batch] = SimpleQueue()
