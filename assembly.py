@@ -177,10 +177,15 @@ class Assembly:
             max_in_flight=self.settings.camunda_max_in_flight,
             waiting_answers=max(1, self.settings.rabbitmq_prefetch // 2),
         )
-        return DeliveryGate(publisher, self.leases, keeper, self.routing, limits, self._answers_in_hand)
-
-    def _answers_in_hand(self) -> int:
-        return self._consumer.in_hand if self._consumer else 0
+        return DeliveryGate(
+            publisher,
+            self.leases,
+            keeper,
+            self.routing,
+            limits,
+            answers_in_hand=lambda: self._consumer.in_hand if self._consumer else 0,
+            has_all_answers=lambda: self._consumer is not None and self._consumer.has_all,
+        )
 
     def _topics(self) -> Topics:
         return Topics(

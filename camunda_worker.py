@@ -25,7 +25,7 @@ from topics import Topics
 from undelivered import Undelivered
 
 UNCONFIRMED_BATCHES = 4  # fetching goes on while the broker writes the last batches to its disk
-CLOSED_GATE_SECONDS = 0.05
+CLOSED_GATE_SECONDS = 0.02
 WAIT_MS_BESIDE_FULL_SYSTEM = 500
 LONGEST_PAUSE_SECONDS = 5.0  # tasks flow again soon after the engine is back
 CONFIRM_SECONDS_AT_STOP = 10.0

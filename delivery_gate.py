@@ -29,7 +29,10 @@ class Limits:
 
 
 class DeliveryGate:
-    """Says which systems may get more tasks; `answers_in_hand` counts responses that wait for the engine."""
+    """Says which systems may get more tasks.
+
+    `answers_in_hand` counts responses that wait for the engine; `has_all_answers`: none of them is in the queue.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class DeliveryGate:
         routing: RoutingConfig,
         limits: Limits,
         answers_in_hand: Callable[[], int],
+        has_all_answers: Callable[[], bool],
     ) -> None:
         self._publisher = publisher
         self._leases = leases
@@ -46,6 +50,7 @@ class DeliveryGate:
         self._routing = routing
         self._limits = limits
         self._answers_in_hand = answers_in_hand
+        self._has_all_answers = has_all_answers
         self._published: Counter[str] = Counter()
         self._counted_at: dict[str, float] = {}
         self._paused: dict[str, str] = {}
@@ -58,7 +63,8 @@ class DeliveryGate:
 
         Work that is finished leaves first; fetching is cheap for the engine and completing is dear.
         """
-        in_queue = self._publisher.watch.state(RESPONSE_QUEUE).ready
+        # The last look at the queue may be old: where the engine is fast, it would keep the gate closed too long.
+        in_queue = 0 if self._has_all_answers() else self._publisher.watch.state(RESPONSE_QUEUE).ready
         if in_queue >= self._limits.waiting_answers:
             self._publisher.watch.hurry()
         return (

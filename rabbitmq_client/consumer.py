@@ -69,8 +69,13 @@ class Consumer:
 
     @property
     def in_hand(self) -> int:
-        """How many messages were delivered and are not acknowledged yet."""
-        return self._in_hand
+        """How many messages were delivered and are not done with."""
+        return max(0, self._in_hand - len(self._done))
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the queue holds nothing that is not in hand: the broker could deliver more."""
+        return self.subscribed and self._in_hand < self._prefetch
 
     @property
     def subscribed(self) -> bool:

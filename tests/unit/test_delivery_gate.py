@@ -35,6 +35,7 @@ class Side:
     watch: Watch = field(default_factory=Watch)
     ready: bool = True
     answers_in_hand: int = 0
+    has_all_answers: bool = False
     reconciled: list[str] = field(default_factory=list)
 
     def reconcile(self, system: Any) -> None:
@@ -43,7 +44,13 @@ class Side:
     def gate(self, table: LeaseTable) -> DeliveryGate:
         limits = Limits(queue_high_water=100, max_in_flight=2, waiting_answers=50)
         return DeliveryGate(
-            cast(Publisher, self), table, cast(LeaseKeeper, self), ROUTING, limits, lambda: self.answers_in_hand
+            cast(Publisher, self),
+            table,
+            cast(LeaseKeeper, self),
+            ROUTING,
+            limits,
+            answers_in_hand=lambda: self.answers_in_hand,
+            has_all_answers=lambda: self.has_all_answers,
         )
 
 
@@ -71,6 +78,17 @@ def test_answers_go_before_new_work(side: Side, table: LeaseTable, in_hand: int,
     side.watch.states[RESPONSE_QUEUE] = QueueState(ready=in_queue)
 
     assert side.gate(table).may_fetch() is may
+
+
+def test_an_old_look_at_the_answers_stops_nothing_once_all_of_them_are_in_hand(
+    side: Side, table: LeaseTable
+) -> None:
+    side.watch.states[RESPONSE_QUEUE] = QueueState(ready=1000)
+    side.answers_in_hand = 49
+
+    side.has_all_answers = True
+
+    assert side.gate(table).may_fetch()
 
 
 def test_after_an_outage_of_the_engine_the_answers_that_wait_go_first(side: Side, table: LeaseTable) -> None:
