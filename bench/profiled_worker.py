@@ -18,7 +18,9 @@ def profile_threads(folder: Path) -> None:
         try:
             profile.runcall(run, thread)
         finally:
-            profile.dump_stats(folder / f"{thread.name}.prof")
+            part = folder / f"{thread.name}.part"  # the process may end before a thread of a library does
+            profile.dump_stats(part)
+            part.rename(part.with_suffix(".prof"))
 
     threading.Thread.run = profiled  # type: ignore[method-assign, assignment]
 

@@ -92,6 +92,23 @@ def test_no_more_than_the_prefetch_is_out(
     assert fourth.body == b"3"
 
 
+def test_it_has_all_messages_only_while_the_broker_could_deliver_more(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology, prefetch=2)
+    answer(channel, b"1", b"2", b"3")
+
+    with running(desk.consumer):
+        first, second = desk.receive(2)
+        at_the_limit = desk.consumer.has_all
+        desk.consumer.ack(first)
+        desk.consumer.ack(second)
+        desk.receive(1)
+
+        assert not at_the_limit
+        assert eventual(lambda: desk.consumer.has_all)
+
+
 def test_what_is_not_acknowledged_at_the_stop_is_delivered_again(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
