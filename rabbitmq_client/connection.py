@@ -1,8 +1,8 @@
 """A connection to RabbitMQ that comes back by itself, on a thread of its own."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,7 @@ import heartbeats
 import metrics
 from backoff import Backoff
 from errors import LoginRefused, SettingsError, Unavailable, WrongQueue
+from rabbitmq_client.line import LineConnection
 from rabbitmq_client.topology import ANSWER_SECONDS, Topology
 from rabbitmq_client.watch import QueueWatch
 
@@ -32,7 +33,6 @@ LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's retur
 LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0
 # What pika raises where a broker is away; a handshake that takes too long is no AMQPError.
 CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
-LONGEST_WRITE_BYTES = 65_536  # pika copies what the socket did not take of one write
 CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
 
 
@@ -107,43 +107,6 @@ class Station(Protocol):
         """Do what is due; called every TICK_SECONDS while connected."""
 
 
-class _Connection(SelectConnection):
-    """A connection that writes many frames at once, and that can be given up while the broker is frozen."""
-
-    _held: list[bytes] | None = None
-    _held_bytes = 0
-
-    @contextmanager
-    def one_write(self) -> Iterator[None]:
-        self._held = []
-        try:
-            yield
-        finally:
-            self._write_held()
-            self._held = None
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if self._held is None:
-            super()._adapter_emit_data(data)  # type: ignore[misc]  # not in the stubs
-            return
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > LONGEST_WRITE_BYTES:
-            self._write_held()
-
-    def _write_held(self) -> None:
-        if self._held:
-            super()._adapter_emit_data(b"".join(self._held))  # type: ignore[misc]
-        self._held, self._held_bytes = [], 0
-
-    def abort(self, reason: str) -> None:
-        self._terminate_stream(AMQPConnectionError(reason))  # type: ignore[attr-defined]  # not in the stubs
-
-    @property
-    def unsent_bytes(self) -> int:
-        return int(self._get_write_buffer_size())  # type: ignore[attr-defined]
-
-
 class BrokerConnection:
     """Keeps one connection with one channel open until `stop`; all callbacks run on the thread of `run`."""
 
@@ -161,7 +124,7 @@ class BrokerConnection:
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._refusal_backoff = Backoff(longest=LONGEST_PAUSE_AFTER_REFUSAL_SECONDS)
         self._lock = threading.Lock()
-        self._connection: _Connection | None = None
+        self._connection: LineConnection | None = None
         self._lost_because: BaseException | None = None
         self._was_open = False
         self.trouble = "not connected yet"
@@ -206,7 +169,7 @@ class BrokerConnection:
             logger.error("{}: {}", self._name, error)
 
     def _loop_until_lost(self) -> None:
-        connection = _Connection(
+        connection = LineConnection(
             self._broker.parameters(self._name),
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_lost,
