@@ -20,12 +20,12 @@ from service_manager import tell
 def main(*components: str) -> int:
     """Run the named components, or both where none is named; return the process's exit code."""
     program = _Program(components or (WORKER, HANDLER))
+    listen_to_signals(program.endings)
     try:
         step: Daemon | int = program.build()
     except SettingsError as error:
         logger.error("{}", error)
         return EXIT_WRONG_SETTINGS
-    listen_to_signals(program.endings)
     while isinstance(step, Daemon):
         step = step.run()
     return step
