@@ -10,6 +10,7 @@ from loguru import logger
 
 import heartbeats
 import metrics
+from backlogs import Backlogs
 from backoff import Backoff
 from camunda_client import CamundaClient
 from config import RoutingConfig
@@ -70,6 +71,7 @@ class CamundaWorker:
         self._statistics = statistics
         self._stopping = stopping
         self._rules = rules
+        self._backlogs = Backlogs()
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._is_rebuilt = False
         self.engine_trouble = ""
@@ -98,19 +100,20 @@ class CamundaWorker:
         self._published_line.say_if_due()
         self._publish(self._undelivered.settle())
         self._rebuild_once()
-        systems = self._open_systems() if self._gate.may_fetch() else ()
+        open_systems = self._open_systems() if self._gate.may_fetch() else ()
+        systems = self._backlogs.next(open_systems)
         topics = self._topics_of(systems) if systems else ()
         if not topics:
             self._stopping.wait(CLOSED_GATE_SECONDS)
             return
-        fetch_sent = time.monotonic()
+        fetch_sent, max_tasks = time.monotonic(), min(self._rules.max_tasks, self._gate.room())
         tasks = self._camunda.fetch_and_lock(
-            topics,
-            max_tasks=min(self._rules.max_tasks, self._gate.room()),
-            wait_ms=self._wait_ms(all_open=len(systems) == len(self._routing.systems)),
+            topics, max_tasks=max_tasks, wait_ms=self._wait_ms(len(systems), len(open_systems))
         )
         self._publish(self._holder.hold_all(tasks, fetch_sent))
         self._note_fetched(tasks)
+        fetched = (self._routing.system_of(task.topic) for task in tasks)
+        self._backlogs.note(systems, fetched, is_full=len(tasks) >= max_tasks)
 
     def _note_fetched(self, tasks: Sequence[ExternalTask]) -> None:
         self.engine_trouble = ""
@@ -133,8 +136,11 @@ class CamundaWorker:
         known = self._topics.known()
         return tuple((topic, lease_ms[system.name]) for topic, system in known if system.name in lease_ms)
 
-    def _wait_ms(self, *, all_open: bool) -> int:
-        """Return how long the poll waits: one without the topics of a full system must let these in again soon."""
+    def _wait_ms(self, asked: int, are_open: int) -> int:
+        """Return how long the poll waits: not while another system has a backlog, nor long while one is full."""
+        if asked < are_open:
+            return 0
+        all_open = are_open == len(self._routing.systems)
         return self._rules.wait_ms if all_open else min(self._rules.wait_ms, WAIT_MS_BESIDE_FULL_SYSTEM)
 
     def _publish(self, batch: Sequence[HeldTask]) -> None:

@@ -73,15 +73,18 @@ class Contender:
         if self.kind is Kind.DIRECT:
             return bare | {"PYTHONPATH": str(REPOSITORY)}
         # Metrics and status page are on, as in production: 0 would leave them out.
-        settings = {"LOG_DIR": str(logs), "STATUS_PORT": str(free_ports(1)[0])}
+        routing = str(REPOSITORY / "bench" / "routing.toml")
+        settings = {"LOG_DIR": str(logs), "STATUS_PORT": str(free_ports(1)[0]), "ROUTING_FILE": routing}
         return bare | settings | ({"CAMUNDA_MAX_TASKS": str(self.max_tasks)} if self.max_tasks else {})
 
     def wiring(self, topics: Sequence[str]) -> Wiring | None:
         """Returns where its messages go; None for one that has none."""
         if self.kind is Kind.DIRECT:
             return None
-        if self.kind is Kind.OURS:  # a topic that no routing names
-            return Wiring(("default.queue",), "camunda.task.responses", "camunda.responses.queue")
+        if self.kind is Kind.OURS:
+            systems = (topic.rpartition("_")[2] for topic in topics)  # see bench/routing.toml
+            queues = tuple(f"{system}.queue" for system in systems)
+            return Wiring(queues, "camunda.task.responses", "camunda.responses.queue")
         queues = tuple(f"peer.task.{topic}" for topic in topics)
         return Wiring(queues, "", "peer.responses", exchange="peer.tasks", keys=tuple(topics))
 

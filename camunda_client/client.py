@@ -146,7 +146,7 @@ class CamundaClient:
         return usable(self.base_url, reply, wanted)
 
 
-@lru_cache(maxsize=8)  # poll after poll asks for the same topics
+@lru_cache(maxsize=32)  # poll after poll asks for the same topics
 def _encoded_topics(lock_ms_by_topic: tuple[tuple[str, int], ...], tenant_ids: tuple[str, ...]) -> bytes:
     """Return the topics as JSON; serialised objects stay text: only the process's own code knows their classes."""
     of_tenants = {"tenantIdIn": tenant_ids} if tenant_ids else {}

@@ -69,7 +69,7 @@ def test_a_peer_has_queues_of_its_own_and_the_ceiling_has_none() -> None:
     assert wired["go"] is not None
     assert wired["go"].task_queues == ("peer.task.a", "peer.task.b")
     assert wired["worker"] is not None
-    assert wired["worker"].task_queues == ("default.queue",)
+    assert wired["worker"].task_queues == ("a.queue", "b.queue")
 
 
 @pytest.mark.parametrize(("others", "is_disturbed"), [(5.0, False), (5.1, True)])
