@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loguru import logger
@@ -27,6 +27,7 @@ from undelivered import Undelivered
 
 UNCONFIRMED_BATCHES = 4  # fetching goes on while the broker writes the last batches to its disk
 CLOSED_GATE_SECONDS = 0.02
+NO_TOPICS_SECONDS = 0.25
 WAIT_MS_BESIDE_FULL_SYSTEM = 500
 LONGEST_PAUSE_SECONDS = 5.0  # tasks flow again soon after the engine is back
 CONFIRM_SECONDS_AT_STOP = 10.0
@@ -101,19 +102,22 @@ class CamundaWorker:
         self._publish(self._undelivered.settle())
         self._rebuild_once()
         open_systems = self._open_systems() if self._gate.may_fetch() else ()
-        systems = self._backlogs.next(open_systems)
-        topics = self._topics_of(systems) if systems else ()
-        if not topics:
-            self._stopping.wait(CLOSED_GATE_SECONDS)
+        topics = self._topics.of_systems() if open_systems else {}
+        served = [system for system in open_systems if system.name in topics]
+        asked = self._backlogs.next(served)
+        if not asked:
+            self._stopping.wait(NO_TOPICS_SECONDS if open_systems else CLOSED_GATE_SECONDS)
             return
         fetch_sent, max_tasks = time.monotonic(), min(self._rules.max_tasks, self._gate.room())
         tasks = self._camunda.fetch_and_lock(
-            topics, max_tasks=max_tasks, wait_ms=self._wait_ms(len(systems), len(open_systems))
+            self._with_leases(asked, topics),
+            max_tasks=max_tasks,
+            wait_ms=0 if len(asked) < len(served) else self._wait_ms(open_systems),
         )
         self._publish(self._holder.hold_all(tasks, fetch_sent))
         self._note_fetched(tasks)
         fetched = (self._routing.system_of(task.topic) for task in tasks)
-        self._backlogs.note(systems, fetched, is_full=len(tasks) >= max_tasks)
+        self._backlogs.note(asked, fetched, is_full=len(tasks) >= max_tasks)
 
     def _note_fetched(self, tasks: Sequence[ExternalTask]) -> None:
         self.engine_trouble = ""
@@ -130,17 +134,17 @@ class CamundaWorker:
         """Return the systems that may get more tasks."""
         return [system for system in self._routing.systems if self._gate.is_open(system)]
 
-    def _topics_of(self, systems: Sequence[System]) -> tuple[tuple[str, int], ...]:
-        """Return the topics of these systems, each with the lease for its tasks."""
-        lease_ms = {system.name: self._rules.leases.lease_ms_of(system) for system in systems}
-        known = self._topics.known()
-        return tuple((topic, lease_ms[system.name]) for topic, system in known if system.name in lease_ms)
+    def _with_leases(
+        self, systems: Iterable[System], topics: Mapping[str, Iterable[str]]
+    ) -> Iterator[tuple[str, int]]:
+        """Yield the topics of these systems, each with the lease for its tasks."""
+        for system in systems:
+            lease_ms = self._rules.leases.lease_ms_of(system)
+            yield from ((topic, lease_ms) for topic in topics[system.name])
 
-    def _wait_ms(self, asked: int, are_open: int) -> int:
-        """Return how long the poll waits: not while another system has a backlog, nor long while one is full."""
-        if asked < are_open:
-            return 0
-        all_open = are_open == len(self._routing.systems)
+    def _wait_ms(self, open_systems: Sequence[System]) -> int:
+        """Return how long the poll waits: one without the topics of a full system must let these in again soon."""
+        all_open = len(open_systems) == len(self._routing.systems)
         return self._rules.wait_ms if all_open else min(self._rules.wait_ms, WAIT_MS_BESIDE_FULL_SYSTEM)
 
     def _publish(self, batch: Sequence[HeldTask]) -> None:

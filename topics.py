@@ -1,7 +1,8 @@
 """Which topics to fetch: those of the routing, and those that the engine says have tasks."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from loguru import logger
@@ -30,19 +31,22 @@ class Topics:
         self._refresh_seconds = refresh_seconds
         self._refresh_at = 0.0
         self._systems: dict[str, System] = {}
+        self._of_system: defaultdict[str, list[str]] = defaultdict(list)
         self._add(routing.topics)
 
-    def known(self) -> list[tuple[str, System]]:
-        """Return each topic to serve with its system, new ones included. Raises Unavailable."""
+    def of_systems(self) -> Mapping[str, Sequence[str]]:
+        """Return the topics to serve by their systems' names, new ones included. Raises Unavailable."""
         if time.monotonic() >= self._refresh_at:
             self._warn_of_unrouted(self._add(self._camunda.topic_names()))
             self._refresh_at = time.monotonic() + self._refresh_seconds
-        return list(self._systems.items())
+        return self._of_system
 
     def _add(self, topics: Iterable[str]) -> list[str]:
         """Serve what is ours of these topics; return those that are new."""
         new = [topic for topic in topics if topic not in self._systems and self._is_ours(topic)]
-        self._systems |= {topic: self._routing.system_of(topic) for topic in new}
+        for topic in new:
+            system = self._systems[topic] = self._routing.system_of(topic)
+            self._of_system[system.name].append(topic)
         return new
 
     def _warn_of_unrouted(self, topics: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from camunda_client import Reply
-from camunda_worker import UNCONFIRMED_BATCHES, CamundaWorker, WorkerRules
+from camunda_worker import NO_TOPICS_SECONDS, UNCONFIRMED_BATCHES, CamundaWorker, WorkerRules
 from config import RoutingConfig
 from delivery_gate import DeliveryGate
 from held_task import TaskHolder
@@ -150,6 +150,33 @@ def test_while_a_system_is_full_the_others_are_polled_for_a_short_time_only(benc
     with_all, beside_a_full_one = (body for word, body in bench.engine.calls if word == "fetchAndLock")
     assert (with_all["asyncResponseTimeout"], beside_a_full_one["asyncResponseTimeout"]) == (5000, 500)
     assert [topic["topicName"] for topic in beside_a_full_one["topics"]] == ["bitrix_create_task"]
+
+
+def test_a_system_with_a_backlog_takes_no_turns_with_systems_that_have_no_topics(bench: Bench) -> None:
+    for _ in range(4):
+        bench.offer(*(task_row(f"t{number}") for number in range(10)))
+
+    began = time.monotonic()
+    for _ in range(4):
+        bench.worker.turn()
+
+    assert bench.engine.words().count("fetchAndLock") == 4
+    assert time.monotonic() - began < NO_TOPICS_SECONDS
+
+
+def test_beside_a_system_with_a_backlog_no_poll_waits(bench: Bench) -> None:
+    bench.engine.replies["topic-names"] = [Reply(200, b'["unrouted"]')]
+    bench.offer(*(task_row(f"t{number}") for number in range(10)))
+    bench.worker.turn()
+    bench.nothing_more()
+
+    for _ in range(3):
+        bench.worker.turn()
+
+    polls = [body for word, body in bench.engine.calls if word == "fetchAndLock"]
+    both, bitrix = ["bitrix_create_task", "unrouted"], ["bitrix_create_task"]
+    assert [[topic["topicName"] for topic in body["topics"]] for body in polls] == [both, bitrix, both, both]
+    assert [body["asyncResponseTimeout"] for body in polls] == [5000, 0, 5000, 5000]
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RETURNED, Outcome.REFUSED])

@@ -14,7 +14,8 @@ ROUTING = RoutingConfig(
     [System("bitrix24", 600_000, ("bitrix_create_task",), ("bitrix_*",)), System("mail", 20_000, ("send_email",))],
     System("default", 60_000),
 )
-OF_ROUTING = [("bitrix_create_task", 600_000), ("send_email", 20_000)]
+LOCK_MS = {system.name: system.lock_ms for system in ROUTING.systems}
+OF_ROUTING = {"bitrix_create_task": 600_000, "send_email": 20_000}
 
 
 class FakeCamunda(CamundaClient):
@@ -43,8 +44,8 @@ def topics_of(
     return Topics(camunda, ROUTING, include=include, exclude=exclude, refresh_seconds=refresh)
 
 
-def known(topics: Topics) -> list[tuple[str, int]]:
-    return [(topic, system.lock_ms) for topic, system in topics.known()]
+def known(topics: Topics) -> dict[str, int]:
+    return {topic: LOCK_MS[name] for name, its_topics in topics.of_systems().items() for topic in its_topics}
 
 
 def test_the_topics_of_the_routing_are_fetched_with_their_systems_locks() -> None:
@@ -56,13 +57,13 @@ def test_the_topics_of_the_routing_are_fetched_with_their_systems_locks() -> Non
 def test_a_topic_of_the_engine_is_fetched_with_the_lock_of_its_pattern() -> None:
     topics = topics_of(FakeCamunda("bitrix_new", "send_email"))
 
-    assert known(topics) == [*OF_ROUTING, ("bitrix_new", 600_000)]
+    assert known(topics) == OF_ROUTING | {"bitrix_new": 600_000}
 
 
 def test_a_topic_of_no_routing_is_fetched_for_the_default_system() -> None:
     topics = topics_of(FakeCamunda("unknown"))
 
-    assert ("unknown", 60_000) in known(topics)
+    assert known(topics)["unknown"] == 60_000
 
 
 def test_a_topic_of_no_routing_is_a_warning_once(logged: list[str]) -> None:
@@ -84,7 +85,7 @@ def test_a_new_topic_is_found_at_the_next_refresh() -> None:
 
     camunda.topics.append("bitrix_new")
 
-    assert ("bitrix_new", 600_000) in known(topics)
+    assert known(topics)["bitrix_new"] == 600_000
 
 
 def test_between_refreshes_the_engine_is_not_asked() -> None:
@@ -104,19 +105,19 @@ def test_a_topic_whose_tasks_are_all_taken_stays() -> None:
 
     camunda.topics.clear()
 
-    assert ("bitrix_new", 600_000) in known(topics)
+    assert known(topics)["bitrix_new"] == 600_000
 
 
 def test_only_included_topics_are_fetched() -> None:
     topics = topics_of(FakeCamunda("bitrix_new", "unknown"), include=("bitrix_*",))
 
-    assert known(topics) == [("bitrix_create_task", 600_000), ("bitrix_new", 600_000)]
+    assert known(topics) == {"bitrix_create_task": 600_000, "bitrix_new": 600_000}
 
 
 def test_excluded_topics_are_left_to_others_even_where_they_are_included() -> None:
     topics = topics_of(FakeCamunda("bitrix_new", "unknown"), include=("*",), exclude=("send_*", "unknown"))
 
-    assert known(topics) == [("bitrix_create_task", 600_000), ("bitrix_new", 600_000)]
+    assert known(topics) == {"bitrix_create_task": 600_000, "bitrix_new": 600_000}
 
 
 def test_an_excluded_topic_is_no_warning(logged: list[str]) -> None:
@@ -136,4 +137,4 @@ def test_an_engine_that_is_away_is_said_and_asked_again() -> None:
 
     camunda.is_away = False
 
-    assert ("bitrix_new", 600_000) in known(topics)
+    assert known(topics)["bitrix_new"] == 600_000
