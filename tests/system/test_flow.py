@@ -95,6 +95,26 @@ def test_a_thousand_instances_are_carried_without_loss_or_repeat(
     assert worker.lines("| ERROR") == []
 
 
+@pytest.mark.usefixtures("samples")
+def test_systems_with_a_backlog_take_turns_and_priorities_come_first(
+    start_worker: StartWorker, engine_api: EngineApi, start_system: StartSystem
+) -> None:
+    for key in ("bitrix24_task", "email"):  # one after the other: the engine offers the first ones first
+        start_many(engine_api, [key] * 30)
+    urgent = engine_api.external_tasks(topicName="send_email")[-1]["id"]
+    engine_api.request("PUT", f"/external-task/{urgent}/priority", json={"priority": 10})
+    system = start_system(["bitrix24.queue", "python-services.queue"], completing)
+
+    start_worker(CAMUNDA_MAX_TASKS="3")
+
+    tasks = system.receive(60)
+    queues = [task.queue for task in tasks]
+    assert next(task.id for task in tasks if task.queue == "python-services.queue") == urgent
+    assert len({task.id for task in tasks}) == 60
+    for queue in set(queues):
+        assert queues[:30].count(queue) >= 10, queues
+
+
 def test_a_topic_that_nobody_knew_is_found_within_ten_seconds(
     sandbox: Sandbox,
     vhost: str,
