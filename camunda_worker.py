@@ -106,7 +106,8 @@ class CamundaWorker:
         served = [system for system in open_systems if system.name in topics]
         asked = self._backlogs.next(served)
         if not asked:
-            self._stopping.wait(NO_TOPICS_SECONDS if open_systems else CLOSED_GATE_SECONDS)
+            nothing_to_ask_for = open_systems and not topics
+            self._stopping.wait(NO_TOPICS_SECONDS if nothing_to_ask_for else CLOSED_GATE_SECONDS)
             return
         fetch_sent, max_tasks = time.monotonic(), min(self._rules.max_tasks, self._gate.room())
         tasks = self._camunda.fetch_and_lock(
@@ -115,15 +116,16 @@ class CamundaWorker:
             wait_ms=0 if len(asked) < len(served) else self._wait_ms(open_systems),
         )
         self._publish(self._holder.hold_all(tasks, fetch_sent))
-        self._note_fetched(tasks)
-        fetched = (self._routing.system_of(task.topic) for task in tasks)
-        self._backlogs.note(asked, fetched, is_full=len(tasks) >= max_tasks)
+        self._note_fetched(asked, tasks, is_full=len(tasks) >= max_tasks)
 
-    def _note_fetched(self, tasks: Sequence[ExternalTask]) -> None:
+    def _note_fetched(self, asked: Sequence[System], tasks: Sequence[ExternalTask], *, is_full: bool) -> None:
         self.engine_trouble = ""
         metrics.succeeded("fetch")
-        for topic, count in Counter(task.topic for task in tasks).items():
-            metrics.fetched(self._routing.system_of(topic).name, topic).inc(count)
+        counts = Counter(task.topic for task in tasks)
+        systems = {topic: self._routing.system_of(topic) for topic in counts}
+        for topic, count in counts.items():
+            metrics.fetched(systems[topic].name, topic).inc(count)
+        self._backlogs.note(asked, systems.values(), is_full=is_full)
 
     def _rebuild_once(self) -> None:
         if not self._is_rebuilt:

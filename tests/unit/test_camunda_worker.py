@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from camunda_client import Reply
-from camunda_worker import NO_TOPICS_SECONDS, UNCONFIRMED_BATCHES, CamundaWorker, WorkerRules
+from camunda_worker import CLOSED_GATE_SECONDS, NO_TOPICS_SECONDS, UNCONFIRMED_BATCHES, CamundaWorker, WorkerRules
 from config import RoutingConfig
 from delivery_gate import DeliveryGate
 from held_task import TaskHolder
@@ -162,6 +162,23 @@ def test_a_system_with_a_backlog_takes_no_turns_with_systems_that_have_no_topics
 
     assert bench.engine.words().count("fetchAndLock") == 4
     assert time.monotonic() - began < NO_TOPICS_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("full", "excluded", "pause"), [("bitrix24", [], CLOSED_GATE_SECONDS), ("", ["*"], NO_TOPICS_SECONDS)]
+)
+def test_it_looks_again_soon_where_a_system_may_open_and_seldom_where_there_are_no_topics(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, full: str, excluded: list[str], pause: float
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(bench.stopping, "wait", pauses.append)
+    camunda = bench.engine.client()
+    bench.worker._topics = Topics(camunda, ROUTING, include=["*"], exclude=excluded, refresh_seconds=60)
+    bench.gate.full = full
+
+    bench.worker.turn()
+
+    assert pauses == [pause]
 
 
 def test_beside_a_system_with_a_backlog_no_poll_waits(bench: Bench) -> None:
