@@ -1,11 +1,11 @@
 """What a person should know before it hurts: a queue that nobody listens to, an error queue that fills up."""
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 
 from loguru import logger
 
+import clock
 import heartbeats
 from rabbitmq_client import ERROR_QUEUE, QueueWatch
 
@@ -35,13 +35,13 @@ class Alarms:
 
     def look(self) -> None:
         """Log what has changed since the last look."""
-        alarms = {queue: (level, text) for queue, level, text in self._alarms(time.monotonic())}
+        alarms = {queue: (level, text) for queue, level, text in self._alarms(clock.now())}
         for queue in self._remind_at.keys() - alarms.keys():
             del self._remind_at[queue]
             logger.info("alarm over: {}", queue)
         for queue, (level, text) in alarms.items():
-            if time.monotonic() >= self._remind_at.get(queue, 0.0):
-                self._remind_at[queue] = time.monotonic() + REMIND_SECONDS
+            if clock.now() >= self._remind_at.get(queue, 0.0):
+                self._remind_at[queue] = clock.now() + REMIND_SECONDS
                 logger.log(level, "alarm: {}", text)
 
     def _alarms(self, now: float) -> Iterator[tuple[str, str, str]]:

@@ -1,10 +1,11 @@
 """Builds the parts of the worker from its settings."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import Self
 
+import clock
 import metrics
 from alarms import Alarms
 from answer_calls import AnswerCalls, CallRules
@@ -44,17 +45,31 @@ WORKER, HANDLER = "camunda_worker", "response_handler"
 HANDLERS_STATUS_PORT = 8091  # beside a worker that runs on the same machine with the default port
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The doors to what the worker stands between."""
+
+    camunda: CamundaClient
+    broker: Broker
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the doors to the engine and the broker of the settings."""
+        return cls(_camunda(settings), _broker(settings))
+
+
 class Assembly:
     """Builds the parts from the settings; the two components share the engine, the leases and the answers."""
 
-    def __init__(self, settings: Settings, statistics: Statistics) -> None:
-        """Raise SettingsError where the routing is wrong."""
+    def __init__(self, settings: Settings, statistics: Statistics, outside: Outside | None = None) -> None:
+        """Take the outside world of the settings where none is given. Raise SettingsError for a wrong routing."""
+        outside = outside or Outside.of(settings)
         self.settings = settings
-        self.stopping = threading.Event()
+        self.stopping = clock.Event()
         self.statistics = statistics
         self.routing = RoutingConfig.load(settings.routing_file, settings.camunda_lock_duration)
-        self.camunda = _camunda(settings)
-        self.broker = _broker(settings)
+        self.camunda = outside.camunda
+        self.broker = outside.broker
         metrics.begin_at_zero(system.name for system in self.routing.systems)
         self.topology = Topology.of(
             [system.name for system in self.routing.systems],
@@ -64,7 +79,7 @@ class Assembly:
         )
         self.lease_rules = _lease_rules(settings)
         self.leases = LeaseTable(self.lease_rules)
-        self.deliveries: SimpleQueue[Delivery | None] = SimpleQueue()
+        self.deliveries: SimpleQueue[Delivery | None] = clock.SimpleQueue()
         self._tasks: Publisher | None = None
         self._gate: DeliveryGate | None = None
         self._consumer: Consumer | None = None
@@ -86,7 +101,7 @@ class Assembly:
         return services + self._status_services(publisher.watch, services)
 
     def _status_services(self, watch: QueueWatch, watched: Sequence[Service]) -> list[Service]:
-        loops, begun = [service.name for service in watched if service.turns], time.monotonic()
+        loops, begun = [service.name for service in watched if service.turns], clock.now()
         snapshot, stuck = self._sources(watch).snapshot, lambda: stuck_loops(loops, begun)
         return [*self._status_page(snapshot, stuck), *self._service_manager(snapshot, stuck)]
 

@@ -1,13 +1,13 @@
 """From the engine to the queues: fetch and lock, route, publish; one batch per turn."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loguru import logger
 
+import clock
 import heartbeats
 import metrics
 from backlogs import Backlogs
@@ -76,7 +76,7 @@ class CamundaWorker:
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._is_rebuilt = False
         self.engine_trouble = ""
-        self._window = threading.BoundedSemaphore(UNCONFIRMED_BATCHES)
+        self._window = clock.BoundedSemaphore(UNCONFIRMED_BATCHES)
         self._published_line = PublishedLine()
 
     def run(self) -> None:
@@ -109,7 +109,7 @@ class CamundaWorker:
             nothing_to_ask_for = open_systems and not topics
             self._stopping.wait(NO_TOPICS_SECONDS if nothing_to_ask_for else CLOSED_GATE_SECONDS)
             return
-        fetch_sent, max_tasks = time.monotonic(), min(self._rules.max_tasks, self._gate.room())
+        fetch_sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._gate.room())
         tasks = self._camunda.fetch_and_lock(
             self._with_leases(asked, topics),
             max_tasks=max_tasks,
@@ -158,7 +158,7 @@ class CamundaWorker:
                 for held in batch:
                     self._undelivered.add(held, Outcome.UNSENT)
                 return
-        sent = time.monotonic()
+        sent = clock.now()
         publications = [held.publication for held in batch]
         self._publisher.publish(publications, lambda fates: self._settled(batch, fates, sent))
 
@@ -172,7 +172,7 @@ class CamundaWorker:
                 self._undelivered.add(held, outcome)
                 metrics.published(held.system.name, outcome.name.lower()).inc()
         if confirmed:
-            metrics.CONFIRM_SECONDS.observe(time.monotonic() - sent)
+            metrics.CONFIRM_SECONDS.observe(clock.now() - sent)
             self._note_confirmed(confirmed)
         self._window.release()
 
@@ -188,9 +188,9 @@ class CamundaWorker:
 
     def _finish(self) -> None:
         """Wait for the confirms that are out, free what was certainly not published, extend the rest."""
-        deadline = time.monotonic() + CONFIRM_SECONDS_AT_STOP
+        deadline = clock.now() + CONFIRM_SECONDS_AT_STOP
         for _ in range(UNCONFIRMED_BATCHES):
-            self._window.acquire(timeout=max(0.0, deadline - time.monotonic()))
+            self._window.acquire(timeout=max(0.0, deadline - clock.now()))
         self._published_line.say()
         self._undelivered.free()
         self._keeper.finish()

@@ -1,13 +1,13 @@
 """What can be delivered now: nothing is locked at the engine that could not reach its queue."""
 
 import math
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from loguru import logger
 
+import clock
 from config import RoutingConfig
 from errors import Unavailable
 from leases import LeaseKeeper, LeaseTable
@@ -78,11 +78,11 @@ class DeliveryGate:
 
         Where the locks of their tasks ended during the outage, the engine would offer the same tasks again.
         """
-        self._outage_at = self._behind_at = time.monotonic()
+        self._outage_at = self._behind_at = clock.now()
 
     def _has_caught_up(self) -> bool:
         """Whether the response queue was seen empty after the outage, and nothing of it is in hand since then."""
-        now = time.monotonic()
+        now = clock.now()
         if now - self._outage_at > CATCHING_UP_SECONDS:
             return True  # answers that nobody applies must not stop new work for ever
         if self._answers_in_hand():
@@ -121,13 +121,13 @@ class DeliveryGate:
 
     def pause(self, system: System, seconds: float) -> None:
         """Leave a system out for a while: its queue refused a message."""
-        self._refused_until[system.name] = time.monotonic() + seconds
+        self._refused_until[system.name] = clock.now() + seconds
 
     def _reason_to_pause(self, system: System) -> str:
         state = self._publisher.watch.state(system.queue)
         if state.trouble:
             return state.trouble
-        if time.monotonic() < self._refused_until.get(system.name, 0.0):
+        if clock.now() < self._refused_until.get(system.name, 0.0):
             return f"{system.queue} refuses messages"
         if self._ready(system) >= self._limits.queue_high_water:
             return f"{system.queue} holds {state.ready} messages, RABBITMQ_QUEUE_HIGH_WATER is reached"
@@ -147,8 +147,8 @@ class DeliveryGate:
 
     def _reconcile(self, system: System) -> None:
         """Correct the count by the engine's own: answers may pass through another process."""
-        if time.monotonic() >= self._reconcile_at.get(system.name, 0.0):
-            self._reconcile_at[system.name] = time.monotonic() + RECONCILE_SECONDS
+        if clock.now() >= self._reconcile_at.get(system.name, 0.0):
+            self._reconcile_at[system.name] = clock.now() + RECONCILE_SECONDS
             try:
                 self._keeper.reconcile(system)
             except Unavailable as error:

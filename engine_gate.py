@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from loguru import logger
 
+import clock
 from backoff import Backoff
 from errors import Unavailable
 
@@ -33,7 +34,7 @@ class EngineGate:
         self._inside = 0
         self._is_open = True
         self.trouble = ""
-        self._changed = threading.Condition()
+        self._changed = clock.Condition()
         self._on_close = on_close
         self._on_open = on_open
 

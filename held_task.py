@@ -1,11 +1,11 @@
 """A fetched task in our hand: its lease, and the message that is to tell its system."""
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from loguru import logger
 
+import clock
 import metrics
 from camunda_client import CamundaClient
 from config import RoutingConfig
@@ -33,7 +33,7 @@ class HeldTask:
 
     def lease_left(self) -> float:
         """Return how many seconds of the lease are left."""
-        return self.lease_ends - time.monotonic()
+        return self.lease_ends - clock.now()
 
 
 class TaskHolder:
@@ -70,7 +70,7 @@ class TaskHolder:
         system = self._routing.system_of(task.topic)
         lease_seconds = self._rules.lease_ms_of(system) / 1000
         lease_ends = fetch_sent + lease_seconds
-        if lease_ends - time.monotonic() < min(SAFE_LEASE_SECONDS, lease_seconds / 2):
+        if lease_ends - clock.now() < min(SAFE_LEASE_SECONDS, lease_seconds / 2):
             logger.warning("task {} comes too late to be published, its lease is let go", task.id)
             metrics.lapsed(system.name).inc()
             return None
@@ -79,7 +79,7 @@ class TaskHolder:
     def _hold(self, task: ExternalTask, system: System, lease_ends: float) -> HeldTask | None:
         lease_ms = self._rules.lease_ms_of(system)
         margin_ms = min(10_000, system.lock_ms // 10)
-        left_ms = int((lease_ends - time.monotonic()) * 1000) + system.lock_ms - lease_ms
+        left_ms = int((lease_ends - clock.now()) * 1000) + system.lock_ms - lease_ms
         try:
             publication = task_message(
                 task,

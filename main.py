@@ -13,7 +13,6 @@ from config import load_settings, misspelt_settings, notify_socket
 from daemon import EXIT_WRONG_SETTINGS, Daemon, Ending, listen_to_signals
 from errors import SettingsError
 from monitoring import Statistics, configure_logs
-from rabbitmq_client import declare
 from service_manager import tell
 
 
@@ -49,7 +48,7 @@ class _Program:
         The broker is asked first: a queue that is otherwise than wanted ends a process that starts.
         """
         assembly = self._assemble()
-        declare(assembly.broker, assembly.topology, name="reload")
+        assembly.broker.declare(assembly.topology, name="reload")
         return self._daemon_of(assembly)
 
     def _assemble(self) -> Assembly:

@@ -2,8 +2,6 @@
 
 import logging
 import sys
-import threading
-import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loguru import logger
+
+import clock
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -94,14 +94,14 @@ class Repeats:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
         self._seen: dict[tuple[str | None, int], tuple[float, int]] = {}  # place -> window's end, count in it
 
     def note(self, record: "Record") -> None:
         """Mark a record that is held back, or add to its message how many were."""
         if record["level"].no < WARNING:
             return
-        place, now = (record["name"], record["line"]), time.monotonic()
+        place, now = (record["name"], record["line"]), clock.now()
         with self._lock:
             ends, count = self._seen.get(place, (0.0, 0))
             held_back = max(0, count - REPEATS_SHOWN)
@@ -121,7 +121,7 @@ class PublishedLine:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
         self._counts: Counter[str] = Counter()
         self._next_at = 0.0
 
@@ -133,14 +133,14 @@ class PublishedLine:
 
     def say_if_due(self) -> None:
         """Log what was counted, unless the last line is younger than a second."""
-        if self._counts and time.monotonic() >= self._next_at:
+        if self._counts and clock.now() >= self._next_at:
             self.say()
 
     def say(self) -> None:
         """Log what was counted and is not logged yet."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
-            self._next_at = time.monotonic() + PUBLISHED_LINE_SECONDS
+            self._next_at = clock.now() + PUBLISHED_LINE_SECONDS
         if counts:
             per_system = ", ".join(f"{system} {count}" for system, count in counts.items())
             logger.info("published {} tasks: {}", counts.total(), per_system)
@@ -150,8 +150,8 @@ class Statistics:
     """Counts since the start; may be used from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._started = time.monotonic()
+        self._lock = clock.Lock()
+        self._started = clock.now()
         self.succeeded = 0
         self.failed = 0
 
@@ -163,7 +163,7 @@ class Statistics:
 
     def line(self) -> str:
         """Return the statistics line, whose Russian words are part of its contract."""
-        uptime = int(time.monotonic() - self._started)
+        uptime = int(clock.now() - self._started)
         with self._lock:
             taken = self.succeeded + self.failed
             return (

@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +9,7 @@ from queue import SimpleQueue
 
 from loguru import logger
 
+import clock
 import metrics
 from answer_calls import AnswerCalls
 from backoff import Backoff
@@ -170,9 +170,9 @@ class ResponseHandler:
         return Answer(Verdict.TROUBLE, answer.detail)
 
     def _apply(self, response: Response) -> Answer:
-        sent = time.monotonic()
+        sent = clock.now()
         answer = self._calls.apply(response)
-        metrics.APPLY_SECONDS.observe(time.monotonic() - sent)
+        metrics.APPLY_SECONDS.observe(clock.now() - sent)
         return answer
 
     def _follow(self, delivery: Delivery, response: Response, answer: Answer) -> bool:

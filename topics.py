@@ -1,12 +1,12 @@
 """Which topics to fetch: those of the routing, and those that the engine says have tasks."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from loguru import logger
 
+import clock
 from camunda_client import CamundaClient
 from config import RoutingConfig
 from routing_file import System
@@ -36,9 +36,9 @@ class Topics:
 
     def of_systems(self) -> Mapping[str, Sequence[str]]:
         """Return the topics to serve by their systems' names, new ones included. Raises Unavailable."""
-        if time.monotonic() >= self._refresh_at:
+        if clock.now() >= self._refresh_at:
             self._warn_of_unrouted(self._add(self._camunda.topic_names()))
-            self._refresh_at = time.monotonic() + self._refresh_seconds
+            self._refresh_at = clock.now() + self._refresh_seconds
         return self._of_system
 
     def _add(self, topics: Iterable[str]) -> list[str]:

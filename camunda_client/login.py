@@ -5,12 +5,11 @@ good after ten. So requests go one at a time until a login was accepted, and a r
 spaced over a minute; then only other credentials help: a password file that has changed, or a restart.
 """
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+import clock
 import heartbeats
 from errors import LoginRefused
 
@@ -37,8 +36,8 @@ class Login:
         self.username = username
         self.password = read_password()
         self._read_password = read_password
-        self._one_at_a_time = threading.Lock()
-        self._learning = threading.Lock()
+        self._one_at_a_time = clock.Lock()
+        self._learning = clock.Lock()
         self._accepted = username is None
         self._refusals = 0
         self._not_before = 0.0
@@ -70,7 +69,7 @@ class Login:
                 f"the engine refused the login of CAMUNDA_AUTH_USERNAME {self.username!r} {self._refusals} times; "
                 "correct CAMUNDA_AUTH_PASSWORD_FILE, or the credentials and restart"
             )
-        if time.monotonic() < self._not_before:
+        if clock.now() < self._not_before:
             raise LoginRefused(f"the engine refuses the login of CAMUNDA_AUTH_USERNAME {self.username!r}")
 
     def _learn(self, attempt: Attempt) -> None:
@@ -80,6 +79,6 @@ class Login:
             self._accepted, self._refusals = True, 0
         elif attempt.status == UNAUTHORIZED and self.username is not None:
             pauses = (*PAUSES_SECONDS, 0.0)
-            self._not_before = time.monotonic() + pauses[min(self._refusals, len(PAUSES_SECONDS))]
+            self._not_before = clock.now() + pauses[min(self._refusals, len(PAUSES_SECONDS))]
             self._accepted = False
             self._refusals += 1

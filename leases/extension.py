@@ -1,11 +1,10 @@
 """Leases made into full locks, never blindly."""
 
-import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from loguru import logger
 
+import clock
 import heartbeats
 import metrics
 from camunda_client import FOR_NOW, CamundaClient, Verdict
@@ -34,7 +33,7 @@ class Extension:
         self._camunda = camunda
         self._table = table
         self._just_extended: Sequence[Lease] = ()
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="extend")
+        self._pool = clock.ThreadPoolExecutor(THREADS, thread_name_prefix="extend")
 
     def extend(self, leases: Sequence[Lease]) -> None:
         """Extend the leases, look at those extended before; what fails for the moment is planned again."""
@@ -95,7 +94,7 @@ class Extension:
 
     def _plan_again(self, leases: Iterable[Lease]) -> None:
         for lease in leases:
-            self._table.plan(lease, time.monotonic() + REPEAT_SECONDS)
+            self._table.plan(lease, clock.now() + REPEAT_SECONDS)
 
     def _extend_one(self, lease: Lease) -> bool:
         """Return whether the lease needs no further attempt."""
@@ -106,7 +105,7 @@ class Extension:
                 return False
 
     def _call_engine(self, lease: Lease) -> bool:
-        sent = time.monotonic()
+        sent = clock.now()
         lock_ms = max(1000, int((lease.full_lock_ends - sent) * 1000))
         answer = self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, lock_ms)
         if answer.verdict is Verdict.EXPIRED:

@@ -1,11 +1,11 @@
 """The thread that looks after the leases."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from loguru import logger
 
+import clock
 import heartbeats
 from camunda_client import CamundaClient
 from errors import Unavailable
@@ -34,7 +34,7 @@ class LeaseKeeper:
         self._extension = extension
         self._silence = silence
         self._stopping = stopping
-        self._at_work = threading.Lock()  # the worker's thread finishes what this one began
+        self._at_work = clock.Lock()  # the worker's thread finishes what this one began
 
     def run(self) -> None:
         """Look after the leases until stopping."""
@@ -46,7 +46,7 @@ class LeaseKeeper:
 
     def tick(self) -> None:
         """Do what is due now."""
-        now = time.monotonic()
+        now = clock.now()
         due = self._table.due(now)
         self._extension.extend([lease for lease in due if not lease.extended])
         self._check([lease for lease in due if lease.extended and (lease.checked_at <= now or lease.silent_since)])
@@ -58,7 +58,7 @@ class LeaseKeeper:
             except Unavailable as error:
                 logger.warning("{} tasks wait to be asked for their answers: {}", len(leases) - place, error)
                 for later in (*leases[place + 1 :], lease):  # the one in trouble goes behind the others
-                    self._table.plan(later, time.monotonic() + LOOK_AGAIN_SECONDS)
+                    self._table.plan(later, clock.now() + LOOK_AGAIN_SECONDS)
                 return
 
     def finish(self) -> None:

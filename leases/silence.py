@@ -1,9 +1,8 @@
 """Systems that took a message and did not answer: reported before the lock ends, so that a person sees it."""
 
-import time
-
 from loguru import logger
 
+import clock
 import metrics
 from camunda_client import FOR_NOW, CamundaClient, Verdict
 from errors import TaskGone, Unavailable
@@ -42,7 +41,7 @@ class Silence:
 
     def _ask_engine(self, lease: Lease) -> None:
         state = self._camunda.read_task(lease.task_id)
-        now = time.monotonic()
+        now = clock.now()
         longer = (state.lock_expires_at - lease.lock_expires_at).total_seconds() if state.lock_expires_at else 0.0
         if state.retries != lease.retries or state.worker_id != self._camunda.worker_id:
             self._table.drop(lease)

@@ -1,8 +1,6 @@
 """The in-flight table: which tasks are out, until when they are locked, and when to look at them."""
 
 import heapq
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
 
+import clock
 import metrics
 from leases.rules import LeaseRules
 from messages import ExternalTask, TaskState
@@ -44,7 +43,7 @@ class Lease:
     def round_trip_seconds(self) -> float | None:
         """How long its message has been out; None where an earlier process published it."""
         if self.published_at:
-            return time.monotonic() - self.published_at
+            return clock.now() - self.published_at
         return None if self.extended else 0.0  # its answer was faster than the confirm
 
     def move_end(self, lock_ends: float) -> None:
@@ -57,7 +56,7 @@ class Lease:
 
         Offered before that, somebody unlocked the task or failed it: this is a new attempt.
         """
-        lapsed = self.lock_expires_at <= fetched_at and time.monotonic() < self.full_lock_ends
+        lapsed = self.lock_expires_at <= fetched_at and clock.now() < self.full_lock_ends
         return bool(self.published_at) and self.retries == retries and lapsed
 
 
@@ -68,7 +67,7 @@ class LeaseTable:
         self._rules = rules
         self._leases: dict[str, Lease] = {}
         self._in_flight: Counter[str] = Counter()
-        self._changed = threading.Condition()
+        self._changed = clock.Condition()
         self._busy: set[str] = set()  # tasks being extended, process instances with an answer being applied
         self._agenda: list[tuple[float, int, Lease]] = []
         self._sequence = count()
@@ -141,7 +140,7 @@ class LeaseTable:
 
     def published(self, task_ids: Iterable[str]) -> None:
         """Note that the messages of these tasks are confirmed."""
-        now = time.monotonic()
+        now = clock.now()
         with self._changed:  # once for all of them
             for task_id in task_ids:
                 lease = self._leases.get(task_id)
@@ -169,7 +168,7 @@ class LeaseTable:
         """Note a lock that an answer made longer: a heartbeat, or a delay before the answer is tried again."""
         lease = self._leases.get(task_id)
         if lease is not None:
-            self.note_extension(lease, time.monotonic() + lock_ms / 1000)
+            self.note_extension(lease, clock.now() + lock_ms / 1000)
 
     def note_extension(self, lease: Lease, lock_ends: float) -> None:
         """Note that the lock now ends at that moment, and look at the task again shortly before."""

@@ -2,7 +2,7 @@
 
 from rabbitmq_client import tolerant
 from rabbitmq_client.browser import Found, QueueBrowser
-from rabbitmq_client.connection import Broker, declare
+from rabbitmq_client.connection import Broker
 from rabbitmq_client.consumer import Consumer, Delivery
 from rabbitmq_client.inspector import Inspector, QueueLook
 from rabbitmq_client.management import QueueTotals, queue_totals
@@ -28,7 +28,6 @@ __all__ = [
     "QueueTotals",
     "QueueWatch",
     "Topology",
-    "declare",
     "queue_totals",
     "retry_queue",
 ]

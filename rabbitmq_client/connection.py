@@ -1,13 +1,11 @@
 """A connection to RabbitMQ that comes back by itself, on a thread of its own."""
 
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 from loguru import logger
-from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
 from pika.channel import Channel
 from pika.connection import Connection, ConnectionParameters
@@ -19,6 +17,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+import clock
 import heartbeats
 import metrics
 from backoff import Backoff
@@ -60,6 +59,28 @@ class Broker:
             client_properties={"connection_name": connection_name},
         )
 
+    def open(
+        self,
+        connection_name: str,
+        *,
+        on_open: Callable[[Connection], object],
+        on_lost: Callable[[Connection, BaseException | str], object],
+    ) -> LineConnection:
+        """Begin to connect; exactly one of the callbacks tells how that went, and `on_lost` when it ends later."""
+        return LineConnection(
+            self.parameters(connection_name),
+            on_open_callback=on_open,
+            on_open_error_callback=on_lost,
+            on_close_callback=on_lost,
+        )
+
+    def declare(self, topology: Topology, *, name: str) -> None:
+        """Declare the topology. Raises SettingsError for what is otherwise than wanted, Unavailable."""
+        try:
+            topology.declare(self.parameters(f"{name} topology"))
+        except CONNECTION_ERRORS as error:
+            raise self.trouble(error) from error
+
     def trouble(self, error: BaseException) -> Unavailable:
         """Return the library's error as ours: one sentence that says what to look at."""
         place = f"RabbitMQ at {self.host}:{self.port}"
@@ -81,14 +102,6 @@ def _innermost(error: BaseException) -> str:
         return f"took the connection and did not answer within {2 * CONNECT_TIMEOUT_SECONDS} s"
     inner = getattr(error, "exception", None)
     return _innermost(inner) if isinstance(inner, BaseException) else str(error) or repr(error)
-
-
-def declare(broker: Broker, topology: Topology, *, name: str) -> None:
-    """Declare the topology. Raises SettingsError for what is otherwise than wanted, Unavailable."""
-    try:
-        topology.declare(broker.parameters(f"{name} topology"))
-    except CONNECTION_ERRORS as error:
-        raise broker.trouble(error) from error
 
 
 class Station(Protocol):
@@ -120,10 +133,10 @@ class BrokerConnection:
         self._station = station
         self._name = name
         self._kind = name.rpartition(" ")[2]  # without the worker id, which is the same for all
-        self._stopping = threading.Event()
+        self._stopping = clock.Event()
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._refusal_backoff = Backoff(longest=LONGEST_PAUSE_AFTER_REFUSAL_SECONDS)
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
         self._connection: LineConnection | None = None
         self._lost_because: BaseException | None = None
         self._was_open = False
@@ -162,19 +175,14 @@ class BrokerConnection:
     def _declare_topology(self) -> None:
         """Declare all; once we run, a wrong queue stops its own system alone: see QueueWatch."""
         try:
-            declare(self._broker, self._topology, name=self._name)
+            self._broker.declare(self._topology, name=self._name)
         except WrongQueue as error:
             if not self._was_open:
                 raise
             logger.error("{}: {}", self._name, error)
 
     def _loop_until_lost(self) -> None:
-        connection = LineConnection(
-            self._broker.parameters(self._name),
-            on_open_callback=self._on_open,
-            on_open_error_callback=self._on_lost,
-            on_close_callback=self._on_lost,
-        )
+        connection = self._broker.open(self._name, on_open=self._on_open, on_lost=self._on_lost)
         connection.add_on_connection_blocked_callback(lambda *_: self._on_blocked(blocked=True))
         connection.add_on_connection_unblocked_callback(lambda *_: self._on_blocked(blocked=False))
         self._lost_because = None
@@ -232,10 +240,11 @@ class BrokerConnection:
             self._lost_because = reason
             channel.connection.close()
 
-    def _on_lost(self, connection: Connection, reason: BaseException | str) -> None:
+    def _on_lost(self, _connection: Connection, reason: BaseException | str) -> None:
         if self._lost_because is None:
             self._lost_because = reason if isinstance(reason, BaseException) else AMQPConnectionError(reason)
-        _ioloop(connection).stop()
+        if self._connection is not None:
+            self._connection.ioloop.stop()
 
     def call(self, function: Callable[[], None]) -> bool:
         """Run `function` on the connection's thread soon; False where there is no connection now."""
@@ -281,8 +290,3 @@ class BrokerConnection:
             connection.ioloop.call_later(CLOSE_SECONDS, lambda: connection.abort("it did not close in time"))
         else:
             connection.ioloop.stop()
-
-
-def _ioloop(connection: Connection) -> IOLoop:
-    assert isinstance(connection, SelectConnection)
-    return connection.ioloop

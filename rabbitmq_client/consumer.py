@@ -1,12 +1,12 @@
 """Consuming with manual acknowledgements, which other threads may give."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
+import clock
 from rabbitmq_client.connection import Broker, BrokerConnection
 from rabbitmq_client.topology import Topology
 from rabbitmq_client.watch import QueueWatch
@@ -56,11 +56,11 @@ class Consumer:
         self._channel: Channel | None = None
         self._consumer_tag = ""
         self._paused = False
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
         self._done: list[Delivery] = []
         self._many = max(1, prefetch // 4)
         self._flush_is_planned = False
-        self._subscribed = threading.Event()
+        self._subscribed = clock.Event()
         self._in_hand = 0
 
     def run(self) -> None:

@@ -1,6 +1,5 @@
 """Looking at a broker without disturbing anybody: queues, permissions, a canary. For the tools."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout, NackError, UnroutableError
 from pika.spec import BasicProperties
 
+import clock
 from errors import Unavailable
 from rabbitmq_client.browser import BLOCKED, BLOCKED_SECONDS
 from rabbitmq_client.connection import CONNECTION_ERRORS, Broker
@@ -165,7 +165,7 @@ def _canary(channel: BlockingChannel, exchange: str) -> float:
     if exchange:  # the default exchange knows each queue by its name
         channel.queue_bind(key, exchange, key)
     channel.confirm_delivery()
-    sent_at = time.monotonic()
+    sent_at = clock.now()
     try:
         channel.basic_publish(exchange, key, b"canary", mandatory=True)
     except (NackError, UnroutableError) as error:
@@ -173,6 +173,6 @@ def _canary(channel: BlockingChannel, exchange: str) -> float:
     for _, _, body in channel.consume(key, auto_ack=True, inactivity_timeout=CANARY_SECONDS):
         channel.cancel()
         if body == b"canary":
-            return time.monotonic() - sent_at
+            return clock.now() - sent_at
         break
     raise Unavailable(f"it was confirmed and did not come within {CANARY_SECONDS:.0f} s")

@@ -1,7 +1,6 @@
 """Publishing with confirms: a whole batch goes out, and each message's fate comes back."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pika.channel import Channel
 from pika.frame import Method
 from pika.spec import Basic, BasicProperties
 
+import clock
 from messages import RESPONSE_QUEUE, Publication
 from rabbitmq_client.connection import Broker, BrokerConnection
 from rabbitmq_client.topology import Topology
@@ -69,14 +69,14 @@ class Publisher:
         )
         self._connection = BrokerConnection(broker, topology, self, self.watch, name=name)
         self._channel: Channel | None = None
-        self._handed: SimpleQueue[_Batch] = SimpleQueue()
+        self._handed: SimpleQueue[_Batch] = clock.SimpleQueue()
         self._last_tag = 0
         self._unconfirmed: dict[int, tuple[_Batch, int]] = {}
         self._returned: Counter[_Identity] = Counter()
         self._blocked = False
         self._last_progress = 0.0
         self._unsent_bytes = 0
-        self._ready = threading.Event()
+        self._ready = clock.Event()
 
     def run(self) -> None:
         """Keep the connection until `stop`; the body of the publisher's thread."""
@@ -108,7 +108,7 @@ class Publisher:
             return self._connection.trouble
         if self._blocked:
             return "RabbitMQ is short of memory or disk and blocks publishing"
-        silent = time.monotonic() - self._last_progress if self._unconfirmed else 0.0
+        silent = clock.now() - self._last_progress if self._unconfirmed else 0.0
         return f"RabbitMQ has confirmed nothing for {silent:.0f} s" if silent > LATE_SECONDS else ""
 
     def wait_until_ready(self, seconds: float) -> bool:
@@ -123,7 +123,7 @@ class Publisher:
 
     def publish_and_wait(self, publication: Publication, stopping: threading.Event) -> Outcome:
         """Publish one message and return its outcome; UNKNOWN when stopping. Not for the publisher's thread."""
-        fate: SimpleQueue[Outcome] = SimpleQueue()
+        fate: SimpleQueue[Outcome] = clock.SimpleQueue()
         self.publish([publication], lambda outcomes: fate.put(outcomes[0]))
         while True:
             try:
@@ -160,7 +160,7 @@ class Publisher:
         self, channel: Channel, publication: Publication, place: tuple[_Batch, int], *, mandatory: bool
     ) -> None:
         if not self._unconfirmed:
-            self._last_progress = time.monotonic()
+            self._last_progress = clock.now()
         self._last_tag += 1
         self._unconfirmed[self._last_tag] = place
         properties = BasicProperties(headers=publication.headers, **publication.properties)
@@ -182,16 +182,16 @@ class Publisher:
             return
         if self._unconfirmed:
             self._note_progress()
-        elif time.monotonic() - self._last_progress > IDLE_SECONDS:
+        elif clock.now() - self._last_progress > IDLE_SECONDS:
             self._send_canary(self._channel)
-        if self._unconfirmed and time.monotonic() - self._last_progress > PROGRESS_SECONDS:
+        if self._unconfirmed and clock.now() - self._last_progress > PROGRESS_SECONDS:
             self._connection.abort(f"no confirm came for {PROGRESS_SECONDS:.0f} s")
 
     def _note_progress(self) -> None:
         """Count bytes that the broker takes as progress: on a slow line a batch needs its time."""
         unsent = self._connection.unsent_bytes
         if unsent < self._unsent_bytes:
-            self._last_progress = time.monotonic()
+            self._last_progress = clock.now()
         self._unsent_bytes = unsent
 
     def _send_canary(self, channel: Channel) -> None:
@@ -213,7 +213,7 @@ class Publisher:
     def on_blocked(self, *, blocked: bool) -> None:
         """Stop or start offering to publish, as the broker says."""
         self._blocked = blocked
-        self._last_progress = time.monotonic()
+        self._last_progress = clock.now()
         self._update_ready()
 
     def _update_ready(self) -> None:
@@ -229,7 +229,7 @@ class Publisher:
 
     def _on_confirm(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
         """Settle the confirmed messages; RabbitMQ sends a message's return before its confirm."""
-        self._last_progress = time.monotonic()
+        self._last_progress = clock.now()
         confirmed = isinstance(frame.method, Basic.Ack)
         for tag in self._tags(frame.method.delivery_tag, multiple=frame.method.multiple):
             batch, index = self._unconfirmed.pop(tag)

@@ -1,7 +1,6 @@
 """Looks at the queues every few seconds: are they there, how full, and does the broker answer at all."""
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.frame import Method
 from pika.spec import Queue as QueueMethods
 
+import clock
 from rabbitmq_client.topology import Exchange, Queue, explained, is_missing
 
 PERIOD_SECONDS = 4.0
@@ -74,31 +74,31 @@ class QueueWatch:
     def forgive(self) -> None:
         """Count the broker's silence anew: while it blocks us it reads, and answers, nothing."""
         if self._asked_at is not None:
-            self._asked_at = time.monotonic()
+            self._asked_at = clock.now()
 
     @property
     def silent_seconds(self) -> float:
         """How long the broker has owed us an answer."""
-        return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
+        return 0.0 if self._asked_at is None else clock.now() - self._asked_at
 
     def tick(self) -> None:
         """Begin a round where one is due."""
-        if self._channel is None or self._asked_at is not None or time.monotonic() < self._next_round:
+        if self._channel is None or self._asked_at is not None or clock.now() < self._next_round:
             return
         self._pending = list(self._queues)
-        self._next_round = time.monotonic() + PERIOD_SECONDS
+        self._next_round = clock.now() + PERIOD_SECONDS
         self._ask_next()
 
     def _ask_next(self) -> None:
         if self._pending and self._channel is not None and self._channel.is_open:
-            self._asked_at = time.monotonic()
+            self._asked_at = clock.now()
             self._channel.queue_declare(self._pending[0], passive=True, callback=self._on_seen)
         else:
             self._asked_at = None
 
     def _on_seen(self, frame: Method[QueueMethods.DeclareOk]) -> None:
         name = self._pending[0]
-        now = time.monotonic()
+        now = clock.now()
         before, ready = self._states[name], frame.method.message_count
         self._states[name] = QueueState(
             trouble=before.trouble,
@@ -120,7 +120,7 @@ class QueueWatch:
                 channel.queue_bind(queue.name, exchange, key)
             self._on_fit()
 
-        self._asked_at = time.monotonic()
+        self._asked_at = clock.now()
         arguments = queue.arguments_at(channel.connection.server_properties or {})
         channel.queue_declare(queue.name, durable=True, arguments=arguments, callback=bind)
 

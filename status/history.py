@@ -1,10 +1,10 @@
 """What was counted in the last minute and the last hour."""
 
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 
+import clock
 import metrics
 from config import RoutingConfig
 
@@ -52,7 +52,7 @@ class History:
 
     def note(self) -> None:
         """Remember the counts of now."""
-        moment = time.monotonic(), self._count()
+        moment = clock.now(), self._count()
         self._minute.append(moment)
         if not self._hour or moment[0] - self._hour[-1][0] >= MINUTE:
             self._hour.append(moment)
@@ -64,5 +64,5 @@ class History:
 
 
 def _counts_before(notes: deque[tuple[float, Counts]], seconds: float) -> Counts:
-    begin = time.monotonic() - seconds - NOTE_SECONDS / 2
+    begin = clock.now() - seconds - NOTE_SECONDS / 2
     return next((counts for moment, counts in notes.copy() if moment >= begin), Counter())

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 from bottle import SimpleTemplate
 
+import clock
 import metrics
 from monitoring import recent_errors
 from status.history import History
@@ -78,7 +78,7 @@ class Page:
         self._snapshot = snapshot
         self._history = history
         self._stuck = stuck
-        self._begun = time.monotonic()
+        self._begun = clock.now()
 
     def whole(self) -> str:
         """Return the page, complete without script."""
@@ -115,7 +115,7 @@ class Page:
             "in_is_broken": bool(links.get("answers")) or now.subscribed is False,
             "errors": recent_errors(),
             "version": metrics.VERSION,
-            "up": for_people(time.monotonic() - self._begun),
+            "up": for_people(clock.now() - self._begun),
             "clock": datetime.now().astimezone().strftime("%H:%M:%S %Z"),
         }
 

@@ -1,9 +1,9 @@
 """How everything stands at one moment: read once, then shown as metrics, health or a page."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import clock
 from config import RoutingConfig
 from delivery_gate import DeliveryGate
 from leases import LeaseTable
@@ -113,13 +113,13 @@ class Sources:
             name=system.name,
             queue=self._queue(system.queue),
             in_flight=self.leases.in_flight(system),
-            oldest_seconds=None if since is None else time.monotonic() - since,
+            oldest_seconds=None if since is None else clock.now() - since,
             paused=paused.get(system.name, ""),
         )
 
     def _queue(self, name: str) -> QueueView:
         state = self.watch.state(name)
-        seen_seconds_ago = time.monotonic() - state.seen_at if state.seen_at > 0 else None
+        seen_seconds_ago = clock.now() - state.seen_at if state.seen_at > 0 else None
         return QueueView(name, state.trouble, state.ready, state.consumers, seen_seconds_ago)
 
     def _connections(self) -> list[ConnectionView]:

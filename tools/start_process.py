@@ -15,10 +15,11 @@ Exit code: 0 started, 1 not (all), 2 wrong use.
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import clock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
@@ -77,7 +78,7 @@ def _start(arguments: argparse.Namespace, settings: Settings) -> int:
     rest = rest_of(settings)
     variables = _typed(arguments.variables, Inspection(rest))
     keys = business_keys(arguments.business_key, arguments.count)
-    began, started = time.monotonic(), 0
+    began, started = clock.now(), 0
     try:
         for row in _started(Operations(rest), arguments.key, variables, keys):
             started += 1
@@ -87,7 +88,7 @@ def _start(arguments: argparse.Namespace, settings: Settings) -> int:
                 print(f"started {arguments.key}: instance {row['instance']}")
     finally:  # also where it ends early, it is told how far it came
         if arguments.count > 1 and not arguments.json:
-            print(f"started {started} of {arguments.count} {arguments.key} in {time.monotonic() - began:.1f} s")
+            print(f"started {started} of {arguments.count} {arguments.key} in {clock.now() - began:.1f} s")
     return OK
 
 

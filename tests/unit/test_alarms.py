@@ -6,7 +6,6 @@ from typing import cast
 
 import pytest
 
-import alarms
 from alarms import REMIND_SECONDS, UNHEARD_SECONDS, Alarms
 from rabbitmq_client import ERROR_QUEUE, QueueState, QueueWatch
 from tests.unit.conftest import Clock
@@ -30,7 +29,6 @@ def watch() -> Watch:
 
 @pytest.fixture
 def guard(watch: Watch, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Alarms:
-    monkeypatch.setattr(alarms, "time", clock)
     return Alarms(cast(QueueWatch, watch), [QUEUE], 100, threading.Event())
 
 

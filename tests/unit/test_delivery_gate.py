@@ -11,6 +11,7 @@ from delivery_gate import DeliveryGate, Limits
 from leases import LeaseKeeper, LeaseRules, LeaseTable
 from messages import RESPONSE_QUEUE
 from rabbitmq_client import Publisher, QueueState
+from tests.unit.conftest import Clock
 from tests.unit.fakes import external_task
 
 ROUTING = RoutingConfig.built_in(600_000)
@@ -116,13 +117,12 @@ def test_answers_in_hand_after_an_outage_call_for_another_look_at_their_queue(
 
 
 def test_answers_that_nobody_applies_stop_new_work_for_a_minute_at_most(
-    side: Side, table: LeaseTable, monkeypatch: pytest.MonkeyPatch
+    side: Side, table: LeaseTable, clock: Clock
 ) -> None:
     gate = side.gate(table)
     gate.note_outage()
-    later = time.monotonic() + 61
 
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    clock.advance(61)
 
     assert gate.may_fetch()
 

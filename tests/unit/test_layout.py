@@ -21,10 +21,12 @@ LAYERS = [
     {"messages", "config", "backoff"},
     {"routing_file"},
     {"errors", "heartbeats", "metrics", "service_manager"},
+    {"clock"},
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 DOORS = {"pika": "rabbitmq_client", "pycurl": "camunda_client"}
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv", "os.unsetenv"}
+CLOCKS = {"time.monotonic", "concurrent.futures.ThreadPoolExecutor"}
 NO_PRODUCT = {"tests", "sandbox", "bench", "examples", "docs"}
 SLEEPERS = {"tests", "sandbox"}
 CATCH_ALL = {"Exception", "BaseException"}
@@ -123,6 +125,15 @@ def sleepers(sources: list[Source]) -> list[str]:
     ]
 
 
+def clock_readers(sources: list[Source]) -> list[str]:
+    return [
+        f"{source.path}:{line}: {name} is for clock alone"
+        for source in sources
+        for line, name in source.uses()
+        if name in CLOCKS and source.module != "clock"
+    ]
+
+
 def catch_alls(sources: list[Source]) -> list[str]:
     return [f"{source.path}:{line}" for source in sources for line in source.catch_alls()]
 
@@ -166,6 +177,10 @@ def test_pika_and_pycurl_have_one_door_each(product: list[Source]) -> None:
 
 def test_only_config_reads_the_environment(product: list[Source]) -> None:
     assert environment_readers(product) == []
+
+
+def test_time_has_one_door(product: list[Source]) -> None:
+    assert clock_readers(product) == []
 
 
 def test_nothing_sleeps_where_it_cannot_be_stopped(everything: list[Source]) -> None:
@@ -239,6 +254,11 @@ def test_a_second_door_is_found(path: str, text: str) -> None:
 def test_a_second_reader_of_the_environment_is_found(text: str) -> None:
     assert len(environment_readers([Source("main.py", text)])) == 1
     assert environment_readers([Source("config.py", text)]) == []
+
+
+@pytest.mark.parametrize("text", ["import time\ntime.monotonic()", "from time import monotonic"])
+def test_a_clock_beside_ours_is_found(text: str) -> None:
+    assert len(clock_readers([Source("topics.py", text)])) == 1
 
 
 @pytest.mark.parametrize(

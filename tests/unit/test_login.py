@@ -4,7 +4,6 @@ from threading import Event, Thread
 
 import pytest
 
-from camunda_client import login as login_module
 from camunda_client.login import Login
 from errors import LoginRefused, Unavailable
 from tests.unit.conftest import Clock
@@ -16,7 +15,6 @@ REFUSED = 401
 @pytest.fixture
 def login(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Login:
     """Return a login that lives by `clock`."""
-    monkeypatch.setattr(login_module, "time", clock)
     return Login("demo", lambda: "secret-password")
 
 
@@ -76,7 +74,6 @@ def test_a_login_refused_three_times_is_never_tried_again(login: Login, clock: C
 
 
 def test_a_password_that_was_exchanged_is_tried_at_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login_module, "time", clock)
     passwords = ["old"]
     login = Login("demo", lambda: passwords[-1])
     refuse_three_times(login, clock)
@@ -90,7 +87,6 @@ def test_a_password_that_was_exchanged_is_tried_at_once(clock: Clock, monkeypatc
 def test_an_exchanged_password_that_is_refused_too_has_its_own_three_attempts(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(login_module, "time", clock)
     passwords = ["old"]
     login = Login("demo", lambda: passwords[-1])
     refuse_three_times(login, clock)

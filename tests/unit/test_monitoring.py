@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-import monitoring
 from monitoring import PublishedLine, Statistics, configure_logs, recent_errors
 from tests.unit.conftest import Clock
 
@@ -24,7 +23,6 @@ def closed_logs() -> Iterator[None]:
 
 
 def test_the_statistics_line_is_that_of_the_requirements(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitoring, "time", clock)
     statistics = Statistics()
 
     clock.advance(3600.9)
@@ -35,7 +33,6 @@ def test_the_statistics_line_is_that_of_the_requirements(clock: Clock, monkeypat
 
 
 def test_at_the_start_the_statistics_line_is_all_zeros(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitoring, "time", clock)
 
     assert Statistics().line() == "Monitor - Uptime: 0s | Обработано: 0 | Успешно: 0 | Ошибки: 0"
 
@@ -44,7 +41,6 @@ def test_what_is_published_is_said_once_a_second_and_nothing_is_left_out(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
-    monkeypatch.setattr(monitoring, "time", clock)
     line = PublishedLine()
 
     line.add({"1c": 1})
@@ -108,7 +104,6 @@ def test_json_logs_are_one_object_per_line(tmp_path: Path, capsys: Captured) -> 
 def test_a_warning_that_repeats_is_held_back_and_counted(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monitoring, "time", clock)
     configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
 
     for second in range(46):

@@ -152,7 +152,6 @@ def test_each_count_is_found_by_what_happened_and_the_system(monkeypatch: pytest
 
 
 def test_the_last_minute_and_the_last_hour_are_told_apart(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status.history, "time", clock)
     counted = Counted()
 
     for _ in range(2 * 3600 // 5):
@@ -165,7 +164,6 @@ def test_the_last_minute_and_the_last_hour_are_told_apart(clock: Clock, monkeypa
 
 
 def test_a_young_process_shows_what_it_has(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status.history, "time", clock)
     counted = Counted(fetched={"1c": 3})
     clock.advance(2)
 

@@ -1,12 +1,12 @@
 """Is the engine there, what can it do, what may we do, and which topics and tasks does it have."""
 
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
+import clock
 from camunda_client import Inspection, OpenTask, Operations
 from config import RoutingConfig, Settings
 from tools.diagnosis.finding import Check, Level, Seen
@@ -46,13 +46,13 @@ class EngineChecks:
         ]
 
     def _reachable(self) -> Seen:
-        began = time.monotonic()
+        began = clock.now()
         names = self._inspection.engines()
         if not names:
             return Seen(
                 Level.PROBLEM, "answers, but no engine is registered yet", "wait for it to finish its start"
             )
-        return Seen(Level.OK, f"answers in {(time.monotonic() - began) * 1000:.0f} ms: {', '.join(names)}")
+        return Seen(Level.OK, f"answers in {(clock.now() - began) * 1000:.0f} ms: {', '.join(names)}")
 
     def _version(self) -> Seen:
         return judged_version(self._inspection.version())
