@@ -47,27 +47,29 @@ HANDLERS_STATUS_PORT = 8091  # beside a worker that runs on the same machine wit
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The doors to what the worker stands between."""
+    """What the worker stands between: the engine, the broker, and the systems that tasks are routed to."""
 
     camunda: CamundaClient
     broker: Broker
+    routing: RoutingConfig
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Return the doors to the engine and the broker of the settings."""
-        return cls(_camunda(settings), _broker(settings))
+        """Return what the settings name. Raises SettingsError where the routing is wrong."""
+        routing = RoutingConfig.load(settings.routing_file, settings.camunda_lock_duration)
+        return cls(_camunda(settings), _broker(settings), routing)
 
 
 class Assembly:
     """Builds the parts from the settings; the two components share the engine, the leases and the answers."""
 
     def __init__(self, settings: Settings, statistics: Statistics, outside: Outside | None = None) -> None:
-        """Take the outside world of the settings where none is given. Raise SettingsError for a wrong routing."""
+        """Take the outside world that the settings name where none is given. Raises SettingsError."""
         outside = outside or Outside.of(settings)
         self.settings = settings
         self.stopping = clock.Event()
         self.statistics = statistics
-        self.routing = RoutingConfig.load(settings.routing_file, settings.camunda_lock_duration)
+        self.routing = outside.routing
         self.camunda = outside.camunda
         self.broker = outside.broker
         metrics.begin_at_zero(system.name for system in self.routing.systems)
