@@ -5,6 +5,7 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 import pytest
+from pika.spec import BasicProperties
 
 from answer_calls import AnswerCalls, CallRules
 from camunda_client import Reply, Verdict
@@ -307,6 +308,40 @@ def test_a_forged_attempt_count_is_not_believed(desk: Desk) -> None:
 
     (copy,) = desk.publisher.published
     assert copy.headers[ATTEMPTS] == 1
+
+
+@pytest.mark.parametrize("count", [-5, True, 10**9, 0.5, "3", [3]])
+def test_an_attempt_count_that_is_none_counts_as_the_first(desk: Desk, count: object) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+
+    desk.take(delivery(complete(), user_id=US, headers={ATTEMPTS: count}))
+
+    assert desk.publisher.published[0].routing_key == "camunda.responses.retry.5s"
+
+
+@pytest.mark.parametrize("body", [complete(), b"garbage"], ids=["to a delay tier", "to the error queue"])
+def test_a_copy_carries_what_can_be_sent_and_nothing_that_was_altered(desk: Desk, body: object) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+    odd = {"huge": 10**19, "half": 0.75, "nested": [{"a": [1.5]}], "fat": "x" * 100_000, "surrogate": "\ud800"}
+
+    desk.take(delivery(body, headers=odd))
+
+    (copy,) = desk.publisher.published
+    encoded = b"".join(BasicProperties(headers=copy.headers, **copy.properties).encode())
+    sent = BasicProperties().decode(encoded).headers
+    assert sent is not None
+    assert len(encoded) < 100_000
+    assert {name: sent[name] for name in odd if name in sent} == {"half": 0.75, "nested": [{"a": [1.5]}]}
+
+
+def test_the_engines_words_may_hold_half_a_character(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.refusal(400, "Cannot convert value '\ud83d'")]
+
+    desk.take(delivery(complete()))
+
+    (copy,) = desk.publisher.published
+    assert "Cannot convert" in copy.headers["x-error-detail"].encode().decode()
+    assert "Cannot convert" in desk.engine.body_of("failure")["errorMessage"]
 
 
 def test_a_call_without_answer_is_its_own_trouble_where_the_engine_answers(desk: Desk) -> None:
