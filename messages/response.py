@@ -1,15 +1,23 @@
 """A system's answer, decoded and checked."""
 
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from errors import Unprocessable
+from messages.fields import TASK_ID
 from messages.variables import Variables, typed
+from routing_file import LONGEST_LOCK_MS
 
-_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a whole number")
+    return value
+
+
+NoBoolean = BeforeValidator(_no_boolean)
 
 
 class ResponseType(StrEnum):
@@ -35,9 +43,9 @@ class Response(BaseModel):
     error_message: str | None = None
     error_details: str | None = None
     error_code: str | None = None
-    retries: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    retry_timeout: Annotated[int, Field(ge=0, lt=2**53)] | None = None
-    lock_duration: Annotated[int, Field(gt=0, lt=2**53)] | None = None
+    retries: Annotated[int, NoBoolean, Field(ge=0, lt=2**31)] | None = None
+    retry_timeout: Annotated[int, NoBoolean, Field(ge=0, le=LONGEST_LOCK_MS)] | None = None
+    lock_duration: Annotated[int, NoBoolean, Field(gt=0, le=LONGEST_LOCK_MS)] | None = None
 
     @classmethod
     def decode(cls, body: bytes, correlation_id: str | None, max_bytes: int) -> Self:
@@ -57,7 +65,7 @@ class Response(BaseModel):
         return response
 
     def _check(self) -> None:
-        if not _TASK_ID.fullmatch(self.task_id):
+        if not TASK_ID.fullmatch(self.task_id):
             raise Unprocessable("invalid", f"task_id {self.task_id[:80]!r} is missing or no task id")
         if self.response_type is ResponseType.BPMN_ERROR and not self.error_code:
             raise Unprocessable("invalid", "error_code is missing; a bpmn_error needs one")
