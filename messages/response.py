@@ -1,5 +1,6 @@
 """A system's answer, decoded and checked."""
 
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -7,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from errors import Unprocessable
 from messages.fields import TASK_ID
+from messages.keys import first_fields, meant_by
 from messages.variables import Variables, typed
 from routing_file import LONGEST_LOCK_MS
 
@@ -30,9 +32,9 @@ class ResponseType(StrEnum):
 
 
 class Response(BaseModel):
-    """A system's answer. Unknown fields are ignored; times are in milliseconds."""
+    """A system's answer. Unknown fields are ignored but for their names; times are in milliseconds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
 
     task_id: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
     response_type: ResponseType
@@ -58,7 +60,7 @@ class Response(BaseModel):
         try:
             response = cls.model_validate_json(body)
         except ValidationError as error:
-            raise Unprocessable("invalid", _first_problem(error)) from error
+            raise Unprocessable("invalid", _first_problem(error, body, cls.model_fields)) from error
         if not response.task_id:
             response = response.model_copy(update={"task_id": correlation_id or ""})
         response._check()
@@ -66,9 +68,19 @@ class Response(BaseModel):
 
     def _check(self) -> None:
         if not TASK_ID.fullmatch(self.task_id):
-            raise Unprocessable("invalid", f"task_id {self.task_id[:80]!r} is missing or no task id")
+            problem = f"task_id {self.task_id[:80]!r} is missing or no task id"
+            raise Unprocessable("invalid", problem + self._hint("task_id"))
         if self.response_type is ResponseType.BPMN_ERROR and not self.error_code:
-            raise Unprocessable("invalid", "error_code is missing; a bpmn_error needs one")
+            problem = "error_code is missing; a bpmn_error needs one"
+            raise Unprocessable("invalid", problem + self._hint("error_code"))
+
+    def _hint(self, missing: str) -> str:
+        return _hint(missing, self.unknown_keys, type(self).model_fields)
+
+    @property
+    def unknown_keys(self) -> tuple[str, ...]:
+        """The keys of the answer that nobody reads."""
+        return tuple(self.model_extra or ())
 
     def typed_variables(self, json_type: str = "Json") -> dict[str, Variables]:
         """Return `variables` and `localVariables` as the engine wants them, leaving out what is not given.
@@ -80,7 +92,14 @@ class Response(BaseModel):
         return {key: typed(values, json_type) for key, values in given.items() if values}
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, body: bytes, known: Collection[str]) -> str:
     problem = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+    hint = _hint(place, first_fields(body).keys() - set(known), known) if problem["type"] == "missing" else ""
+    return f"{place}: {problem['msg']}{hint}" if place else problem["msg"]
+
+
+def _hint(missing: str, keys: Iterable[str], known: Iterable[str]) -> str:
+    """Return the key that was probably meant, where a required one is missing."""
+    meant = meant_by(missing, sorted(keys), known)
+    return f"; the key {meant[:80]!r} is unknown, did you mean {missing!r}?" if meant else ""
