@@ -1,19 +1,23 @@
 """What a response means at the engine: the call that applies it, and those that help its task meanwhile."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from loguru import logger
 
+import clock
 from camunda_client import Answer, CamundaClient, Verdict
 from config import RoutingConfig
 from errors import TaskGone, Unavailable
 from leases import LeaseTable
-from messages import Response, ResponseType, attempt_of
+from messages import NamedTask, Response, ResponseType, TaskState, attempt_of
 from routing_file import System
+from unknown_keys import UNKNOWN_SYSTEM, UnknownKeys
 
 NO_MESSAGE = "the system reported a failure without a message"
+MOST_TOLD = 10_000
 NO_JSON = "Unsupported value type 'Json'"  # what an engine without the Spin plugin says
 
 
@@ -37,6 +41,8 @@ class AnswerCalls:
         self._leases = leases
         self._rules = rules
         self._json_type = "Json"
+        self._unknown_keys = UnknownKeys()
+        self._told_until: dict[str, float] = {}
 
     def apply(self, response: Response) -> Answer:
         """Do what the response asks for and return the engine's word. Raises Unprocessable."""
@@ -92,9 +98,10 @@ class AnswerCalls:
 
     def _worker_id_of(self, response: Response) -> str:
         given = response.worker_id
-        if given and any(fnmatchcase(given, pattern) for pattern in self._rules.accepted_worker_ids):
-            return given
-        return self._camunda.worker_id
+        return given if given and self._is_accepted(given) else self._camunda.worker_id
+
+    def _is_accepted(self, worker_id: str | None) -> bool:
+        return any(fnmatchcase(worker_id or "", pattern) for pattern in self._rules.accepted_worker_ids)
 
     def is_held_by_us(self, answer: Answer) -> bool:
         """Whether the engine refused a call because our own worker id holds the task."""
@@ -113,6 +120,57 @@ class AnswerCalls:
     def outlast(self, response: Response, delay_ms: int) -> Answer:
         """Let the task's lock end later than a delay of its response. Raises TaskGone, Unavailable."""
         return self._extend(response, max(self.system_of(response.task_id).lock_ms, delay_ms))
+
+    def note_unknown_keys(self, response: Response) -> None:
+        """Warn of keys that nobody knows, once for each system, and count them."""
+        if response.unknown_keys:
+            self._unknown_keys.note(self._name_of_system(response.task_id), response.unknown_keys)
+
+    def _name_of_system(self, task_id: str) -> str:
+        if self._leases.topic_of(task_id) or self._unknown_keys.may_look():
+            with suppress(TaskGone, Unavailable):
+                return self.system_of(task_id).name
+        return UNKNOWN_SYSTEM
+
+    def report_unusable(self, named: NamedTask, detail: str) -> Answer:
+        """Tell a task of ours why its answer cannot be used; that costs a retry, once for each attempt.
+
+        So a repaired system may try again, and at no retries left a person sees it. Raises TaskGone, Unavailable.
+        """
+        state = self._camunda.read_task(named.task_id)
+        if not self._waits_for_answer(named, state):
+            return Answer(Verdict.GONE, "it waits for no such answer")
+        system = self._routing.system_of(state.topic)
+        answer = self._camunda.failure(
+            state.id,
+            str(state.worker_id),
+            f"the answer of {system.name} cannot be used: {detail}",
+            retries=self._rules.retries if state.retries is None else state.retries - 1,
+            retry_timeout_ms=self._rules.retry_timeout_ms,
+        )
+        if answer.verdict is Verdict.ACCEPTED:
+            self._note_told(state.id)
+        return answer
+
+    def _waits_for_answer(self, named: NamedTask, state: TaskState) -> bool:
+        """Whether it is a task of ours, still at the attempt that was answered, and was not told just now."""
+        is_ours = state.worker_id == self._camunda.worker_id or self._is_accepted(state.worker_id)
+        return (
+            is_ours
+            and state.retries != 0
+            and not state.suspended
+            and named.attempt in (None, attempt_of(state.retries))
+            and self._leases.is_at(state.id, state.retries)
+            and clock.now() >= self._told_until.get(state.id, 0.0)
+        )
+
+    def _note_told(self, task_id: str) -> None:
+        """Forget the task, which pauses now: what comes about the same attempt meanwhile costs nothing more."""
+        now = clock.now()
+        if len(self._told_until) >= MOST_TOLD:
+            self._told_until = {told: until for told, until in self._told_until.items() if until > now}
+        self._told_until[task_id] = now + self._rules.retry_timeout_ms / 1000
+        self._leases.done(task_id)
 
     def raise_incident(self, response: Response, detail: str) -> Answer:
         """Let a person see that the response cannot be applied. Raises Unavailable."""

@@ -2,11 +2,13 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from dotenv import dotenv_values
 from loguru import logger
@@ -16,6 +18,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from errors import SettingsError
 from routing_file import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, System, read_routing_file
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_ODD_IN_URL = re.compile(r"[\x00-\x20\x7f\\?#]")
+_SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
 ENV_FILE = Path(__file__).with_name(".env")
 
 
@@ -49,7 +55,7 @@ class Settings(BaseSettings):
     camunda_extend_after: int = Field(1_500, ge=0, le=20_000)
     camunda_max_in_flight: int = Field(10_000, ge=1)
     camunda_retries: int = Field(3, ge=0, le=1000)
-    camunda_retry_timeout: int = Field(30_000, ge=0)
+    camunda_retry_timeout: int = Field(30_000, ge=0, le=LONGEST_LOCK_MS)
 
     rabbitmq_host: str = "localhost"
     rabbitmq_port: int = Field(5672, ge=1, le=65535)
@@ -75,6 +81,14 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
     log_dir: Path = Path("logs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_odd_bytes(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name, value in values.items():
+            if isinstance(value, str) and (problem := _odd_bytes(value)):
+                raise ValueError(f"{name.upper()}: {problem}")
+        return values
 
     @model_validator(mode="before")
     @classmethod
@@ -109,8 +123,17 @@ class Settings(BaseSettings):
         if "@" in url:  # before urlsplit, whose errors quote parts of a password
             raise ValueError("must not contain a login; use CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.port == 0
+            or _ODD_IN_URL.search(url)
+        ):
             raise ValueError("is not a URL such as http://localhost:8080/engine-rest")
+        host = _ascii_host(parts.hostname, is_address="[" in parts.netloc)
+        if not url.isascii():
+            place = parts.netloc.lower().replace(parts.hostname, host)
+            url = urlunsplit((parts.scheme, place, quote(parts.path, safe=_SAFE_IN_PATH), "", ""))
         return url.rstrip("/")
 
     @field_validator("rabbitmq_host")
@@ -118,6 +141,7 @@ class Settings(BaseSettings):
     def _check_host(cls, host: str) -> str:
         if "@" in host or "/" in host:
             raise ValueError("must be a host name alone; login, port and virtual host have their own settings")
+        _ascii_host(host, is_address=":" in host)
         return host
 
     @field_validator("log_level", mode="before")
@@ -139,12 +163,36 @@ def secret_names() -> list[str]:
 
 def _read_secret(name: str, path: object) -> str:
     try:
-        secret = Path(str(path)).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        secret = Path(str(path)).read_text(encoding="utf-8-sig").strip()  # an editor may begin it with a mark
+    except (OSError, ValueError) as error:
         raise SettingsError(f"{name.upper()}: cannot read {path}: {error}") from error
     if not secret:
         raise SettingsError(f"{name.upper()}: {path} is empty")
+    if "\0" in secret or "\n" in secret:
+        raise SettingsError(
+            f"{name.upper()}: {path} must hold one line of UTF-8 text, and holds a NUL or more lines"
+        )
     return secret
+
+
+def _odd_bytes(value: str) -> str:
+    """Return what makes a value no text; the environment hands over bytes that are no UTF-8 as half characters."""
+    if "\0" in value:
+        return "holds a NUL"
+    return "holds bytes that are no UTF-8; write it as UTF-8" if _HALF_CHARACTER.search(value) else ""
+
+
+def _ascii_host(host: str, *, is_address: bool) -> str:
+    """Return a host as it is looked up. Raises ValueError for a name that none can have."""
+    if is_address:
+        return str(ip_address(host.partition("%")[0]))
+    try:
+        name = host.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"{host!r:.80} is no name of a host") from None
+    if not _HOST.fullmatch(name):
+        raise ValueError(f"{host!r:.80} is no name of a host")
+    return name
 
 
 def load_settings(env_file: Path = ENV_FILE) -> Settings:

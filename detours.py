@@ -6,13 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from messages import ERROR_EXCHANGE, ERROR_KEY, Publication
-from rabbitmq_client import Delivery
+from rabbitmq_client import Delivery, sendable
 
 ATTEMPTS = "x-attempts"
 SENDER_USER_ID = "x-sender-user-id"
 SENDER_EXPIRATION = "x-sender-expiration"
 BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
 KEPT_BYTES_OF_TOO_LARGE = 65_536
+# All properties of a message go in one frame, and the broker ends a connection whose frame is too large.
+MOST_BYTES_OF_HEADERS = 65_536
+MOST_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,10 @@ class Detours:
     def attempts(self, delivery: Delivery) -> int:
         """Return how often this response has failed before; only our own copies are believed."""
         count = (delivery.properties.headers or {}).get(ATTEMPTS)
-        return count if self._is_our_copy(delivery) and isinstance(count, int) else 0
+        if not isinstance(count, int) or isinstance(count, bool) or not self._is_our_copy(delivery):
+            return 0
+        # A system that shares our login at the broker may write what it likes there.
+        return count if 0 <= count <= MOST_ATTEMPTS else 0
 
     def sender(self, delivery: Delivery) -> str | None:
         """Return the broker-checked user who sent the response, also behind our own copy."""
@@ -50,7 +56,7 @@ class Detours:
         headers = self._headers(delivery) | {
             ATTEMPTS: self.attempts(delivery),
             "x-error-reason": reason,
-            "x-error-detail": detail[:2000],
+            "x-error-detail": detail[:2000].encode("utf-8", "replace").decode(),
             "x-failed-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         headers |= {name: value for name, value in (("x-task-id", task_id), ("x-topic", topic)) if value}
@@ -61,9 +67,8 @@ class Detours:
 
     def _headers(self, delivery: Delivery) -> dict[str, Any]:
         given = delivery.properties.headers or {}
-        # pika leaves a name that is no UTF-8 as bytes, and cannot send it.
         names = (name for name in given if isinstance(name, str) and not name.startswith(BROKERS_OWN))
-        headers = {name: given[name] for name in names}
+        headers = sendable({name: given[name] for name in names}, MOST_BYTES_OF_HEADERS)
         if not self._is_our_copy(delivery):
             headers.pop(ATTEMPTS, None)
             # The broker closes the channel of whoever sends another's user id, and an expiration of the

@@ -17,6 +17,7 @@ DAYS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600,
 RESULTS = ("confirmed", "returned", "refused", "unsent", "unknown", "unpublishable")
 OUTCOMES = ("applied", "gone", "ignored", "delayed", "error_queue")
 CONNECTIONS = ("tasks", "answers", "detours")
+CALLS = ("fetchAndLock", "external-task", "topic-names")
 DEAD_LETTER_REASONS = (
     "invalid",
     "too_large",
@@ -51,6 +52,12 @@ _RESPONSES = Counter(
     "Responses by type and by what became of them; type unknown: it could not be read.",
     ["type", "outcome"],
 )
+_UNREADABLE_ROWS = Counter(
+    "camunda_worker_unreadable_rows", "Rows of the engine's replies that were skipped.", ["call"]
+)
+_UNKNOWN_KEYS = Counter(
+    "camunda_worker_unknown_keys", "Answers with keys that nobody knows, which are ignored.", ["system"]
+)
 _DEAD_LETTERS = Counter("camunda_worker_dead_letters", "Responses moved to the error queue.", ["reason"])
 APPLY_SECONDS = Histogram(
     "camunda_worker_apply_seconds", "What the engine needs to take one response.", buckets=QUICK
@@ -80,6 +87,8 @@ lapsed = cache(_LAPSED.labels)
 no_answers = cache(_NO_ANSWERS.labels)
 responses = cache(_RESPONSES.labels)
 dead_letters = cache(_DEAD_LETTERS.labels)
+unknown_keys = cache(_UNKNOWN_KEYS.labels)
+unreadable_rows = cache(_UNREADABLE_ROWS.labels)
 round_trip = cache(_ROUND_TRIP.labels)
 reconnects = cache(_RECONNECTS.labels)
 
@@ -108,9 +117,11 @@ def begin_at_zero(systems: Iterable[str]) -> None:
     for system in systems:
         for result in RESULTS:
             published(system, result)
-        for of_system in (extended, lapsed, no_answers):
+        for of_system in (extended, lapsed, no_answers, unknown_keys):
             of_system(system)
     for reason in DEAD_LETTER_REASONS:
         dead_letters(reason)
+    for call in CALLS:
+        unreadable_rows(call)
     for connection in CONNECTIONS:
         reconnects(connection)

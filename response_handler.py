@@ -18,7 +18,7 @@ from detours import Detours
 from engine_gate import EngineGate
 from errors import TaskGone, Unavailable, Unprocessable
 from leases import LeaseTable
-from messages import Publication, Response, ResponseType
+from messages import NamedTask, Publication, Response, ResponseType, named_task
 from rabbitmq_client import RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue
 
 REPEATS_AFTER_COLLISION = 5
@@ -123,15 +123,15 @@ class ResponseHandler:
         """Return whether the response is done with; raise Unavailable where the broker does not take a copy."""
         try:
             response = Response.decode(delivery.body, delivery.correlation_id, self._rules.max_message_bytes)
-            self._check_sender(delivery, response)
+            self._check_sender(delivery, response.task_id)
         except TaskGone:
             metrics.responses(UNKNOWN, "gone").inc()
             return True
         except Unprocessable as error:
-            self._set_aside(delivery, error, None)
-            return True
+            return self._set_aside_unread(delivery, error)
         except Unavailable as error:  # whose task it is cannot be asked
             return self._follow(delivery, response, Answer(Verdict.AWAY, str(error)))
+        self._calls.note_unknown_keys(response)
         try:
             with self._leases.answering(response.task_id):
                 answer = self._call_with_repeats(response)
@@ -143,15 +143,13 @@ class ResponseHandler:
             self._give_up(delivery, response, error.reason, error.detail)
             return True
 
-    def _check_sender(self, delivery: Delivery, response: Response) -> None:
+    def _check_sender(self, delivery: Delivery, task_id: str) -> None:
         """Let nobody answer for another system, where users are told apart. Raises Unprocessable."""
         if not self._rules.require_user_id:
             return
-        system, sender = self._calls.system_of(response.task_id), self._detours.sender(delivery)
+        system, sender = self._calls.system_of(task_id), self._detours.sender(delivery)
         if not system.is_user(sender):
-            raise Unprocessable(
-                "forged", f"user_id {sender!r} may not answer for {system.name}, task {response.task_id}"
-            )
+            raise Unprocessable("forged", f"user_id {sender!r} may not answer for {system.name}, task {task_id}")
 
     def _call_with_repeats(self, response: Response) -> Answer | None:
         """Return the engine's last word on a response; None when stopping."""
@@ -261,8 +259,39 @@ class ResponseHandler:
         self._set_aside(delivery, Unprocessable(reason, detail), response)
         self._leases.done(response.task_id)
 
-    def _set_aside(self, delivery: Delivery, error: Unprocessable, response: Response | None) -> None:
-        task_id = response.task_id if response else None
+    def _set_aside_unread(self, delivery: Delivery, error: Unprocessable) -> bool:
+        """Set aside what is no answer; False where the task that it names could not be told before a stop."""
+        named = None if error.reason == "forged" else named_task(delivery.body, delivery.correlation_id)
+        self._set_aside(delivery, error, None, named.task_id if named else None)
+        # A heartbeat is no answer: its system is still at work.
+        if named is None or named.response_type == ResponseType.EXTEND_LOCK:
+            return True
+        return self._tell(delivery, named, error.detail)
+
+    def _tell(self, delivery: Delivery, named: NamedTask, detail: str) -> bool:
+        """Report at a task why its answer cannot be used, unless the sender may not answer for it."""
+
+        def report() -> Answer:
+            self._check_sender(delivery, named.task_id)
+            return self._calls.report_unusable(named, detail)
+
+        backoff = Backoff(first=0.1)
+        while not self._stopping.is_set():
+            try:
+                with self._leases.answering(named.task_id):
+                    self._help(report)
+                return True
+            except (TaskGone, Unprocessable):
+                return True
+            except Unavailable as error:
+                logger.warning("task {} is told later why its answer cannot be used: {}", named.task_id, error)
+                self._stopping.wait(backoff.pause())
+        return False
+
+    def _set_aside(
+        self, delivery: Delivery, error: Unprocessable, response: Response | None, task_id: str | None = None
+    ) -> None:
+        task_id = response.task_id if response else task_id
         topic = self._leases.topic_of(task_id) if task_id else None
         self._publish(
             self._detours.dead_letter(delivery, error.reason, error.detail, task_id=task_id, topic=topic)

@@ -40,7 +40,7 @@ def read_routing_file(path: Path, lock_ms: int, default_system: str) -> tuple[di
     the line and the value.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a mark
         document = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"ROUTING_FILE {path}: {error}") from error

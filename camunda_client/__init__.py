@@ -6,6 +6,7 @@ from camunda_client.inspection import Inspection
 from camunda_client.login import Login
 from camunda_client.operations import OpenTask, Operations
 from camunda_client.rest import Rest
+from camunda_client.rows import readable
 from camunda_client.verdict import FOR_NOW, Answer, Verdict
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "Reply",
     "Rest",
     "Verdict",
+    "readable",
 ]

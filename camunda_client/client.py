@@ -1,21 +1,21 @@
 """The engine's external-task calls, one method each."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from camunda_client.http import Http, Reply
 from camunda_client.replies import usable
+from camunda_client.rows import readable
 from camunda_client.verdict import Answer, Verdict, judge
 from errors import TaskGone, Unavailable, Unprocessable
 from messages import ExternalTask, TaskState, Variables, encode_json
+from messages.fields import text
 
 CALL_TIMEOUT_SECONDS = 30.0
 # A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
 POLL_MARGIN_SECONDS = 20.0
 LONGEST_ERROR_MESSAGE = 666  # the engine cuts what is longer
-
-_Task = TypeVar("_Task", ExternalTask, TaskState)
 
 
 class CamundaClient:
@@ -39,7 +39,8 @@ class CamundaClient:
 
     def topic_names(self) -> list[str]:
         """Return the topics that have tasks to fetch, whoever they are meant for (7.13 and newer)."""
-        return [str(topic) for topic in self._read("/external-task/topic-names?withUnlockedTasks=true", list)]
+        rows = self._read("/external-task/topic-names?withUnlockedTasks=true", list)
+        return readable("topic-names", _topic, rows)
 
     def fetch_and_lock(
         self, lock_ms_by_topic: Iterable[tuple[str, int]], *, max_tasks: int, wait_ms: int
@@ -55,18 +56,22 @@ class CamundaClient:
         body = b'%s,"topics":%s}' % (encode_json(request)[:-1], topics)
         timeout = wait_ms / 1000 + POLL_MARGIN_SECONDS
         reply = self._http.send("POST", "/external-task/fetchAndLock", body, timeout_seconds=timeout)
-        return [_built(ExternalTask.from_engine, row) for row in self._usable(reply, list)]
+        return readable("fetchAndLock", ExternalTask.from_engine, self._usable(reply, list))
 
     def read_task(self, task_id: str) -> TaskState:
-        """Return how a task stands now. Raises TaskGone."""
+        """Return how a task stands now, without the end of its lock where that cannot be read. Raises TaskGone."""
         reply = self._http.send("GET", f"/external-task/{task_id}", timeout_seconds=CALL_TIMEOUT_SECONDS)
         if reply.status != 200 and judge(reply.status, reply.body).verdict is Verdict.GONE:
             raise TaskGone(task_id)
-        return _built(TaskState.from_engine, self._usable(reply, dict))
+        row = self._usable(reply, dict)
+        for known in (row, {**row, "lockExpirationTime": None}):
+            if states := readable("external-task", TaskState.from_engine, [known]):
+                return states[0]
+        raise Unavailable(f"no engine: what it calls task {task_id} cannot be read")
 
     def read_tasks(self, task_ids: Sequence[str]) -> dict[str, TaskState]:
         """Return how the tasks stand now, by id; those that are gone are left out."""
-        return self._query({"externalTaskIdIn": list(task_ids)}, f"?maxResults={len(task_ids)}")
+        return _states(self._query({"externalTaskIdIn": list(task_ids)}, f"?maxResults={len(task_ids)}"))
 
     def read_locked_tasks(self, first: int, count: int) -> dict[str, TaskState]:
         """Return a page of the tasks that this worker id holds, back-offs after a failure included."""
@@ -76,13 +81,16 @@ class CamundaClient:
             "withRetriesLeft": True,
             "sorting": [{"sortBy": "id", "sortOrder": "asc"}],
         }
-        return self._query(query, f"?firstResult={first}&maxResults={count}")
+        while rows := self._query(query, f"?firstResult={first}&maxResults={count}"):
+            if states := _states(rows):
+                return states
+            first += count  # of this page nothing can be read; only the end has nothing in it
+        return {}
 
-    def _query(self, query: dict[str, Any], page: str) -> dict[str, TaskState]:
+    def _query(self, query: dict[str, Any], page: str) -> list[Any]:
         path = f"/external-task{page}"
         reply = self._http.send("POST", path, encode_json(query), timeout_seconds=CALL_TIMEOUT_SECONDS)
-        states = (_built(TaskState.from_engine, task) for task in self._usable(reply, list))
-        return {state.id: state for state in states}
+        return list(self._usable(reply, list))
 
     def complete(self, task_id: str, worker_id: str, variables: dict[str, Variables]) -> Answer:
         """Complete a task; `variables` maps `variables` and `localVariables` to typed envelopes."""
@@ -156,8 +164,10 @@ def _encoded_topics(lock_ms_by_topic: tuple[tuple[str, int], ...], tenant_ids: t
     )
 
 
-def _built(build: Callable[[Any], _Task], row: Any) -> _Task:
-    try:
-        return build(row)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Unavailable(f"no engine: what it calls a task is none: {error!r}") from error
+def _topic(row: object) -> str:
+    return text({"topic": row}, "topic")
+
+
+def _states(rows: list[Any]) -> dict[str, TaskState]:
+    states = readable("external-task", TaskState.from_engine, rows)
+    return {state.id: state for state in states}

@@ -66,7 +66,7 @@ class Http:
             handle.setopt(pycurl.POSTFIELDS, body)
         handle.setopt(pycurl.CUSTOMREQUEST, method)
         if self._login.username is not None:
-            handle.setopt(pycurl.PASSWORD, self._login.password)
+            handle.setopt(pycurl.PASSWORD, self._login.password.encode())  # as text it must be ASCII
         content = self._fetch(handle)
         return Reply(handle.getinfo(pycurl.RESPONSE_CODE), content)
 
@@ -92,7 +92,7 @@ class Http:
         handle.setopt(pycurl.HTTPHEADER, ["Content-Type: application/json", "Accept: */*", "Expect:"])
         if self._login.username is not None:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
-            handle.setopt(pycurl.USERNAME, self._login.username)
+            handle.setopt(pycurl.USERNAME, self._login.username.encode())
         return handle
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import product
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from camunda_client.rest import Rest, Row
+from camunda_client.rows import readable
 from errors import Unprocessable
+from messages.fields import text
 
 # Camunda's namespace of extensions, which its successors read too, and Operaton's own.
 EXTENSIONS = ("{http://camunda.org/schema/1.0/bpmn}", "{http://operaton.org/schema/1.0/bpmn}")
@@ -28,11 +31,11 @@ class Inspection:
 
     def engines(self) -> list[str]:
         """Return the names of the engines behind the URL; answered without a login."""
-        return [str(row.get("name")) for row in self._rest.rows("/engine")]
+        return readable("engine", lambda row: text(row, "name"), self._rest.rows("/engine"))
 
     def version(self) -> str:
         """Return the engine's version, such as `7.24.0`; the first call that needs the login."""
-        return str(self._rest.read("/version")["version"])
+        return str(self._rest.read("/version").get("version"))
 
     def server_time(self) -> datetime | None:
         """Return the engine's clock to the second, None where it does not tell."""
@@ -40,7 +43,8 @@ class Inspection:
 
     def topics_with_tasks(self) -> list[str]:
         """Return the topics of the tasks that are open now (7.13 and newer)."""
-        return [str(topic) for topic in self._rest.rows("/external-task/topic-names")]
+        rows = self._rest.rows("/external-task/topic-names")
+        return readable("topic-names", lambda row: text({"topic": row}, "topic"), rows)
 
     def missing_rights(self) -> list[str]:
         """Return what our login may not do with every process; empty where all is allowed."""
@@ -63,9 +67,12 @@ class Inspection:
     def deployed_topics(self) -> dict[str, set[str]]:
         """Return each external topic of the latest process versions with the keys of its processes."""
         topics: dict[str, set[str]] = {}
-        for definition in self._definitions():
-            for topic in topics_in(self._xml(definition["id"])):
-                topics.setdefault(topic, set()).add(str(definition["key"]))
+        definitions = readable(
+            "process-definition", lambda row: (text(row, "id"), text(row, "key")), self._definitions()
+        )
+        for definition_id, key in definitions:
+            for topic in topics_in(self._xml(definition_id)):
+                topics.setdefault(topic, set()).add(key)
         return topics
 
     def _definitions(self) -> list[Row]:
@@ -73,7 +80,7 @@ class Inspection:
         return self._rest.pages("/process-definition", None, limit=MOST_PROCESSES, **query)
 
     def _xml(self, definition_id: str) -> str:
-        return str(self._rest.read(f"/process-definition/{definition_id}/xml")["bpmn20Xml"])
+        return str(self._rest.read(f"/process-definition/{quote(definition_id, safe='')}/xml").get("bpmn20Xml"))
 
 
 def topics_in(xml: str) -> set[str]:

@@ -7,7 +7,10 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from camunda_client.rest import Rest, Row
+from camunda_client.rows import readable
+from errors import Unavailable
 from messages import Variables
+from messages.fields import moment, text
 
 RETRIES_AT_ONCE = 100
 
@@ -25,26 +28,33 @@ class OpenTask:
     suspended: bool
     process_key: str
     process_instance_id: str
+    odd_lock_end: str | None = None  # in the engine's words, where they are no time that can be read
 
     @classmethod
     def from_engine(cls, row: Row) -> Self:
-        """Build a task from the engine's JSON object."""
-        lock_end = row.get("lockExpirationTime")
+        """Build a task from the engine's JSON object; its id and topic are enough to put it right."""
+        lock_end = _moment_or_none(row.get("lockExpirationTime"))
         return cls(
-            id=row["id"],
-            topic=row["topicName"],
+            id=text(row, "id"),
+            topic=text(row, "topicName"),
             worker_id=row.get("workerId"),
-            lock_expires_at=datetime.fromisoformat(lock_end) if lock_end else None,
+            lock_expires_at=lock_end,
             retries=row.get("retries"),
             error_message=row.get("errorMessage"),
             suspended=bool(row.get("suspended")),
             process_key=row.get("processDefinitionKey") or "",
-            process_instance_id=row["processInstanceId"],
+            process_instance_id=row.get("processInstanceId") or "",
+            odd_lock_end=None if lock_end or row.get("lockExpirationTime") is None else _odd(row),
         )
+
+    @property
+    def lock_ends(self) -> str | None:
+        """When the lock ends, for people."""
+        return self.lock_expires_at.isoformat(" ", "seconds") if self.lock_expires_at else self.odd_lock_end
 
     def is_locked(self, now: datetime) -> bool:
         """Whether somebody holds the task; after a `failure` the lock is the pause before the next attempt."""
-        return self.lock_expires_at is not None and self.lock_expires_at > now
+        return self.odd_lock_end is not None or (self.lock_expires_at is not None and self.lock_expires_at > now)
 
     def state(self, now: datetime) -> str:
         """Say in a few words how the task stands."""
@@ -59,6 +69,17 @@ class OpenTask:
         return f"lock of {self.worker_id} expired" if self.worker_id else "waiting"
 
 
+def _moment_or_none(value: object) -> datetime | None:
+    try:
+        return moment(value)
+    except ValueError:
+        return None
+
+
+def _odd(row: Row) -> str:
+    return str(row["lockExpirationTime"])[:40]
+
+
 class Operations:
     """The calls; see Rest for what they raise. A query is the engine's own, such as `{"locked": True}`."""
 
@@ -69,11 +90,15 @@ class Operations:
         """Return up to `limit` open external tasks, sorted by topic."""
         order = [{"sortBy": "id", "sortOrder": "asc"}]  # pages need an order
         rows = self._rest.pages("/external-task", {**query, "sorting": order}, limit=limit)
-        return sorted(map(OpenTask.from_engine, rows), key=lambda task: (task.topic, task.id))
+        tasks = readable("external-task", OpenTask.from_engine, rows)
+        return sorted(tasks, key=lambda task: (task.topic, task.id))
 
     def task(self, task_id: str) -> OpenTask:
         """Return one task. Raises Unprocessable where there is none of this id."""
-        return OpenTask.from_engine(self._rest.read(f"/external-task/{quote(task_id, safe='')}"))
+        row = self._rest.read(f"/external-task/{quote(task_id, safe='')}")
+        for task in readable("external-task", OpenTask.from_engine, [row]):
+            return task
+        raise Unavailable(f"what the engine calls task {task_id} has no id or no topic")
 
     def count_tasks(self, query: Row) -> int:
         """Return how many open external tasks a query has."""
@@ -87,15 +112,16 @@ class Operations:
         """Return up to `limit` running instances, each with `startTime` where the history knows it."""
         query = {"processDefinitionKey": key, "sortBy": "instanceId", "sortOrder": "asc"}
         rows = self._rest.pages("/process-instance", None, limit=limit, **query)
-        started = self._start_times([row["id"] for row in rows])
-        return [{**row, "startTime": started.get(row["id"])} for row in rows]
+        known = [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+        started = self._start_times([row["id"] for row in known])
+        return [{**row, "startTime": started.get(row["id"])} for row in known]
 
     def _start_times(self, ids: Sequence[str]) -> dict[str, Any]:
         if not ids:
             return {}
         query = {"processInstanceIds": list(ids)}
         rows = self._rest.pages("/history/process-instance", query, limit=len(ids))
-        return {row["id"]: row["startTime"] for row in rows}
+        return dict(readable("history/process-instance", lambda row: (row["id"], row["startTime"]), rows))
 
     def incidents(self, key: str | None, *, limit: int) -> list[Row]:
         """Return up to `limit` open incidents, of one process or of all, newest first."""

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from camunda_client.http import Http, Reply
 from camunda_client.replies import usable
 from camunda_client.verdict import engine_error
-from errors import Unprocessable
+from errors import Unavailable, Unprocessable
 from messages import encode_json
 
 CALL_TIMEOUT_SECONDS = 30.0
@@ -47,7 +47,10 @@ class Rest:
 
     def count(self, path: str, body: Row) -> int:
         """Return how many rows a query has."""
-        return int(self._usable(self._send("POST", path, body), dict)["count"])
+        number = self._usable(self._send("POST", path, body), dict).get("count")
+        if not isinstance(number, int):
+            raise Unavailable(f"no engine at CAMUNDA_BASE_URL {self.http.base_url}: {path} tells no number")
+        return number
 
     def act(self, method: str, path: str, body: Row) -> Row:
         """Do one call and return what the engine says; empty where it says nothing."""

@@ -49,6 +49,8 @@ def judge(status: int, body: bytes) -> Answer:
         return Answer(Verdict.ACCEPTED)
     error = engine_error(body)
     message = str(error.get("message") or body[:200].decode("utf-8", "replace"))
+    # JSON may hold half a character, which nobody can send on.
+    message = message.encode("utf-8", "replace").decode()
     detail = f"{status} {message}"
     match status:
         case 400 if "type" in error:

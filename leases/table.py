@@ -86,6 +86,11 @@ class LeaseTable:
         lease = self._leases.get(task_id)
         return lease.topic if lease else None
 
+    def is_at(self, task_id: str, retries: int | None) -> bool:
+        """Whether a task is at the attempt that we know of; True where we know of none."""
+        lease = self._leases.get(task_id)
+        return lease is None or lease.retries == retries
+
     def is_current(self, lease: Lease) -> bool:
         """Whether the lease is still in the table, and not replaced by a later one of the same task."""
         return self._leases.get(lease.task_id) is lease

@@ -1,5 +1,6 @@
 """The contract in code: the task message, the response, typed variables. Pure: nothing here does I/O."""
 
+from messages.keys import NamedTask, named_task, nearest
 from messages.response import Response, ResponseType
 from messages.task import ExternalTask, TaskState, attempt_of, task_message
 from messages.variables import Variables
@@ -11,6 +12,7 @@ __all__ = [
     "RESPONSE_QUEUE",
     "TASK_EXCHANGE",
     "ExternalTask",
+    "NamedTask",
     "Publication",
     "Response",
     "ResponseType",
@@ -18,5 +20,7 @@ __all__ = [
     "Variables",
     "attempt_of",
     "encode_json",
+    "named_task",
+    "nearest",
     "task_message",
 ]

@@ -1,15 +1,25 @@
 """A system's answer, decoded and checked."""
 
-import re
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from errors import Unprocessable
+from messages.fields import TASK_ID
+from messages.keys import first_fields, meant_by
 from messages.variables import Variables, typed
+from routing_file import LONGEST_LOCK_MS
 
-_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a whole number")
+    return value
+
+
+NoBoolean = BeforeValidator(_no_boolean)
 
 
 class ResponseType(StrEnum):
@@ -22,9 +32,9 @@ class ResponseType(StrEnum):
 
 
 class Response(BaseModel):
-    """A system's answer. Unknown fields are ignored; times are in milliseconds."""
+    """A system's answer. Unknown fields are ignored but for their names; times are in milliseconds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
 
     task_id: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
     response_type: ResponseType
@@ -35,9 +45,9 @@ class Response(BaseModel):
     error_message: str | None = None
     error_details: str | None = None
     error_code: str | None = None
-    retries: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    retry_timeout: Annotated[int, Field(ge=0, lt=2**53)] | None = None
-    lock_duration: Annotated[int, Field(gt=0, lt=2**53)] | None = None
+    retries: Annotated[int, NoBoolean, Field(ge=0, lt=2**31)] | None = None
+    retry_timeout: Annotated[int, NoBoolean, Field(ge=0, le=LONGEST_LOCK_MS)] | None = None
+    lock_duration: Annotated[int, NoBoolean, Field(gt=0, le=LONGEST_LOCK_MS)] | None = None
 
     @classmethod
     def decode(cls, body: bytes, correlation_id: str | None, max_bytes: int) -> Self:
@@ -50,17 +60,27 @@ class Response(BaseModel):
         try:
             response = cls.model_validate_json(body)
         except ValidationError as error:
-            raise Unprocessable("invalid", _first_problem(error)) from error
+            raise Unprocessable("invalid", _first_problem(error, body, cls.model_fields)) from error
         if not response.task_id:
             response = response.model_copy(update={"task_id": correlation_id or ""})
         response._check()
         return response
 
     def _check(self) -> None:
-        if not _TASK_ID.fullmatch(self.task_id):
-            raise Unprocessable("invalid", f"task_id {self.task_id[:80]!r} is missing or no task id")
+        if not TASK_ID.fullmatch(self.task_id):
+            problem = f"task_id {self.task_id[:80]!r} is missing or no task id"
+            raise Unprocessable("invalid", problem + self._hint("task_id"))
         if self.response_type is ResponseType.BPMN_ERROR and not self.error_code:
-            raise Unprocessable("invalid", "error_code is missing; a bpmn_error needs one")
+            problem = "error_code is missing; a bpmn_error needs one"
+            raise Unprocessable("invalid", problem + self._hint("error_code"))
+
+    def _hint(self, missing: str) -> str:
+        return _hint(missing, self.unknown_keys, type(self).model_fields)
+
+    @property
+    def unknown_keys(self) -> tuple[str, ...]:
+        """The keys of the answer that nobody reads."""
+        return tuple(self.model_extra or ())
 
     def typed_variables(self, json_type: str = "Json") -> dict[str, Variables]:
         """Return `variables` and `localVariables` as the engine wants them, leaving out what is not given.
@@ -72,7 +92,14 @@ class Response(BaseModel):
         return {key: typed(values, json_type) for key, values in given.items() if values}
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, body: bytes, known: Collection[str]) -> str:
     problem = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+    hint = _hint(place, first_fields(body).keys() - set(known), known) if problem["type"] == "missing" else ""
+    return f"{place}: {problem['msg']}{hint}" if place else problem["msg"]
+
+
+def _hint(missing: str, keys: Iterable[str], known: Iterable[str]) -> str:
+    """Return the key that was probably meant, where a required one is missing."""
+    meant = meant_by(missing, sorted(keys), known)
+    return f"; the key {meant[:80]!r} is unknown, did you mean {missing!r}?" if meant else ""

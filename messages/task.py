@@ -6,6 +6,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from errors import Unprocessable
+from messages import fields as read
 from messages.variables import Variables
 from messages.wire import RESPONSE_QUEUE, TASK_EXCHANGE, Publication, encode_json
 
@@ -29,13 +30,13 @@ class ExternalTask:
     def from_engine(cls, fields: dict[str, Any]) -> Self:
         """Build a task from the engine's JSON object. Raises KeyError or ValueError where it is none."""
         return cls(
-            id=fields["id"],
-            topic=fields["topicName"],
-            worker_id=fields["workerId"],
-            retries=fields.get("retries"),
-            lock_expires_at=datetime.fromisoformat(fields["lockExpirationTime"]),
-            process_instance_id=fields["processInstanceId"],
-            variables=fields.get("variables") or {},
+            id=read.task_id(fields),
+            topic=read.text(fields, "topicName"),
+            worker_id=read.text(fields, "workerId"),
+            retries=read.retries(fields),
+            lock_expires_at=read.moment(fields["lockExpirationTime"]),
+            process_instance_id=read.text(fields, "processInstanceId"),
+            variables=read.variables(fields),
             fields=fields,
         )
 
@@ -59,15 +60,15 @@ class TaskState:
 
     @classmethod
     def from_engine(cls, fields: dict[str, Any]) -> Self:
-        """Build the state from the engine's JSON object."""
+        """Build the state from the engine's JSON object. Raises KeyError or ValueError where it is none."""
         lock_end = fields.get("lockExpirationTime")
         return cls(
-            id=fields["id"],
-            topic=fields["topicName"],
-            worker_id=fields.get("workerId"),
-            retries=fields.get("retries"),
-            lock_expires_at=datetime.fromisoformat(lock_end) if lock_end else None,
-            process_instance_id=fields["processInstanceId"],
+            id=read.task_id(fields),
+            topic=read.text(fields, "topicName"),
+            worker_id=read.text_or_none(fields, "workerId"),
+            retries=read.retries(fields),
+            lock_expires_at=None if lock_end is None else read.moment(lock_end),
+            process_instance_id=read.text(fields, "processInstanceId"),
             suspended=bool(fields.get("suspended")),
         )
 
@@ -125,10 +126,6 @@ def task_message(
 
 def _task_body(task: ExternalTask, system: str, base_url: str, lock_expires_at: str, now: datetime) -> bytes:
     fields = task.fields
-    metadata: dict[str, Any] = {"extension_properties": fields.get("extensionProperties") or {}}
-    files = _file_urls(task, base_url)
-    if files:
-        metadata["file_urls"] = files
     document = {
         "task_id": task.id,
         "topic": task.topic,
@@ -150,12 +147,17 @@ def _task_body(task: ExternalTask, system: str, base_url: str, lock_expires_at: 
         "lock_expires_at": lock_expires_at,
         "timestamp": _iso(now),
         "error_message": fields.get("errorMessage"),
-        "metadata": metadata,
     }
     try:
-        return encode_json(document)
+        return encode_json(document | {"metadata": _metadata(task, base_url)})
     except ValueError as error:
         raise Unprocessable("invalid", f"the variables cannot be written as JSON: {error}") from error
+
+
+def _metadata(task: ExternalTask, base_url: str) -> dict[str, Any]:
+    extensions = {"extension_properties": task.fields.get("extensionProperties") or {}}
+    files = _file_urls(task, base_url)
+    return extensions | ({"file_urls": files} if files else {})
 
 
 def _file_urls(task: ExternalTask, base_url: str) -> dict[str, str]:
@@ -172,5 +174,9 @@ def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def _iso_or_none(text: str | None) -> str | None:
-    return _iso(datetime.fromisoformat(text)) if text else None
+def _iso_or_none(text: object) -> str | None:
+    """Return a moment that is good to know; an older engine tells none, and none is worth a task."""
+    try:
+        return _iso(read.moment(text))
+    except ValueError:
+        return None

@@ -7,6 +7,7 @@ from rabbitmq_client.consumer import Consumer, Delivery
 from rabbitmq_client.inspector import Inspector, QueueLook
 from rabbitmq_client.management import QueueTotals, queue_totals
 from rabbitmq_client.publisher import Outcome, Publisher
+from rabbitmq_client.tolerant import sendable
 from rabbitmq_client.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
 from rabbitmq_client.watch import QueueState, QueueWatch
 
@@ -30,4 +31,5 @@ __all__ = [
     "Topology",
     "queue_totals",
     "retry_queue",
+    "sendable",
 ]

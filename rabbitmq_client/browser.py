@@ -12,8 +12,10 @@ from pika.spec import BasicProperties
 
 from errors import Unavailable
 from rabbitmq_client.connection import CONNECTION_ERRORS, Broker
+from rabbitmq_client.tolerant import sendable
 
 BLOCKED_SECONDS = 5.0
+MOST_BYTES_OF_HEADERS = 100_000  # what one frame holds beside them
 BLOCKED = "RabbitMQ blocks all that publish: it is short of memory or disk"
 
 
@@ -69,7 +71,8 @@ class QueueBrowser:
 
     def move(self, found: Found, queue: str, keep_header: Callable[[str], bool]) -> None:
         """Send a message on to another queue, then take it out of this one. Raises Unavailable."""
-        headers = {name: value for name, value in found.headers.items() if keep_header(name)}
+        chosen = {name: value for name, value in found.headers.items() if keep_header(name)}
+        headers = sendable(chosen, MOST_BYTES_OF_HEADERS)
         kept = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id", "timestamp")
         properties = {name: getattr(found.properties, name) for name in kept}
         try:

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
@@ -65,7 +66,7 @@ def _rows(url: str, broker: Broker, query: str) -> list[dict[str, Any]]:
         if error.code == 401:
             raise LoginRefused(f"{place} refuses RABBITMQ_USERNAME {broker.username!r}: {NEEDED}") from error
         raise Unavailable(f"{place} answers {error.code}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise Unavailable(f"no management API at {place}: {reason}") from error
 

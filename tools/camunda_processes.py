@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
-from camunda_client import OpenTask, Operations
+from camunda_client import OpenTask, Operations, readable
 from config import Settings
 from tools.toolbox import OK, PROBLEM, parser_of, positive, rest_of, run, show, show_json
 
@@ -75,7 +75,7 @@ def _stats(operations: Operations, arguments: argparse.Namespace) -> Iterator[Se
 
 def process_rows(definitions: Sequence[Row]) -> list[Row]:
     """Return a row for each version that is the latest of its process or still has instances or incidents."""
-    rows = [_process_row(definition) for definition in definitions]
+    rows = readable("process-definition/statistics", _process_row, definitions)
     latest: dict[tuple[str, str | None], int] = {}
     for row in rows:
         name = (row["process"], row["tenant"])
@@ -90,8 +90,8 @@ def process_rows(definitions: Sequence[Row]) -> list[Row]:
 def _process_row(statistics: Row) -> Row:
     definition = statistics["definition"]
     return {
-        "process": definition["key"],
-        "version": definition["version"],
+        "process": str(definition["key"]),
+        "version": int(definition["version"]),
         "tenant": definition.get("tenantId"),
         "instances": statistics["instances"],
         "incidents": sum(incident["incidentCount"] for incident in statistics["incidents"]),
@@ -102,7 +102,7 @@ def _process_row(statistics: Row) -> Row:
 
 def _instances(operations: Operations, arguments: argparse.Namespace) -> Iterator[Section]:
     rows = operations.instances(arguments.key, limit=arguments.limit)
-    yield "running instances", [_instance_row(row) for row in rows]
+    yield "running instances", readable("process-instance", _instance_row, rows)
 
 
 def _instance_row(instance: Row) -> Row:
@@ -127,7 +127,7 @@ def task_row(task: OpenTask, now: datetime) -> Row:
         "task": task.id,
         "topic": task.topic,
         "state": task.state(now),
-        "lock_ends": task.lock_expires_at.isoformat(" ", "seconds") if task.lock_expires_at else None,
+        "lock_ends": task.lock_ends,
         "retries": task.retries,
         "process": task.process_key,
         "instance": task.process_instance_id,
@@ -137,7 +137,7 @@ def task_row(task: OpenTask, now: datetime) -> Row:
 
 def _incidents(operations: Operations, arguments: argparse.Namespace) -> Iterator[Section]:
     rows = operations.incidents(arguments.key, limit=arguments.limit)
-    yield "incidents", [_incident_row(row) for row in rows]
+    yield "incidents", readable("incident", _incident_row, rows)
 
 
 def _incident_row(incident: Row) -> Row:
@@ -159,8 +159,11 @@ def key_of(definition_id: str | None) -> str | None:
 
 
 def moment(text: str | None) -> str | None:
-    """Return the engine's time to the second."""
-    return datetime.fromisoformat(text).isoformat(" ", "seconds") if text else None
+    """Return the engine's time to the second; in its own words where they are no time."""
+    try:
+        return datetime.fromisoformat(text).isoformat(" ", "seconds") if text else None
+    except (TypeError, ValueError):
+        return str(text)
 
 
 SECTIONS: dict[str, Callable[[Operations, argparse.Namespace], Iterator[Section]]] = {

@@ -98,7 +98,7 @@ def row_of(task: OpenTask) -> dict[str, Any]:
         "task": task.id,
         "topic": task.topic,
         "held_by": task.worker_id,
-        "lock_ends": task.lock_expires_at.isoformat(" ", "seconds") if task.lock_expires_at else None,
+        "lock_ends": task.lock_ends,
         "retries": task.retries,
         "process": task.process_key,
         "instance": task.process_instance_id,

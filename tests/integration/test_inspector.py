@@ -86,3 +86,15 @@ def test_a_broker_that_falls_silent_is_given_up(sandbox: Sandbox, broker: Broker
             inspector.look("no-such-queue")
 
         assert inspector.look("no-such-queue") is None
+
+
+def test_a_login_beyond_ascii_is_taken(sandbox: Sandbox, broker: Broker, topology: Topology) -> None:
+    name, password = "кролик", "пароль-ß-😀"
+    sandbox.broker.api.add_user(name, password)
+    sandbox.broker.api.set_permissions(name, broker.virtual_host)
+    theirs = replace(broker, username=name, read_password=lambda: password)
+
+    theirs.declare(topology, name="tests")
+
+    with Inspector(theirs, name="inspector") as inspector:
+        assert inspector.look(RESPONSE_QUEUE) == QueueLook(0, 0)

@@ -318,6 +318,20 @@ def test_expired_locks_are_freed_and_no_others(tools: Tools, engine_api: EngineA
     assert (holder(engine_api, expired), holder(engine_api, locked)) == (None, "old-robot")
 
 
+def test_a_lock_of_millennia_is_shown_and_freed(tools: Tools, engine_api: EngineApi, samples: None) -> None:
+    task = task_of(engine_api, engine_api.start_instance("email"))["id"]
+    lock_all(engine_api, "send_email", "universal-worker", milliseconds=2**53 - 1)
+
+    shown = tools.run("camunda_processes", "--tasks")
+    diagnosed = tools.run("worker_diagnostics")
+    freed = tools.run("unlock_task", "--topic", "send_email", "--yes")
+
+    assert (shown.code, "locked by universal-worker │ 287" in shown.words) == (0, True)
+    assert "Traceback" not in diagnosed.err
+    assert "freed 1 of 1 tasks" in freed.words
+    assert holder(engine_api, task) is None
+
+
 def test_a_task_that_is_not_there_is_one_line(tools: Tools) -> None:
     done = tools.run("unlock_task", "--task-id", "no-such-task", "--yes")
 

@@ -1,13 +1,16 @@
 """What the unit tests share: an environment without our settings, the lines that were logged, a clock."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from loguru import logger
+from prometheus_client import REGISTRY
 
 import clock as clock_module
 from config import Settings
+
+Rise = Callable[..., float]
 
 
 class Clock:
@@ -47,3 +50,24 @@ def logged() -> Iterator[list[str]]:
     sink = logger.add(lines.append, format="{level} {message}", level="DEBUG")
     yield lines
     logger.remove(sink)
+
+
+def value(name: str, **labels: str) -> float:
+    """Return what a metric of ours shows now."""
+    return REGISTRY.get_sample_value(f"camunda_worker_{name}", labels) or 0.0
+
+
+@pytest.fixture
+def rise() -> Rise:
+    """Returns how much a metric rose since the test began; other tests count in the same process."""
+    before = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+    }
+
+    def risen(name: str, **labels: str) -> float:
+        key = f"camunda_worker_{name}", tuple(sorted(labels.items()))
+        return value(name, **labels) - before.get(key, 0.0)
+
+    return risen

@@ -5,6 +5,7 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 import pytest
+from pika.spec import BasicProperties
 
 from answer_calls import AnswerCalls, CallRules
 from camunda_client import Reply, Verdict
@@ -15,7 +16,9 @@ from leases import LeaseRules, LeaseTable
 from rabbitmq_client import Delivery, Outcome, Publisher
 from response_handler import HEARTBEAT_POLICY, POLICY, AnswerRules, ResponseHandler
 from tests.unit import fakes
+from tests.unit.conftest import Clock, Rise
 from tests.unit.fakes import FakeEngine, FakePublisher, delivery, task_row
+from unknown_keys import MOST_WARNINGS, UnknownKeys
 
 US = "bridge"
 
@@ -309,6 +312,40 @@ def test_a_forged_attempt_count_is_not_believed(desk: Desk) -> None:
     assert copy.headers[ATTEMPTS] == 1
 
 
+@pytest.mark.parametrize("count", [-5, True, 10**9, 0.5, "3", [3]])
+def test_an_attempt_count_that_is_none_counts_as_the_first(desk: Desk, count: object) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+
+    desk.take(delivery(complete(), user_id=US, headers={ATTEMPTS: count}))
+
+    assert desk.publisher.published[0].routing_key == "camunda.responses.retry.5s"
+
+
+@pytest.mark.parametrize("body", [complete(), b"garbage"], ids=["to a delay tier", "to the error queue"])
+def test_a_copy_carries_what_can_be_sent_and_nothing_that_was_altered(desk: Desk, body: object) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+    odd = {"huge": 10**19, "half": 0.75, "nested": [{"a": [1.5]}], "fat": "x" * 100_000, "surrogate": "\ud800"}
+
+    desk.take(delivery(body, headers=odd))
+
+    (copy,) = desk.publisher.published
+    encoded = b"".join(BasicProperties(headers=copy.headers, **copy.properties).encode())
+    sent = BasicProperties().decode(encoded).headers
+    assert sent is not None
+    assert len(encoded) < 100_000
+    assert {name: sent[name] for name in odd if name in sent} == {"half": 0.75, "nested": [{"a": [1.5]}]}
+
+
+def test_the_engines_words_may_hold_half_a_character(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.refusal(400, "Cannot convert value '\ud83d'")]
+
+    desk.take(delivery(complete()))
+
+    (copy,) = desk.publisher.published
+    assert "Cannot convert" in copy.headers["x-error-detail"].encode().decode()
+    assert "Cannot convert" in desk.engine.body_of("failure")["errorMessage"]
+
+
 def test_a_call_without_answer_is_its_own_trouble_where_the_engine_answers(desk: Desk) -> None:
     desk.engine.replies["complete"] = [fakes.AWAY]
 
@@ -384,13 +421,207 @@ def test_a_heartbeat_never_becomes_a_failure_or_a_dead_letter(desk: Desk, refusa
 
 
 def test_an_unreadable_answer_is_set_aside_as_it_came(desk: Desk) -> None:
-    desk.take(delivery(b"\xff not json", correlation_id="t1", headers={"from": "1c"}))
+    desk.take(delivery(b"\xff not json", headers={"from": "1c"}))
 
     (copy,) = desk.publisher.published
     assert desk.dead_letter_reason == "invalid"
     assert copy.body == b"\xff not json"
     assert copy.headers["from"] == "1c"
     assert desk.engine.calls == []
+
+
+TRUE_REASON = "the answer of bitrix24 cannot be used: "
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param({"task_id": "t1"}, "response_type: Field required", id="no type"),
+        pytest.param({"task_id": "t1", "response_type": "finish"}, "response_type: ", id="an unknown type"),
+        pytest.param({"task_id": "t1", "response_type": "bpmn_error"}, "error_code is missing", id="no code"),
+        pytest.param(complete(variables=[1]), "variables: ", id="variables a list"),
+        pytest.param(failure(retry_timeout=2**53), "retry_timeout: ", id="a pause of millennia"),
+        pytest.param(failure(retries=True), "retries: ", id="retries a boolean"),
+        pytest.param(
+            {"task_id": "t1", "responseType": "complete"}, "did you mean 'response_type'?", id="camel case"
+        ),
+        pytest.param({"Task_ID": "t1", "response_type": "complete"}, "did you mean 'task_id'?", id="capitals"),
+        pytest.param(
+            {"task_id": "t1", "response_type": "bpmn_error", "errorCode": "E"},
+            "did you mean 'error_code'?",
+            id="code",
+        ),
+        pytest.param(
+            b'{"task_id": "t1", "response_type": "complete", "variables": {"a', "Invalid JSON", id="cut off"
+        ),
+        pytest.param(
+            b'{"task_id":"t1","error_message":"\xcf\xf0","response_type":"x"}', "Invalid JSON", id="cp1251"
+        ),
+        pytest.param(b'\xef\xbb\xbf{"task_id": "t1", "response_type": "complete"}', "Invalid JSON", id="a mark"),
+        pytest.param(b'{"task_id": "t1", "response_type": "complete",}', "Invalid JSON", id="a comma too many"),
+        pytest.param(
+            b'{"task_id": "t1", "x": "' + b"x" * 20_000 + b'"}', "at most 10000 are taken", id="too large"
+        ),
+    ],
+)
+def test_a_task_is_told_at_once_why_its_answer_cannot_be_used(desk: Desk, body: object, reason: str) -> None:
+    desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).system_of("bitrix_x"), 0.0)
+
+    desk.take(delivery(body))
+
+    told = desk.engine.body_of("failure")
+    assert told["errorMessage"].startswith(TRUE_REASON)
+    assert reason in told["errorMessage"]
+    assert (told["retries"], told["retryTimeout"], told["workerId"]) == (3, 30_000, fakes.OURS)
+    assert desk.publisher.published[0].headers["x-task-id"] == "t1"
+    assert desk.leases.all() == []
+
+
+@pytest.mark.parametrize("body", [b"", b"complete it, please", [], {"response_type": "complet"}, b"\xff"])
+def test_the_correlation_id_names_the_task_where_the_answer_does_not(desk: Desk, body: object) -> None:
+    desk.take(delivery(body, correlation_id="t1"))
+
+    assert desk.engine.body_of("failure")["errorMessage"].startswith(TRUE_REASON)
+
+
+@pytest.mark.parametrize(("retries", "sent"), [(None, 3), (3, 2), (1, 0)])
+def test_an_unusable_answer_costs_a_retry(desk: Desk, retries: int | None, sent: int) -> None:
+    desk.engine.tasks["t1"] = task_row(retries=retries)
+
+    desk.take(delivery({"task_id": "t1"}))
+
+    assert desk.engine.body_of("failure")["retries"] == sent
+
+
+def test_what_comes_again_about_one_attempt_costs_one_retry(desk: Desk, clock: Clock) -> None:
+    for _ in range(3):
+        desk.take(delivery({"task_id": "t1"}))
+        clock.advance(5)
+    again = desk.engine.words().count("failure")
+    clock.advance(60)
+    desk.take(delivery({"task_id": "t1"}))
+
+    assert (again, desk.engine.words().count("failure")) == (1, 2)
+    assert len(desk.publisher.published) == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "body"),
+    [
+        pytest.param({"workerId": "another-team"}, {"task_id": "t1"}, id="of another worker"),
+        pytest.param({"workerId": None}, {"task_id": "t1"}, id="of nobody"),
+        pytest.param({"retries": 0}, {"task_id": "t1"}, id="with an incident"),
+        pytest.param({"suspended": True}, {"task_id": "t1"}, id="suspended"),
+        pytest.param({"retries": 2}, {"task_id": "t1", "attempt": "first"}, id="at a later attempt"),
+        pytest.param(
+            {}, {"task_id": "t1", "response_type": "extend_lock", "lock_duration": 2**53}, id="a heartbeat"
+        ),
+    ],
+)
+def test_a_task_that_waits_for_no_such_answer_is_left_alone(desk: Desk, row: Any, body: object) -> None:
+    desk.engine.tasks["t1"] |= row
+
+    desk.take(delivery(body))
+
+    assert desk.dead_letter_reason == "invalid"
+    assert "failure" not in desk.engine.words()
+
+
+def test_a_task_that_came_anew_since_is_left_alone(desk: Desk) -> None:
+    desk.leases.add(fakes.external_task(retries=2), RoutingConfig.built_in(600_000).system_of("bitrix_x"), 0.0)
+
+    desk.take(delivery({"task_id": "t1"}))
+
+    assert "failure" not in desk.engine.words()
+
+
+def test_a_replicas_task_is_told_under_the_replicas_id(desk: Desk) -> None:
+    desk.engine.tasks["t1"]["workerId"] = "w-7"
+
+    desk.take(delivery({"task_id": "t1"}))
+
+    assert desk.engine.body_of("failure")["workerId"] == "w-7"
+
+
+@pytest.mark.parametrize(("user_id", "told"), [("bitrix24", 1), ("1c", 0), (None, 0)])
+def test_only_who_may_answer_can_make_a_task_fail(user_id: str | None, told: int) -> None:
+    desk = Desk(require_user_id=True)
+
+    desk.take(delivery({"task_id": "t1"}, user_id=user_id))
+
+    assert desk.dead_letter_reason == "invalid"
+    assert desk.engine.words().count("failure") == told
+
+
+def test_a_task_that_is_gone_needs_no_word(desk: Desk) -> None:
+    desk.engine.tasks.clear()
+
+    desk.take(delivery({"task_id": "t1"}))
+
+    assert desk.dead_letter_reason == "invalid"
+
+
+def test_an_engine_that_is_away_is_told_later_and_the_copy_is_made_once(desk: Desk) -> None:
+    desk.engine.replies["t1"] = [fakes.AWAY]
+    desk.engine.replies["version"] = [fakes.AWAY]
+
+    desk.take(delivery({"task_id": "t1"}))
+
+    assert desk.engine.words().count("failure") == 1
+    assert len(desk.publisher.published) == 1
+
+
+def test_an_answer_whose_task_cannot_be_told_before_a_stop_is_left_to_the_broker(desk: Desk) -> None:
+    desk.engine.replies["t1"] = [fakes.AWAY] * 5
+    desk.engine.replies["version"] = [fakes.AWAY] * 5
+    desk.stopping.set()
+    unread = delivery({"task_id": "t1"})
+
+    assert not desk.handler._settle(unread)
+
+
+def warnings_of_keys(logged: list[str]) -> list[str]:
+    return [line for line in logged if "unknown and ignored" in line]
+
+
+def test_an_unknown_key_is_said_once_per_system_with_the_one_that_was_meant(
+    desk: Desk, logged: list[str], rise: Rise
+) -> None:
+    desk.engine.tasks["t2"] = task_row("t2", topic="1c_sync_data")
+    for _ in range(3):
+        desk.take(delivery(complete(variable={"x": 1}, Variables={}, note="")))
+    desk.take(delivery({"task_id": "t2", "response_type": "complete", "variable": {}}))
+
+    hint = "; did you mean 'variables'?"
+    assert warnings_of_keys(logged) == [
+        f"WARNING answers of bitrix24 have a key 'variable', which is unknown and ignored{hint}\n",
+        f"WARNING answers of bitrix24 have a key 'Variables', which is unknown and ignored{hint}\n",
+        "WARNING answers of bitrix24 have a key 'note', which is unknown and ignored\n",
+        f"WARNING answers of 1c have a key 'variable', which is unknown and ignored{hint}\n",
+    ]
+    assert (rise("unknown_keys_total", system="bitrix24"), rise("unknown_keys_total", system="1c")) == (3, 1)
+
+
+def test_a_misspelt_task_id_beside_a_correlation_id_is_said(desk: Desk, logged: list[str]) -> None:
+    desk.take(delivery({"taskId": "t1", "response_type": "complete"}, correlation_id="t1"))
+
+    assert "complete" in desk.engine.words()
+    assert "'taskId', which is unknown and ignored; did you mean 'task_id'?" in warnings_of_keys(logged)[0]
+
+
+def test_unknown_keys_do_not_ask_the_engine_for_each_answer(desk: Desk, clock: Clock) -> None:
+    for _ in range(50):
+        desk.take(delivery(complete(note="")))
+
+    assert desk.engine.words().count("t1") <= 5
+
+
+def test_unknown_keys_without_end_are_not_all_said(desk: Desk, logged: list[str]) -> None:
+    desk.take(delivery(complete(**{f"k{n}": 1 for n in range(1500)}), correlation_id="t1"))
+    keys = [f"key-{n}" for n in range(3000)]
+    UnknownKeys().note("bitrix24", keys)
+
+    assert len(warnings_of_keys(logged)) <= 2 * MOST_WARNINGS
 
 
 def test_a_huge_answer_keeps_its_beginning_its_size_and_its_hash(desk: Desk) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from errors import Unprocessable
 from messages import Response, ResponseType, encode_json
+from routing_file import LONGEST_LOCK_MS
 
 MAX_BYTES = 1_048_576
 EXPLORE = int(os.environ.get("EXPLORE", "0"))
@@ -69,8 +70,8 @@ good_responses = st.fixed_dictionaries(
         "error_message": st.none() | texts,
         "error_details": st.none() | texts,
         "retries": st.none() | st.integers(0, 2**31 - 1),
-        "retry_timeout": st.none() | st.integers(0, 2**53 - 1),
-        "lock_duration": st.none() | st.integers(1, 2**53 - 1),
+        "retry_timeout": st.none() | st.integers(0, LONGEST_LOCK_MS),
+        "lock_duration": st.none() | st.integers(1, LONGEST_LOCK_MS),
         "variables": st.none() | st.dictionaries(good_names, good_json, max_size=4),
         "local_variables": st.none() | st.dictionaries(good_names, good_json, max_size=4),
     },

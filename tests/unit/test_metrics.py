@@ -2,7 +2,6 @@
 
 import time
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,36 +14,18 @@ from messages import Response
 from rabbitmq_client import Broker, Outcome, QueueWatch, Topology
 from rabbitmq_client.connection import BrokerConnection, Station
 from tests.unit import fakes
+from tests.unit.conftest import Rise, value
 from tests.unit.fakes import delivery, external_task, task_row
 from tests.unit.test_answer_policy import Desk, complete, heartbeat
 from tests.unit.test_camunda_worker import Bench
 from tests.unit.test_leases import BITRIX, House
 
 ROOT = Path(__file__).resolve().parents[2]
-BOUNDED = {"system", "topic", "result", "type", "outcome", "reason", "connection", "op", "le", "version", "python"}
+BOUNDED = {
+    "system", "topic", "result", "type", "outcome", "reason", "connection", "call",
+    "op", "le", "version", "python",
+}  # fmt: skip
 TOPIC = "bitrix_create_task"
-
-Rise = Callable[..., float]
-
-
-def value(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(f"camunda_worker_{name}", labels) or 0.0
-
-
-@pytest.fixture
-def rise() -> Rise:
-    """Returns how much a metric rose since the test began; other tests count in the same process."""
-    before = {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for metric in REGISTRY.collect()
-        for sample in metric.samples
-    }
-
-    def risen(name: str, **labels: str) -> float:
-        key = f"camunda_worker_{name}", tuple(sorted(labels.items()))
-        return value(name, **labels) - before.get(key, 0.0)
-
-    return risen
 
 
 def test_the_version_is_that_of_the_project() -> None:
