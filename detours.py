@@ -24,16 +24,17 @@ class Detours:
     def attempts(self, delivery: Delivery) -> int:
         """Return how often this response has failed before; only our own copies are believed."""
         count = (delivery.properties.headers or {}).get(ATTEMPTS)
-        return count if self._is_our_copy(delivery) and isinstance(count, int) else 0
+        return count if self.is_our_copy(delivery) and isinstance(count, int) else 0
 
     def sender(self, delivery: Delivery) -> str | None:
         """Return the broker-checked user who sent the response, also behind our own copy."""
-        if self._is_our_copy(delivery):
+        if self.is_our_copy(delivery):
             sender = (delivery.properties.headers or {}).get(SENDER_USER_ID)
             return sender if isinstance(sender, str) else None
         return delivery.properties.user_id
 
-    def _is_our_copy(self, delivery: Delivery) -> bool:
+    def is_our_copy(self, delivery: Delivery) -> bool:
+        """Whether it is a copy that we have published, and no partner."""
         is_ours = delivery.properties.user_id == self.username
         return is_ours and ATTEMPTS in (delivery.properties.headers or {})
 
@@ -64,7 +65,7 @@ class Detours:
         # pika leaves a name that is no UTF-8 as bytes, and cannot send it.
         names = (name for name in given if isinstance(name, str) and not name.startswith(BROKERS_OWN))
         headers = {name: given[name] for name in names}
-        if not self._is_our_copy(delivery):
+        if not self.is_our_copy(delivery):
             headers.pop(ATTEMPTS, None)
             # The broker closes the channel of whoever sends another's user id, and an expiration of the
             # sender's would make the copy vanish.

@@ -3,6 +3,7 @@
 from camunda_client.client import CamundaClient
 from camunda_client.http import Http, Reply
 from camunda_client.inspection import Inspection
+from camunda_client.json_support import says_no_json
 from camunda_client.login import Login
 from camunda_client.operations import OpenTask, Operations
 from camunda_client.rest import Rest
@@ -20,4 +21,5 @@ __all__ = [
     "Reply",
     "Rest",
     "Verdict",
+    "says_no_json",
 ]

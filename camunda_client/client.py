@@ -1,12 +1,14 @@
 """The engine's external-task calls, one method each."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from camunda_client.http import Http, Reply
+from camunda_client.json_support import QUESTION, QUESTION_PATH, says_no_json
 from camunda_client.replies import usable
-from camunda_client.verdict import Answer, Verdict, judge
+from camunda_client.verdict import MAY_RUN_SECONDS, Answer, Verdict, judge
 from errors import TaskGone, Unavailable, Unprocessable
 from messages import ExternalTask, TaskState, Variables, encode_json
 
@@ -14,6 +16,10 @@ CALL_TIMEOUT_SECONDS = 30.0
 # A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
 POLL_MARGIN_SECONDS = 20.0
 LONGEST_ERROR_MESSAGE = 666  # the engine cuts what is longer
+GATEWAY_TIMEOUT = 504
+# Within these calls the engine goes on with the process as far as it can, and also after we have given up.
+RUNS_ON = frozenset({"complete", "bpmnError"})
+COMPLETE_TIMEOUT_SECONDS = 300.0
 
 _Task = TypeVar("_Task", ExternalTask, TaskState)
 
@@ -24,18 +30,30 @@ class CamundaClient:
     Times go in as milliseconds, as the engine wants them. A call that gets no usable reply raises Unavailable.
     """
 
-    def __init__(self, http: Http, worker_id: str, *, tenant_ids: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        http: Http,
+        worker_id: str,
+        *,
+        tenant_ids: Sequence[str] = (),
+        complete_timeout_seconds: float = COMPLETE_TIMEOUT_SECONDS,
+    ) -> None:
         self.base_url = http.base_url
         self.worker_id = worker_id
         self._tenant_ids = tuple(tenant_ids)
+        self._complete_timeout_seconds = complete_timeout_seconds
         self._http = http
 
-    def version(self) -> str:
-        """Return the engine's version, such as `7.24.0`."""
-        version = self._read("/version", dict).get("version")
-        if not isinstance(version, str):
-            raise Unavailable(f"no engine at CAMUNDA_BASE_URL {self.base_url}: it tells no version")
-        return version
+    def probe(self) -> None:
+        """Ask for a sign of life that the engine itself must give. Raises Unavailable.
+
+        `/version` says too little: it is answered below a named engine that does not exist.
+        """
+        self.topic_names()
+
+    def give_up_after(self, seconds: float) -> None:
+        """Wait for the replies of long calls no longer than that: the process stops."""
+        self._http.give_up_after(seconds)
 
     def topic_names(self) -> list[str]:
         """Return the topics that have tasks to fetch, whoever they are meant for (7.13 and newer)."""
@@ -129,14 +147,25 @@ class CamundaClient:
         """Free a task at once. The engine asks nobody who they are: only for tasks certainly not published."""
         return self._answer(task_id, "unlock", {})
 
+    def knows_json(self) -> bool:
+        """Whether the engine can store variables of type Json. Raises Unavailable."""
+        body = encode_json(QUESTION)
+        reply = self._http.send("POST", QUESTION_PATH, body, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        answer = judge(reply.status, reply.body)
+        if answer.verdict in (Verdict.AWAY, Verdict.UNAUTHORIZED):
+            raise Unavailable(answer.detail, wait_seconds=reply.wait_seconds)
+        return not says_no_json(answer.detail)
+
     def _answer(self, task_id: str, call: str, request: dict[str, Any]) -> Answer:
         try:
             body = encode_json(request)
         except ValueError as error:
             raise Unprocessable("invalid", f"cannot be written as JSON: {error}") from error
         path = f"/external-task/{task_id}/{call}"
-        reply = self._http.send("POST", path, body, timeout_seconds=CALL_TIMEOUT_SECONDS)
-        return judge(reply.status, reply.body)
+        timeout = self._complete_timeout_seconds if call in RUNS_ON else CALL_TIMEOUT_SECONDS
+        reply = self._http.send("POST", path, body, timeout_seconds=timeout)
+        may_run = reply.status == GATEWAY_TIMEOUT and reply.seconds >= MAY_RUN_SECONDS
+        return replace(judge(reply.status, reply.body), wait_seconds=reply.wait_seconds, may_run=may_run)
 
     def _read(self, path: str, wanted: type) -> Any:
         reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)

@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import product
 from xml.etree import ElementTree
 
+from camunda_client.json_support import QUESTION, QUESTION_PATH, says_no_json
 from camunda_client.rest import Rest, Row
 from errors import Unprocessable
 
@@ -31,8 +32,8 @@ class Inspection:
         return [str(row.get("name")) for row in self._rest.rows("/engine")]
 
     def version(self) -> str:
-        """Return the engine's version, such as `7.24.0`; the first call that needs the login."""
-        return str(self._rest.read("/version")["version"])
+        """Return the engine's version, such as `7.24.0`, or `unknown`; the first call that needs the login."""
+        return str(self._rest.read("/version").get("version") or "unknown")
 
     def server_time(self) -> datetime | None:
         """Return the engine's clock to the second, None where it does not tell."""
@@ -52,12 +53,11 @@ class Inspection:
         return bool(row.get("authorized", row.get("isAuthorized")))  # the second is what the documentation says
 
     def knows_json(self) -> bool:
-        """Whether the engine has the Spin plugin: it reads a call's variables before it looks for the task."""
-        body = {"workerId": "diagnostics", "variables": {"probe": {"type": "Json", "value": "{}"}}}
+        """Whether the engine can store variables of type Json, which needs the Spin plugin."""
         try:
-            self._rest.act("POST", "/external-task/diagnostics-no-such-task/complete", body)
+            self._rest.act("POST", QUESTION_PATH, QUESTION)
         except Unprocessable as error:
-            return "does not exist" in error.detail  # an engine without it refuses the type, or fails
+            return not says_no_json(error.detail)
         return True
 
     def deployed_topics(self) -> dict[str, set[str]]:

@@ -242,9 +242,11 @@ def test_rights_that_are_missing_are_named() -> None:
 @pytest.mark.parametrize(
     ("status", "message", "known"),
     [
-        (404, "External task with id x does not exist", True),
-        (400, "Unsupported value type 'Json'", False),
+        (500, "Object values cannot be used to query", True),
+        (400, "Cannot correlate message 'x': No process definition or execution matches the parameters", True),
+        (400, "Cannot deliver message: Unsupported value type 'Json'", False),
         (500, "Cannot find serializer for value", False),
+        (500, "UTILS-02001 Parameter 'format' is null", False),
     ],
 )
 def test_an_engine_without_spin_is_told_by_its_refusal(status: int, message: str, known: bool) -> None:
@@ -254,6 +256,11 @@ def test_an_engine_without_spin_is_told_by_its_refusal(status: int, message: str
 def test_a_refusal_in_the_engines_words_is_unprocessable() -> None:
     with pytest.raises(Unprocessable, match="the engine says 403: no"):
         answering(403, {"type": "AuthorizationException", "message": "no"}).version()
+
+
+@pytest.mark.parametrize("document", [{"version": None}, {}])
+def test_an_engine_that_does_not_know_its_version_is_an_engine(document: object) -> None:
+    assert answering(200, document).version() == "unknown"
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 502])
