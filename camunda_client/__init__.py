@@ -1,5 +1,6 @@
 """The engine's REST API: the only HTTP door to the engine."""
 
+from camunda_client.back_offs import BackOffs
 from camunda_client.client import CamundaClient
 from camunda_client.http import Http, Reply
 from camunda_client.inspection import Inspection
@@ -12,6 +13,7 @@ from camunda_client.verdict import FOR_NOW, Answer, Verdict
 __all__ = [
     "FOR_NOW",
     "Answer",
+    "BackOffs",
     "CamundaClient",
     "Http",
     "Inspection",

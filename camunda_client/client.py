@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from camunda_client.back_offs import BackOffs
 from camunda_client.http import Http, Reply
 from camunda_client.json_support import QUESTION, QUESTION_PATH, says_no_json
 from camunda_client.replies import usable
@@ -39,6 +40,7 @@ class CamundaClient:
         complete_timeout_seconds: float = COMPLETE_TIMEOUT_SECONDS,
     ) -> None:
         self.base_url = http.base_url
+        self.back_offs = BackOffs()
         self.worker_id = worker_id
         self._tenant_ids = tuple(tenant_ids)
         self._complete_timeout_seconds = complete_timeout_seconds
@@ -126,7 +128,10 @@ class CamundaClient:
             "errorMessage": message[:LONGEST_ERROR_MESSAGE],
             "errorDetails": details,
         }
-        return self._answer(task_id, "failure", request)
+        answer = self._answer(task_id, "failure", request)
+        if retries and answer.verdict is Verdict.ACCEPTED:
+            self.back_offs.note(retry_timeout_ms / 1000)
+        return answer
 
     def bpmn_error(
         self, task_id: str, worker_id: str, code: str, message: str | None, variables: Variables | None

@@ -16,7 +16,7 @@ LAYERS = [
     {"undelivered"},
     {"alarms", "delivery_gate", "held_task", "answer_calls", "detours", "engine_gate"},
     {"monitoring"},
-    {"topics", "backlogs", "leases"},
+    {"topics", "backlogs", "polls", "leases"},
     {"camunda_client", "rabbitmq_client"},
     {"messages", "config", "backoff"},
     {"routing_file"},
