@@ -86,6 +86,7 @@ class Assembly:
         self._consumer: Consumer | None = None
         self._detours: Publisher | None = None
         self._engine_troubles: list[Callable[[], str]] = []
+        self._not_given_out: Callable[[], Sequence[str]] = tuple
 
     def services(self, components: Sequence[str]) -> list[Service]:
         """Return the services of the named components, in the order in which they stop."""
@@ -138,6 +139,7 @@ class Assembly:
             consumer=self._consumer,
             detours=self._detours,
             engine_troubles=self._engine_troubles,
+            not_given_out=self._not_given_out,
         )
 
     def _alarms(self, watch: QueueWatch) -> Alarms:
@@ -176,6 +178,7 @@ class Assembly:
             WorkerRules(settings.camunda_max_tasks, settings.camunda_async_response_timeout, self.lease_rules),
         )
         self._engine_troubles.append(lambda: worker.engine_trouble)
+        self._not_given_out = worker.not_given_out
         return [
             Service("camunda-worker", worker.run),
             Service("leases", keeper.run),

@@ -15,11 +15,12 @@ from backoff import Backoff
 from camunda_client import CamundaClient
 from config import RoutingConfig
 from delivery_gate import DeliveryGate
-from errors import LoginRefused, Unavailable
+from errors import LoginRefused, NotGivenOut, Unavailable
 from held_task import HeldTask, TaskHolder
 from leases import LeaseKeeper, LeaseRules, LeaseTable
 from messages import ExternalTask
 from monitoring import PublishedLine, Statistics
+from narrowing import Narrowing
 from polls import Polls
 from rabbitmq_client import Outcome, Publisher
 from routing_file import System
@@ -75,6 +76,7 @@ class CamundaWorker:
         self._rules = rules
         self._backlogs = Backlogs()
         self._polls = Polls(rules.wait_ms, camunda.back_offs)
+        self._narrowing = Narrowing(camunda, routing, self._take)
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._is_rebuilt = False
         self.engine_trouble = ""
@@ -112,21 +114,29 @@ class CamundaWorker:
             nothing_to_ask_for = open_systems and not topics
             self._stopping.wait(NO_TOPICS_SECONDS if nothing_to_ask_for else CLOSED_GATE_SECONDS)
             return
+        self._narrowing.attend(served)
         wait_ms = 0 if len(asked) < len(served) else self._wait_ms(asked, open_systems)
         self._poll(asked, topics, wait_ms)
 
     def _poll(self, asked: Sequence[System], topics: Mapping[str, Iterable[str]], wait_ms: int) -> None:
         """Fetch the tasks of these systems and publish them; wait where the engine did not."""
         sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._gate.room())
-        leases = tuple(self._with_leases(asked, topics))
+        leases = self._narrowing.unsuspected(tuple(self._with_leases(asked, topics)))
+        if not leases:
+            self._stopping.wait(min(NO_TOPICS_SECONDS, self._narrowing.due_in()))
+            return
         try:
             tasks = self._camunda.fetch_and_lock(leases, max_tasks=max_tasks, wait_ms=wait_ms)
+        except NotGivenOut as error:
+            self._narrowing.search(leases, max_tasks, error)
+            return
         except Unavailable as error:
             self._bear_cut(error, wait_ms, clock.now() - sent)
             return
         seconds = clock.now() - sent
-        self._publish(self._holder.hold_all(tasks, sent))
-        self._note_fetched(asked, tasks, is_full=len(tasks) >= max_tasks)
+        self._take(tasks, sent)
+        systems = [self._routing.system_of(task.topic) for task in tasks]
+        self._backlogs.note(asked, systems, is_full=len(tasks) >= max_tasks)
         if pause := self._polls.pause_after(wait_ms, seconds, is_empty=not tasks):
             self._stopping.wait(pause)
 
@@ -137,14 +147,17 @@ class CamundaWorker:
         self._camunda.probe()
         self._polls.note_cut(seconds, str(error))
 
-    def _note_fetched(self, asked: Sequence[System], tasks: Sequence[ExternalTask], *, is_full: bool) -> None:
+    def not_given_out(self) -> list[str]:
+        """Return a line for each topic with tasks that the engine cannot give out. From any thread."""
+        return self._narrowing.troubles()
+
+    def _take(self, tasks: Sequence[ExternalTask], fetch_sent: float) -> None:
+        """Publish what a fetch has brought."""
         self.engine_trouble = ""
         metrics.succeeded("fetch")
-        counts = Counter(task.topic for task in tasks)
-        systems = {topic: self._routing.system_of(topic) for topic in counts}
-        for topic, count in counts.items():
-            metrics.fetched(systems[topic].name, topic).inc(count)
-        self._backlogs.note(asked, systems.values(), is_full=is_full)
+        for topic, count in Counter(task.topic for task in tasks).items():
+            metrics.fetched(self._routing.system_of(topic).name, topic).inc(count)
+        self._publish(self._holder.hold_all(tasks, fetch_sent))
 
     def _rebuild_once(self) -> None:
         if not self._is_rebuilt:
@@ -166,9 +179,10 @@ class CamundaWorker:
     def _wait_ms(self, asked: Sequence[System], open_systems: Sequence[System]) -> int:
         """Return how long the poll waits: one without the topics of a full system must let these in again soon."""
         all_open = len(open_systems) == len(self._routing.systems)
+        until_due_ms = 1000 * self._narrowing.due_in()
         return self._polls.wait_ms(
             [self._rules.leases.lease_ms_of(system) for system in asked],
-            at_most_ms=self._rules.wait_ms if all_open else WAIT_MS_BESIDE_FULL_SYSTEM,
+            at_most_ms=min(self._rules.wait_ms if all_open else WAIT_MS_BESIDE_FULL_SYSTEM, until_due_ms),
         )
 
     def _publish(self, batch: Sequence[HeldTask]) -> None:

@@ -44,6 +44,10 @@ class LoginRefused(Unavailable):
     """A server refuses our login; the engine locks an account that asks often (`camunda_client/login.py`)."""
 
 
+class NotGivenOut(Unavailable):
+    """The engine is there, and fails to give out the tasks of a fetch: one of them cannot be read there."""
+
+
 class TaskGone(WorkerError):
     """The engine does not know the task: it was completed or cancelled before."""
 

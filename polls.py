@@ -32,7 +32,7 @@ class Polls:
         self._longer_at = 0.0
         self._early = 0
 
-    def wait_ms(self, lease_ms: Iterable[int], *, at_most_ms: int) -> int:
+    def wait_ms(self, lease_ms: Iterable[int], *, at_most_ms: float) -> int:
         """Return how long the next poll is to wait, which asks for tasks with these leases.
 
         What comes at the end of a poll must have most of its lease before it, and a pause that ends is not slept

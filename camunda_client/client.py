@@ -1,23 +1,27 @@
 """The engine's external-task calls, one method each."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
+from urllib.parse import quote
 
+from loguru import logger
+
+import metrics
 from camunda_client.back_offs import BackOffs
 from camunda_client.http import Http, Reply
 from camunda_client.json_support import QUESTION, QUESTION_PATH, says_no_json
 from camunda_client.replies import usable
-from camunda_client.verdict import MAY_RUN_SECONDS, Answer, Verdict, judge
-from errors import TaskGone, Unavailable, Unprocessable
+from camunda_client.verdict import FOR_NOW, MAY_RUN_SECONDS, Answer, Verdict, judge
+from errors import NotGivenOut, TaskGone, Unavailable, Unprocessable
 from messages import ExternalTask, TaskState, Variables, encode_json
 
 CALL_TIMEOUT_SECONDS = 30.0
 # A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
 POLL_MARGIN_SECONDS = 20.0
 LONGEST_ERROR_MESSAGE = 666  # the engine cuts what is longer
-GATEWAY_TIMEOUT = 504
+SERVER_ERROR, GATEWAY_TIMEOUT = 500, 504
 # Within these calls the engine goes on with the process as far as it can, and also after we have given up.
 RUNS_ON = frozenset({"complete", "bpmnError"})
 COMPLETE_TIMEOUT_SECONDS = 300.0
@@ -73,9 +77,49 @@ class CamundaClient:
         }
         topics = _encoded_topics(tuple(lock_ms_by_topic), self._tenant_ids)
         body = b'%s,"topics":%s}' % (encode_json(request)[:-1], topics)
-        timeout = wait_ms / 1000 + POLL_MARGIN_SECONDS
-        reply = self._http.send("POST", "/external-task/fetchAndLock", body, timeout_seconds=timeout)
-        return [_built(ExternalTask.from_engine, row) for row in self._usable(reply, list)]
+        return self._fetch(body, timeout_seconds=wait_ms / 1000 + POLL_MARGIN_SECONDS)
+
+    def fetch_bare(
+        self,
+        topic: str,
+        lock_ms: int,
+        *,
+        max_tasks: int,
+        has_properties: bool,
+        process_definition_id: str | None = None,
+    ) -> list[ExternalTask]:
+        """Lock and return tasks of a topic without variables, which makes those visible that cannot be read.
+
+        `has_properties`: with extension properties, which an engine cannot give where it cannot parse the process.
+        """
+        wanted = {"topicName": topic, "lockDuration": lock_ms, "variables": []}
+        optional = {
+            "includeExtensionProperties": has_properties,
+            "processDefinitionId": process_definition_id,
+            "tenantIdIn": self._tenant_ids,
+        }
+        topics = [wanted | {name: value for name, value in optional.items() if value}]
+        request = {"workerId": self.worker_id, "maxTasks": max_tasks, "usePriority": True, "topics": topics}
+        return self._fetch(encode_json(request), timeout_seconds=CALL_TIMEOUT_SECONDS)
+
+    def _fetch(self, body: bytes, *, timeout_seconds: float) -> list[ExternalTask]:
+        """Raises NotGivenOut where the engine says that it failed, Unavailable where it says nothing."""
+        reply = self._http.send("POST", "/external-task/fetchAndLock", body, timeout_seconds=timeout_seconds)
+        if words := _own_failure(reply):
+            raise NotGivenOut(words)
+        return list(_readable(self._usable(reply, list)))
+
+    def why_unreadable(self, execution_id: str) -> str:
+        """Return why the engine cannot read the variables and the process of an execution; empty where it can.
+
+        It reads both as a fetch does. Raises Unavailable.
+        """
+        path = f"/process-instance/{quote(execution_id, safe='')}/variables?deserializeValues=false"
+        reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        answer = judge(reply.status, reply.body)
+        if reply.status != 200 and answer.verdict in FOR_NOW - {Verdict.TROUBLE}:
+            raise Unavailable(answer.detail, wait_seconds=reply.wait_seconds)
+        return _own_failure(reply)
 
     def read_task(self, task_id: str) -> TaskState:
         """Return how a task stands now. Raises TaskGone."""
@@ -188,6 +232,24 @@ def _encoded_topics(lock_ms_by_topic: tuple[tuple[str, int], ...], tenant_ids: t
     return encode_json(
         [{"topicName": topic, "lockDuration": lock_ms, **common} for topic, lock_ms in lock_ms_by_topic]
     )
+
+
+def _own_failure(reply: Reply) -> str:
+    """Return the engine's words where it says that it failed in what was asked; empty in any other case."""
+    answer = judge(reply.status, reply.body)
+    has_failed = reply.status >= SERVER_ERROR and answer.verdict in (Verdict.TROUBLE, Verdict.REJECTED)
+    return answer.detail if has_failed else ""
+
+
+def _readable(rows: Iterable[Any]) -> Iterator[ExternalTask]:
+    """Yield the tasks; a row that is odd costs itself alone, and its task comes again when its lease ends."""
+    for row in rows:
+        try:
+            yield _built(ExternalTask.from_engine, row)
+        except Unavailable as error:
+            metrics.UNREADABLE_ROWS.inc()
+            known = {name: row.get(name) for name in ("id", "topicName")} if isinstance(row, dict) else {}
+            logger.error("a task from the engine cannot be read and is left out: {} ({})", known, error)
 
 
 def _built(build: Callable[[Any], _Task], row: Any) -> _Task:

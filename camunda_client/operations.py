@@ -25,6 +25,7 @@ class OpenTask:
     suspended: bool
     process_key: str
     process_instance_id: str
+    execution_id: str = ""
 
     @classmethod
     def from_engine(cls, row: Row) -> Self:
@@ -40,6 +41,7 @@ class OpenTask:
             suspended=bool(row.get("suspended")),
             process_key=row.get("processDefinitionKey") or "",
             process_instance_id=row["processInstanceId"],
+            execution_id=row.get("executionId") or "",
         )
 
     def is_locked(self, now: datetime) -> bool:

@@ -30,6 +30,7 @@ PAUSED = 'camunda_worker_system_paused{system="1c"}'
 NO_ANSWERS = 'camunda_worker_no_answers_total{system="1c"}'
 DEAD_LETTERS = 'camunda_worker_dead_letters_total{reason="invalid"}'
 UNPUBLISHABLE = 'camunda_worker_tasks_published_total{system="1c",result="unpublishable"}'
+NOT_GIVEN_OUT = 'camunda_worker_tasks_not_given_out_total{system="1c"}'
 LAPSED = 'camunda_worker_leases_lapsed_total{system="1c"}'
 APPLY_2 = 'camunda_worker_apply_seconds_bucket{le="2.5"}'
 APPLY_10 = 'camunda_worker_apply_seconds_bucket{le="10.0"}'
@@ -54,6 +55,7 @@ WELL = {
     NO_ANSWERS: "0x60",
     DEAD_LETTERS: "7x60",
     UNPUBLISHABLE: "0x60",
+    NOT_GIVEN_OUT: "0x60",
     LAPSED: "0x60",
     APPLY_2: "0+60x60",
     APPLY_10: "0+60x60",
@@ -75,6 +77,7 @@ RINGS = [
     ("CamundaWorkerSystemSilent", {NO_ANSWERS: ONCE}),
     ("CamundaWorkerDeadLetters", {DEAD_LETTERS: ONCE}),
     ("CamundaWorkerTasksUnpublishable", {UNPUBLISHABLE: ONCE}),
+    ("CamundaWorkerTasksNotGivenOut", {NOT_GIVEN_OUT: ONCE}),
     ("CamundaWorkerLocksLapse", {LAPSED: "0+5x60"}),
     ("CamundaWorkerEngineSlow", {APPLY_2: "0+30x60"}),
     ("CamundaWorkerReconnects", {RECONNECTS: "0+1x60"}),

@@ -14,7 +14,7 @@ LAYERS = [
     {"daemon"},
     {"camunda_worker", "response_handler", "status"},
     {"undelivered"},
-    {"alarms", "delivery_gate", "held_task", "answer_calls", "detours", "engine_gate"},
+    {"alarms", "delivery_gate", "held_task", "narrowing", "answer_calls", "detours", "engine_gate"},
     {"monitoring"},
     {"topics", "backlogs", "polls", "leases"},
     {"camunda_client", "rabbitmq_client"},
