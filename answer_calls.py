@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from loguru import logger
 
 import clock
-from camunda_client import Answer, CamundaClient, Verdict
+from camunda_client import Answer, CamundaClient, Verdict, says_no_json
 from config import RoutingConfig
 from errors import TaskGone, Unavailable
 from leases import LeaseTable
@@ -18,7 +18,8 @@ from unknown_keys import UNKNOWN_SYSTEM, UnknownKeys
 
 NO_MESSAGE = "the system reported a failure without a message"
 MOST_TOLD = 10_000
-NO_JSON = "Unsupported value type 'Json'"  # what an engine without the Spin plugin says
+SERVER_ERROR = 500
+REFUSED = (Verdict.REJECTED, Verdict.TROUBLE, Verdict.UNCLEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,37 @@ class AnswerCalls:
 
     def apply(self, response: Response) -> Answer:
         """Do what the response asks for and return the engine's word. Raises Unprocessable."""
-        json_type = self._json_type
         try:
-            answer = self._apply(response, json_type)
-            if json_type == "Json" and answer.verdict is Verdict.REJECTED and NO_JSON in answer.detail:
-                logger.warning("the engine has no Spin plugin: untyped objects become String variables with JSON")
-                self._json_type = "String"
-                answer = self._apply(response, "String")
+            answer = self._apply(response, self._json_type)
+            if self._json_type == "Json" and answer.verdict in REFUSED and self._needs_text(response, answer):
+                answer = self._apply_as_text(response)
+            return self._read_before_rejecting(response, answer)
         except TaskGone as error:
             return Answer(Verdict.GONE, str(error))
         except Unavailable as error:
-            return Answer(Verdict.AWAY, str(error))
+            return Answer.missing(error)
+
+    def _needs_text(self, response: Response, refusal: Answer) -> bool:
+        """Whether the engine refuses objects that became Json; not every refusal names that as its reason."""
+        has_objects = response.typed_variables("Json") != response.typed_variables("String")
+        return has_objects and (says_no_json(refusal.detail) or not self._camunda.knows_json())
+
+    def _apply_as_text(self, response: Response) -> Answer:
+        answer = self._apply(response, "String")
+        if answer.verdict is Verdict.ACCEPTED:
+            logger.warning("the engine has no Spin plugin: untyped objects become String variables with JSON")
+            self._json_type = "String"
+        return answer
+
+    def _read_before_rejecting(self, response: Response, answer: Answer) -> Answer:
+        """Return GONE for a task that is gone, whatever error of the engine's own (500) it met on the way.
+
+        A NullPointerException says nothing of the answer: one of two answers of an instance that met through two
+        replicas gets it, and so does everybody while an engine is deployed. Raises TaskGone, Unavailable.
+        """
+        is_rejected = answer.verdict is Verdict.REJECTED and answer.status >= SERVER_ERROR
+        if answer.verdict is Verdict.UNCLEAR or is_rejected:
+            self._camunda.read_task(response.task_id)
         return answer
 
     def _apply(self, response: Response, json_type: str) -> Answer:

@@ -41,6 +41,7 @@ from topics import Topics
 from undelivered import RetryRules, Undelivered
 
 ANSWER_THREADS = 8
+LAST_CALLS_SECONDS = 10.0  # a stop must be over in 25 s
 WORKER, HANDLER = "camunda_worker", "response_handler"
 HANDLERS_STATUS_PORT = 8091  # beside a worker that runs on the same machine with the default port
 
@@ -87,6 +88,7 @@ class Assembly:
         self._consumer: Consumer | None = None
         self._detours: Publisher | None = None
         self._engine_troubles: list[Callable[[], str]] = []
+        self._not_given_out: Callable[[], Sequence[str]] = tuple
 
     def services(self, components: Sequence[str]) -> list[Service]:
         """Return the services of the named components, in the order in which they stop."""
@@ -139,6 +141,7 @@ class Assembly:
             consumer=self._consumer,
             detours=self._detours,
             engine_troubles=self._engine_troubles,
+            not_given_out=self._not_given_out,
         )
 
     def _alarms(self, watch: QueueWatch) -> Alarms:
@@ -177,6 +180,7 @@ class Assembly:
             WorkerRules(settings.camunda_max_tasks, settings.camunda_async_response_timeout, self.lease_rules),
         )
         self._engine_troubles.append(lambda: worker.engine_trouble)
+        self._not_given_out = worker.not_given_out
         return [
             Service("camunda-worker", worker.run),
             Service("leases", keeper.run),
@@ -229,7 +233,7 @@ class Assembly:
             retry_timeout_ms=settings.camunda_retry_timeout,
         )
         gate = EngineGate(
-            self.camunda.version,
+            self.camunda.probe,
             self.stopping,
             width=ANSWER_THREADS,
             on_close=consumer.pause,
@@ -252,18 +256,28 @@ class Assembly:
         )
         return [
             *(
-                Service(f"answers-{n}", handler.work, lambda: self.deliveries.put(None), turns=False)
+                Service(f"answers-{n}", handler.work, self._end_answers, turns=False)
                 for n in range(1, ANSWER_THREADS + 1)
             ),
             Service("response-handler", consumer.run, consumer.stop),
             Service("detours", detours.run, detours.stop),
         ]
 
+    def _end_answers(self) -> None:
+        """Let the threads of the pool finish what they have in hand."""
+        self.camunda.give_up_after(LAST_CALLS_SECONDS)
+        self.deliveries.put(None)
+
 
 def _camunda(settings: Settings) -> CamundaClient:
     login = Login(settings.camunda_auth_username, lambda: settings.secret_now("camunda_auth_password"))
     http = Http(settings.camunda_base_url, login)
-    return CamundaClient(http, settings.camunda_worker_id, tenant_ids=settings.camunda_tenant_ids)
+    return CamundaClient(
+        http,
+        settings.camunda_worker_id,
+        tenant_ids=settings.camunda_tenant_ids,
+        complete_timeout_seconds=settings.camunda_complete_timeout / 1000,
+    )
 
 
 def _broker(settings: Settings) -> Broker:

@@ -15,11 +15,13 @@ from backoff import Backoff
 from camunda_client import CamundaClient
 from config import RoutingConfig
 from delivery_gate import DeliveryGate
-from errors import Unavailable
+from errors import LoginRefused, NotGivenOut, Unavailable
 from held_task import HeldTask, TaskHolder
 from leases import LeaseKeeper, LeaseRules, LeaseTable
 from messages import ExternalTask
 from monitoring import PublishedLine, Statistics
+from narrowing import Narrowing
+from polls import Polls
 from rabbitmq_client import Outcome, Publisher
 from routing_file import System
 from topics import Topics
@@ -73,6 +75,8 @@ class CamundaWorker:
         self._stopping = stopping
         self._rules = rules
         self._backlogs = Backlogs()
+        self._polls = Polls(rules.wait_ms, camunda.back_offs)
+        self._narrowing = Narrowing(camunda, routing, self._take)
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._is_rebuilt = False
         self.engine_trouble = ""
@@ -89,8 +93,9 @@ class CamundaWorker:
             except Unavailable as error:
                 self.engine_trouble = str(error)
                 self._gate.note_outage()
-                pause = self._backoff.pause()
+                pause = max(self._backoff.pause(), error.wait_seconds)
                 logger.warning("{}; next attempt in {:.1f} s", error, pause)
+                heartbeats.beat(within=pause + heartbeats.PATIENCE_SECONDS)
                 self._stopping.wait(pause)
         self._finish()
 
@@ -109,23 +114,50 @@ class CamundaWorker:
             nothing_to_ask_for = open_systems and not topics
             self._stopping.wait(NO_TOPICS_SECONDS if nothing_to_ask_for else CLOSED_GATE_SECONDS)
             return
-        fetch_sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._gate.room())
-        tasks = self._camunda.fetch_and_lock(
-            self._with_leases(asked, topics),
-            max_tasks=max_tasks,
-            wait_ms=0 if len(asked) < len(served) else self._wait_ms(open_systems),
-        )
-        self._publish(self._holder.hold_all(tasks, fetch_sent))
-        self._note_fetched(asked, tasks, is_full=len(tasks) >= max_tasks)
+        self._narrowing.attend(served)
+        wait_ms = 0 if len(asked) < len(served) else self._wait_ms(asked, open_systems)
+        self._poll(asked, topics, wait_ms)
 
-    def _note_fetched(self, asked: Sequence[System], tasks: Sequence[ExternalTask], *, is_full: bool) -> None:
+    def _poll(self, asked: Sequence[System], topics: Mapping[str, Iterable[str]], wait_ms: int) -> None:
+        """Fetch the tasks of these systems and publish them; wait where the engine did not."""
+        sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._gate.room())
+        leases = self._narrowing.unsuspected(tuple(self._with_leases(asked, topics)))
+        if not leases:
+            self._stopping.wait(min(NO_TOPICS_SECONDS, self._narrowing.due_in()))
+            return
+        try:
+            tasks = self._camunda.fetch_and_lock(leases, max_tasks=max_tasks, wait_ms=wait_ms)
+        except NotGivenOut as error:
+            self._narrowing.search(leases, max_tasks, error)
+            return
+        except Unavailable as error:
+            self._bear_cut(error, wait_ms, clock.now() - sent)
+            return
+        seconds = clock.now() - sent
+        self._take(tasks, sent)
+        systems = [self._routing.system_of(task.topic) for task in tasks]
+        self._backlogs.note(asked, systems, is_full=len(tasks) >= max_tasks)
+        if pause := self._polls.pause_after(wait_ms, seconds, is_empty=not tasks):
+            self._stopping.wait(pause)
+
+    def _bear_cut(self, error: Unavailable, wait_ms: int, seconds: float) -> None:
+        """Go on with shorter polls where one that waited was cut off, and the engine is there all the same."""
+        if isinstance(error, LoginRefused) or error.wait_seconds or not self._polls.is_cut_off(wait_ms, seconds):
+            raise error
+        self._camunda.probe()
+        self._polls.note_cut(seconds, str(error))
+
+    def not_given_out(self) -> list[str]:
+        """Return a line for each topic with tasks that the engine cannot give out. From any thread."""
+        return self._narrowing.troubles()
+
+    def _take(self, tasks: Sequence[ExternalTask], fetch_sent: float) -> None:
+        """Publish what a fetch has brought."""
         self.engine_trouble = ""
         metrics.succeeded("fetch")
-        counts = Counter(task.topic for task in tasks)
-        systems = {topic: self._routing.system_of(topic) for topic in counts}
-        for topic, count in counts.items():
-            metrics.fetched(systems[topic].name, topic).inc(count)
-        self._backlogs.note(asked, systems.values(), is_full=is_full)
+        for topic, count in Counter(task.topic for task in tasks).items():
+            metrics.fetched(self._routing.system_of(topic).name, topic).inc(count)
+        self._publish(self._holder.hold_all(tasks, fetch_sent))
 
     def _rebuild_once(self) -> None:
         if not self._is_rebuilt:
@@ -144,10 +176,14 @@ class CamundaWorker:
             lease_ms = self._rules.leases.lease_ms_of(system)
             yield from ((topic, lease_ms) for topic in topics[system.name])
 
-    def _wait_ms(self, open_systems: Sequence[System]) -> int:
+    def _wait_ms(self, asked: Sequence[System], open_systems: Sequence[System]) -> int:
         """Return how long the poll waits: one without the topics of a full system must let these in again soon."""
         all_open = len(open_systems) == len(self._routing.systems)
-        return self._rules.wait_ms if all_open else min(self._rules.wait_ms, WAIT_MS_BESIDE_FULL_SYSTEM)
+        until_due_ms = 1000 * self._narrowing.due_in()
+        return self._polls.wait_ms(
+            [self._rules.leases.lease_ms_of(system) for system in asked],
+            at_most_ms=min(self._rules.wait_ms if all_open else WAIT_MS_BESIDE_FULL_SYSTEM, until_due_ms),
+        )
 
     def _publish(self, batch: Sequence[HeldTask]) -> None:
         if not batch:

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     camunda_max_in_flight: int = Field(10_000, ge=1)
     camunda_retries: int = Field(3, ge=0, le=1000)
     camunda_retry_timeout: int = Field(30_000, ge=0, le=LONGEST_LOCK_MS)
+    camunda_complete_timeout: int = Field(300_000, ge=30_000, le=600_000)
 
     rabbitmq_host: str = "localhost"
     rabbitmq_port: int = Field(5672, ge=1, le=65535)

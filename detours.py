@@ -27,19 +27,20 @@ class Detours:
     def attempts(self, delivery: Delivery) -> int:
         """Return how often this response has failed before; only our own copies are believed."""
         count = (delivery.properties.headers or {}).get(ATTEMPTS)
-        if not isinstance(count, int) or isinstance(count, bool) or not self._is_our_copy(delivery):
+        if not isinstance(count, int) or isinstance(count, bool) or not self.is_our_copy(delivery):
             return 0
         # A system that shares our login at the broker may write what it likes there.
         return count if 0 <= count <= MOST_ATTEMPTS else 0
 
     def sender(self, delivery: Delivery) -> str | None:
         """Return the broker-checked user who sent the response, also behind our own copy."""
-        if self._is_our_copy(delivery):
+        if self.is_our_copy(delivery):
             sender = (delivery.properties.headers or {}).get(SENDER_USER_ID)
             return sender if isinstance(sender, str) else None
         return delivery.properties.user_id
 
-    def _is_our_copy(self, delivery: Delivery) -> bool:
+    def is_our_copy(self, delivery: Delivery) -> bool:
+        """Whether it is a copy that we have published, and no partner."""
         is_ours = delivery.properties.user_id == self.username
         return is_ours and ATTEMPTS in (delivery.properties.headers or {})
 
@@ -69,7 +70,7 @@ class Detours:
         given = delivery.properties.headers or {}
         names = (name for name in given if isinstance(name, str) and not name.startswith(BROKERS_OWN))
         headers = sendable({name: given[name] for name in names}, MOST_BYTES_OF_HEADERS)
-        if not self._is_our_copy(delivery):
+        if not self.is_our_copy(delivery):
             headers.pop(ATTEMPTS, None)
             # The broker closes the channel of whoever sends another's user id, and an expiration of the
             # sender's would make the copy vanish.

@@ -10,6 +10,8 @@ from backoff import Backoff
 from errors import Unavailable
 
 LONGEST_PAUSE_SECONDS = 5.0  # answers flow again soon after the engine is back
+REFUSED_IN_A_ROW = 3  # fewer may be refused for what they hold
+REFUSED_PAUSE_SECONDS = 1.0
 
 
 class EngineGate:
@@ -33,6 +35,8 @@ class EngineGate:
         self._width = width
         self._inside = 0
         self._is_open = True
+        self._refused: set[str] = set()
+        self._not_before = 0.0
         self.trouble = ""
         self._changed = clock.Condition()
         self._on_close = on_close
@@ -46,20 +50,47 @@ class EngineGate:
     def enter(self) -> bool:
         """Wait for a place inside and take it; False when stopping."""
         with self._changed:
-            while not (self._is_open and self._inside < self._width):
+            while not self._may_enter():
                 if self._stopping.is_set():
                     return False
                 self._changed.wait(0.5)
             self._inside += 1
             return not self._stopping.is_set()
 
+    def _may_enter(self) -> bool:
+        return self._is_open and self._inside < self._width and clock.now() >= self._not_before
+
     def leave(self, *, served: bool) -> None:
         """Give the place back; `served` (the engine did answer) widens a gate that has just opened again."""
         with self._changed:
             self._inside -= 1
-            if served and self._width < self._full_width:
-                self._width += 1
+            if served:
+                self._forget_refusals()
+                self._width = min(self._width + 1, self._full_width)
             self._changed.notify(2)
+
+    def note_refusal(self, key: str, reason: str, wait_seconds: float) -> None:
+        """Note that a call got no word of the engine's, though the engine is there: a gateway keeps it back.
+
+        Where that was asked for (`wait_seconds`), or where one `key` after the other is refused, nobody enters for
+        a while, and after that first one: what the others would be told is known.
+        """
+        with self._changed:
+            self._refused.add(key)
+            if not wait_seconds and len(self._refused) < REFUSED_IN_A_ROW:
+                return
+            is_news = not self.trouble
+            self.trouble = reason
+            self._width = 1
+            self._not_before = clock.now() + max(wait_seconds, REFUSED_PAUSE_SECONDS)
+        if is_news:
+            logger.warning("something before the engine refuses answers, they wait: {}", reason)
+
+    def _forget_refusals(self) -> None:
+        self._refused.clear()
+        if self._not_before and self._is_open:
+            self._not_before, self.trouble = 0.0, ""
+            logger.info("the engine takes answers again")
 
     def engine_is_there(self, reason: str) -> bool:
         """Ask the engine itself, after a call got no answer; where it is away, wait here until it is back.
@@ -88,11 +119,12 @@ class EngineGate:
         return True
 
     def _wait_for_engine(self) -> None:
-        backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
-        while not self._stopping.wait(backoff.pause()):
+        backoff, wait_seconds = Backoff(longest=LONGEST_PAUSE_SECONDS), 0.0
+        while not self._stopping.wait(max(backoff.pause(), wait_seconds)):
             try:
                 self._probe()
             except Unavailable as error:
+                wait_seconds = error.wait_seconds
                 logger.warning("the engine is still away: {}", error)
                 continue
             logger.info("the engine is back")

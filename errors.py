@@ -21,11 +21,31 @@ class WrongQueue(SettingsError):
 
 
 class Unavailable(WorkerError):
-    """The engine or the broker cannot serve now; the same call may succeed later."""
+    """The engine or the broker cannot serve now; the same call may succeed later.
+
+    `wait_seconds`: for so long the server asked to be left alone (`Retry-After`).
+    """
+
+    def __init__(self, text: str = "", *, wait_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.wait_seconds = wait_seconds
+
+
+class Unanswered(Unavailable):
+    """A request went out and no reply came within `seconds`: the server may still be at work on it."""
+
+    def __init__(self, text: str, seconds: float, *, timed_out: bool) -> None:
+        super().__init__(text)
+        self.seconds = seconds
+        self.timed_out = timed_out
 
 
 class LoginRefused(Unavailable):
     """A server refuses our login; the engine locks an account that asks often (`camunda_client/login.py`)."""
+
+
+class NotGivenOut(Unavailable):
+    """The engine is there, and fails to give out the tasks of a fetch: one of them cannot be read there."""
 
 
 class TaskGone(WorkerError):

@@ -38,6 +38,11 @@ _PUBLISHED = Counter(
 CONFIRM_SECONDS = Histogram(
     "camunda_worker_confirm_seconds", "From handing a batch to the broker to its last confirm.", buckets=QUICK
 )
+_NOT_GIVEN_OUT = Counter(
+    "camunda_worker_tasks_not_given_out",
+    "Tasks that the engine cannot read, so that no fetch can bring them.",
+    ["system"],
+)
 _EXTENDED = Counter(
     "camunda_worker_leases_extended", "Short locks made into the full lock of the system.", ["system"]
 )
@@ -82,6 +87,7 @@ _succeeded_at: dict[str, float] = {}
 
 fetched = cache(_FETCHED.labels)
 published = cache(_PUBLISHED.labels)
+not_given_out = cache(_NOT_GIVEN_OUT.labels)
 extended = cache(_EXTENDED.labels)
 lapsed = cache(_LAPSED.labels)
 no_answers = cache(_NO_ANSWERS.labels)
@@ -103,7 +109,7 @@ def succeeded(op: str) -> None:
 
 def totals() -> Iterator[tuple[str, list[str], float]]:
     """Yield what was counted so far: the name without prefix and unit, the labels' values, the count."""
-    counters = (_FETCHED, _PUBLISHED, _LAPSED, _NO_ANSWERS, _RESPONSES, _DEAD_LETTERS, _ROUND_TRIP)
+    counters = (_FETCHED, _PUBLISHED, _NOT_GIVEN_OUT, _LAPSED, _NO_ANSWERS, _RESPONSES, _DEAD_LETTERS, _ROUND_TRIP)
     for metric in counters:
         for family in metric.collect():
             for sample in family.samples:
@@ -117,7 +123,7 @@ def begin_at_zero(systems: Iterable[str]) -> None:
     for system in systems:
         for result in RESULTS:
             published(system, result)
-        for of_system in (extended, lapsed, no_answers, unknown_keys):
+        for of_system in (extended, lapsed, no_answers, unknown_keys, not_given_out):
             of_system(system)
     for reason in DEAD_LETTER_REASONS:
         dead_letters(reason)

@@ -23,8 +23,14 @@ from rabbitmq_client import RETRY_TIERS, Delivery, Outcome, Publisher, retry_que
 
 REPEATS_AFTER_COLLISION = 5
 TIERS = tuple(RETRY_TIERS)
-SLOW_TIER = TIERS[-1]
+SECOND_TIER, SLOW_TIER = TIERS[1], TIERS[-1]
 LOCK_BEYOND_TIER_MS = 60_000
+
+
+def tier_of(seconds: float, *, at_least: str) -> str:
+    """Return the first tier from `at_least` on that lasts that long, the last one where none does."""
+    longer = TIERS[TIERS.index(at_least) :]
+    return next((tier for tier in longer if RETRY_TIERS[tier] >= 1000 * seconds), SLOW_TIER)
 
 
 class Step(Enum):
@@ -36,7 +42,7 @@ class Step(Enum):
     DELAY = "try again after a delay, a few times"
     DELAY_SLOWLY = "try again after a long delay, for as long as it takes"
     REJECT = "set it aside, and raise an incident at the task"
-    ASK_ENGINE = "find out whether the engine is there at all"
+    ASK_ENGINE = "find out whether the engine is there at all; it waits until the engine has its say"
 
 
 POLICY = {
@@ -48,6 +54,7 @@ POLICY = {
     Verdict.REJECTED: Step.REJECT,
     Verdict.COLLISION: Step.REPEAT,
     Verdict.TROUBLE: Step.DELAY,
+    Verdict.UNCLEAR: Step.DELAY,
     Verdict.AWAY: Step.ASK_ENGINE,
     Verdict.UNAUTHORIZED: Step.ASK_ENGINE,
     Verdict.UNKNOWN_CALL: Step.ASK_ENGINE,
@@ -61,6 +68,7 @@ HEARTBEAT_POLICY = {
     Verdict.SUSPENDED: Step.DONE,
     Verdict.REJECTED: Step.DONE,
     Verdict.TROUBLE: Step.DONE,
+    Verdict.UNCLEAR: Step.DONE,
     Verdict.UNKNOWN_CALL: Step.DONE,
 }
 
@@ -130,7 +138,7 @@ class ResponseHandler:
         except Unprocessable as error:
             return self._set_aside_unread(delivery, error)
         except Unavailable as error:  # whose task it is cannot be asked
-            return self._follow(delivery, response, Answer(Verdict.AWAY, str(error)))
+            return self._follow(delivery, response, Answer.missing(error))
         self._calls.note_unknown_keys(response)
         try:
             with self._leases.answering(response.task_id):
@@ -193,7 +201,10 @@ class ResponseHandler:
                 return True
             case Step.ASK_ENGINE if not self._gate.engine_is_there(answer.detail):
                 return False
-        return self._delay_or_give_up(delivery, response, answer.detail)
+            case Step.ASK_ENGINE if not is_heartbeat and not answer.timed_out:
+                self._wait_for_the_engines_word(delivery, response, answer)
+                return True
+        return self._delay_or_give_up(delivery, response, answer)
 
     def _note_done(self, response: Response, verdict: Verdict) -> None:
         metrics.responses(response.response_type, OUTCOMES.get(verdict, "ignored")).inc()
@@ -221,14 +232,25 @@ class ResponseHandler:
         self._set_aside(delivery, Unprocessable("foreign_lock", answer.detail), response)
         return True
 
-    def _delay_or_give_up(self, delivery: Delivery, response: Response, detail: str) -> bool:
+    def _wait_for_the_engines_word(self, delivery: Delivery, response: Response, answer: Answer) -> None:
+        """Try again later, for as long as it takes: what a gateway says is no failed attempt of the answer."""
+        self._gate.note_refusal(response.task_id, answer.detail, answer.wait_seconds)
+        attempts = self._detours.attempts(delivery)
+        if answer.may_run:
+            tier = SLOW_TIER
+        else:
+            shortest = SECOND_TIER if self._detours.is_our_copy(delivery) else TIERS[0]
+            tier = tier_of(answer.wait_seconds, at_least=shortest)
+        self._delay(delivery, response, tier, attempts)
+
+    def _delay_or_give_up(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
         attempts = self._detours.attempts(delivery)
         if response.response_type is ResponseType.EXTEND_LOCK:
             self._note_done(response, Verdict.TROUBLE)
         elif attempts < len(TIERS):
-            self._delay(delivery, response, TIERS[attempts], attempts + 1)
+            self._delay(delivery, response, SLOW_TIER if answer.may_run else TIERS[attempts], attempts + 1)
         else:
-            self._give_up(delivery, response, "retries_exhausted", detail)
+            self._give_up(delivery, response, "retries_exhausted", answer.detail)
         return True
 
     def _delay(self, delivery: Delivery, response: Response, tier: str, attempts: int) -> None:
@@ -238,7 +260,7 @@ class ResponseHandler:
         metrics.responses(response.response_type, "delayed").inc()
         logger.warning("the answer for task {} is tried again in {}", response.task_id, tier)
 
-    def _help(self, call: Callable[[], Answer]) -> None:
+    def _help(self, call: Callable[[], Answer]) -> Answer:
         """Make a call that helps the task while its answer goes elsewhere; it may fail, the answer must not wait.
 
         Raises Unavailable, so that all of it is done again, only where two calls met or the engine is away.
@@ -246,16 +268,20 @@ class ResponseHandler:
         try:
             answer = call()
         except Unavailable as error:
-            answer = Answer(Verdict.AWAY, str(error))
+            answer = Answer.missing(error)
         match POLICY[answer.verdict]:
             case Step.REPEAT:
                 raise Unavailable(answer.detail)
             case Step.ASK_ENGINE if not self._gate.engine_is_there(answer.detail):
                 raise Unavailable(answer.detail)
+        return answer
 
     def _give_up(self, delivery: Delivery, response: Response, reason: str, detail: str) -> None:
         """Set the response aside, and raise an incident so that its task does not wait in silence."""
-        self._help(lambda: self._calls.raise_incident(response, detail))
+        told = self._help(lambda: self._calls.raise_incident(response, detail))
+        if reason == "retries_exhausted" and told.verdict is Verdict.GONE:
+            self._note_done(response, told.verdict)  # it was no fault of the answer
+            return
         self._set_aside(delivery, Unprocessable(reason, detail), response)
         self._leases.done(response.task_id)
 
@@ -279,7 +305,9 @@ class ResponseHandler:
         while not self._stopping.is_set():
             try:
                 with self._leases.answering(named.task_id):
-                    self._help(report)
+                    told = self._help(report)
+                if told.verdict in FOR_NOW:
+                    raise Unavailable(told.detail)
                 return True
             except (TaskGone, Unprocessable):
                 return True

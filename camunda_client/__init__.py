@@ -1,8 +1,10 @@
 """The engine's REST API: the only HTTP door to the engine."""
 
+from camunda_client.back_offs import BackOffs
 from camunda_client.client import CamundaClient
 from camunda_client.http import Http, Reply
 from camunda_client.inspection import Inspection
+from camunda_client.json_support import says_no_json
 from camunda_client.login import Login
 from camunda_client.operations import OpenTask, Operations
 from camunda_client.rest import Rest
@@ -12,6 +14,7 @@ from camunda_client.verdict import FOR_NOW, Answer, Verdict
 __all__ = [
     "FOR_NOW",
     "Answer",
+    "BackOffs",
     "CamundaClient",
     "Http",
     "Inspection",
@@ -22,4 +25,5 @@ __all__ = [
     "Rest",
     "Verdict",
     "readable",
+    "says_no_json",
 ]

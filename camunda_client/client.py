@@ -1,14 +1,18 @@
 """The engine's external-task calls, one method each."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
+from camunda_client.back_offs import BackOffs
 from camunda_client.http import Http, Reply
+from camunda_client.json_support import QUESTION, QUESTION_PATH, says_no_json
 from camunda_client.replies import usable
 from camunda_client.rows import readable
-from camunda_client.verdict import Answer, Verdict, judge
-from errors import TaskGone, Unavailable, Unprocessable
+from camunda_client.verdict import FOR_NOW, MAY_RUN_SECONDS, Answer, Verdict, judge
+from errors import NotGivenOut, TaskGone, Unavailable, Unprocessable
 from messages import ExternalTask, TaskState, Variables, encode_json
 from messages.fields import text
 
@@ -16,6 +20,10 @@ CALL_TIMEOUT_SECONDS = 30.0
 # A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
 POLL_MARGIN_SECONDS = 20.0
 LONGEST_ERROR_MESSAGE = 666  # the engine cuts what is longer
+SERVER_ERROR, GATEWAY_TIMEOUT = 500, 504
+# Within these calls the engine goes on with the process as far as it can, and also after we have given up.
+RUNS_ON = frozenset({"complete", "bpmnError"})
+COMPLETE_TIMEOUT_SECONDS = 300.0
 
 
 class CamundaClient:
@@ -24,18 +32,31 @@ class CamundaClient:
     Times go in as milliseconds, as the engine wants them. A call that gets no usable reply raises Unavailable.
     """
 
-    def __init__(self, http: Http, worker_id: str, *, tenant_ids: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        http: Http,
+        worker_id: str,
+        *,
+        tenant_ids: Sequence[str] = (),
+        complete_timeout_seconds: float = COMPLETE_TIMEOUT_SECONDS,
+    ) -> None:
         self.base_url = http.base_url
+        self.back_offs = BackOffs()
         self.worker_id = worker_id
         self._tenant_ids = tuple(tenant_ids)
+        self._complete_timeout_seconds = complete_timeout_seconds
         self._http = http
 
-    def version(self) -> str:
-        """Return the engine's version, such as `7.24.0`."""
-        version = self._read("/version", dict).get("version")
-        if not isinstance(version, str):
-            raise Unavailable(f"no engine at CAMUNDA_BASE_URL {self.base_url}: it tells no version")
-        return version
+    def probe(self) -> None:
+        """Ask for a sign of life that the engine itself must give. Raises Unavailable.
+
+        `/version` says too little: it is answered below a named engine that does not exist.
+        """
+        self.topic_names()
+
+    def give_up_after(self, seconds: float) -> None:
+        """Wait for the replies of long calls no longer than that: the process stops."""
+        self._http.give_up_after(seconds)
 
     def topic_names(self) -> list[str]:
         """Return the topics that have tasks to fetch, whoever they are meant for (7.13 and newer)."""
@@ -54,9 +75,49 @@ class CamundaClient:
         }
         topics = _encoded_topics(tuple(lock_ms_by_topic), self._tenant_ids)
         body = b'%s,"topics":%s}' % (encode_json(request)[:-1], topics)
-        timeout = wait_ms / 1000 + POLL_MARGIN_SECONDS
-        reply = self._http.send("POST", "/external-task/fetchAndLock", body, timeout_seconds=timeout)
+        return self._fetch(body, timeout_seconds=wait_ms / 1000 + POLL_MARGIN_SECONDS)
+
+    def fetch_bare(
+        self,
+        topic: str,
+        lock_ms: int,
+        *,
+        max_tasks: int,
+        has_properties: bool,
+        process_definition_id: str | None = None,
+    ) -> list[ExternalTask]:
+        """Lock and return tasks of a topic without variables, which makes those visible that cannot be read.
+
+        `has_properties`: with extension properties, which an engine cannot give where it cannot parse the process.
+        """
+        wanted = {"topicName": topic, "lockDuration": lock_ms, "variables": []}
+        optional = {
+            "includeExtensionProperties": has_properties,
+            "processDefinitionId": process_definition_id,
+            "tenantIdIn": self._tenant_ids,
+        }
+        topics = [wanted | {name: value for name, value in optional.items() if value}]
+        request = {"workerId": self.worker_id, "maxTasks": max_tasks, "usePriority": True, "topics": topics}
+        return self._fetch(encode_json(request), timeout_seconds=CALL_TIMEOUT_SECONDS)
+
+    def _fetch(self, body: bytes, *, timeout_seconds: float) -> list[ExternalTask]:
+        """Raises NotGivenOut where the engine says that it failed, Unavailable where it says nothing."""
+        reply = self._http.send("POST", "/external-task/fetchAndLock", body, timeout_seconds=timeout_seconds)
+        if words := _own_failure(reply):
+            raise NotGivenOut(words)
         return readable("fetchAndLock", ExternalTask.from_engine, self._usable(reply, list))
+
+    def why_unreadable(self, execution_id: str) -> str:
+        """Return why the engine cannot read the variables and the process of an execution; empty where it can.
+
+        It reads both as a fetch does. Raises Unavailable.
+        """
+        path = f"/process-instance/{quote(execution_id, safe='')}/variables?deserializeValues=false"
+        reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        answer = judge(reply.status, reply.body)
+        if reply.status != 200 and answer.verdict in FOR_NOW - {Verdict.TROUBLE}:
+            raise Unavailable(answer.detail, wait_seconds=reply.wait_seconds)
+        return _own_failure(reply)
 
     def read_task(self, task_id: str) -> TaskState:
         """Return how a task stands now, without the end of its lock where that cannot be read. Raises TaskGone."""
@@ -116,7 +177,10 @@ class CamundaClient:
             "errorMessage": message[:LONGEST_ERROR_MESSAGE],
             "errorDetails": details,
         }
-        return self._answer(task_id, "failure", request)
+        answer = self._answer(task_id, "failure", request)
+        if retries and answer.verdict is Verdict.ACCEPTED:
+            self.back_offs.note(retry_timeout_ms / 1000)
+        return answer
 
     def bpmn_error(
         self, task_id: str, worker_id: str, code: str, message: str | None, variables: Variables | None
@@ -137,14 +201,25 @@ class CamundaClient:
         """Free a task at once. The engine asks nobody who they are: only for tasks certainly not published."""
         return self._answer(task_id, "unlock", {})
 
+    def knows_json(self) -> bool:
+        """Whether the engine can store variables of type Json. Raises Unavailable."""
+        body = encode_json(QUESTION)
+        reply = self._http.send("POST", QUESTION_PATH, body, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        answer = judge(reply.status, reply.body)
+        if answer.verdict in (Verdict.AWAY, Verdict.UNAUTHORIZED):
+            raise Unavailable(answer.detail, wait_seconds=reply.wait_seconds)
+        return not says_no_json(answer.detail)
+
     def _answer(self, task_id: str, call: str, request: dict[str, Any]) -> Answer:
         try:
             body = encode_json(request)
         except ValueError as error:
             raise Unprocessable("invalid", f"cannot be written as JSON: {error}") from error
         path = f"/external-task/{task_id}/{call}"
-        reply = self._http.send("POST", path, body, timeout_seconds=CALL_TIMEOUT_SECONDS)
-        return judge(reply.status, reply.body)
+        timeout = self._complete_timeout_seconds if call in RUNS_ON else CALL_TIMEOUT_SECONDS
+        reply = self._http.send("POST", path, body, timeout_seconds=timeout)
+        may_run = reply.status == GATEWAY_TIMEOUT and reply.seconds >= MAY_RUN_SECONDS
+        return replace(judge(reply.status, reply.body), wait_seconds=reply.wait_seconds, may_run=may_run)
 
     def _read(self, path: str, wanted: type) -> Any:
         reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)
@@ -171,3 +246,10 @@ def _topic(row: object) -> str:
 def _states(rows: list[Any]) -> dict[str, TaskState]:
     states = readable("external-task", TaskState.from_engine, rows)
     return {state.id: state for state in states}
+
+
+def _own_failure(reply: Reply) -> str:
+    """Return the engine's words where it says that it failed in what was asked; empty in any other case."""
+    answer = judge(reply.status, reply.body)
+    has_failed = reply.status >= SERVER_ERROR and answer.verdict in (Verdict.TROUBLE, Verdict.REJECTED)
+    return answer.detail if has_failed else ""

@@ -1,11 +1,13 @@
 """What the diagnostics ask of the engine: who it is, what it can do, what we may do, which topics are deployed."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import product
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from camunda_client.json_support import QUESTION, QUESTION_PATH, says_no_json
 from camunda_client.rest import Rest, Row
 from camunda_client.rows import readable
 from errors import Unprocessable
@@ -21,6 +23,8 @@ RIGHTS = {
 }
 RESOURCE_NAMES = {PROCESS_DEFINITION: "PROCESS_DEFINITION", PROCESS_INSTANCE: "PROCESS_INSTANCE"}
 MOST_PROCESSES = 2000
+NAMED_ENGINE = re.compile(r"/engine/([^/]+)$")
+OWN_FAILURE = "the engine says 500"
 
 
 class Inspection:
@@ -29,17 +33,33 @@ class Inspection:
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
 
+    @property
+    def named_engine(self) -> str:
+        """The engine that the URL names (`/engine-rest/engine/NAME`); empty where it names none."""
+        named = NAMED_ENGINE.search(self._rest.http.base_url)
+        return named[1] if named else ""
+
     def engines(self) -> list[str]:
         """Return the names of the engines behind the URL; answered without a login."""
-        return readable("engine", lambda row: text(row, "name"), self._rest.rows("/engine"))
+        above = "/../.." if self.named_engine else ""  # the list is above the named engine
+        return readable("engine", lambda row: text(row, "name"), self._rest.rows(f"{above}/engine"))
 
     def version(self) -> str:
-        """Return the engine's version, such as `7.24.0`; the first call that needs the login."""
-        return str(self._rest.read("/version").get("version"))
+        """Return the engine's version, such as `7.24.0`, or `unknown`; the first call that needs the login."""
+        return str(self._rest.read("/version").get("version") or "unknown")
 
     def server_time(self) -> datetime | None:
         """Return the engine's clock to the second, None where it does not tell."""
         return self._rest.http.server_time()
+
+    def why_unreadable(self, execution_id: str) -> str:
+        """Return why the engine cannot read what a fetch reads of an execution; empty where it can, or is gone."""
+        path = f"/process-instance/{quote(execution_id, safe='')}/variables"
+        try:
+            self._rest.read(path, deserializeValues="false")
+        except Unprocessable as error:
+            return error.detail if OWN_FAILURE in error.detail else ""
+        return ""
 
     def topics_with_tasks(self) -> list[str]:
         """Return the topics of the tasks that are open now (7.13 and newer)."""
@@ -56,12 +76,11 @@ class Inspection:
         return bool(row.get("authorized", row.get("isAuthorized")))  # the second is what the documentation says
 
     def knows_json(self) -> bool:
-        """Whether the engine has the Spin plugin: it reads a call's variables before it looks for the task."""
-        body = {"workerId": "diagnostics", "variables": {"probe": {"type": "Json", "value": "{}"}}}
+        """Whether the engine can store variables of type Json, which needs the Spin plugin."""
         try:
-            self._rest.act("POST", "/external-task/diagnostics-no-such-task/complete", body)
+            self._rest.act("POST", QUESTION_PATH, QUESTION)
         except Unprocessable as error:
-            return "does not exist" in error.detail  # an engine without it refuses the type, or fails
+            return not says_no_json(error.detail)
         return True
 
     def deployed_topics(self) -> dict[str, set[str]]:

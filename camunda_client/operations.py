@@ -29,6 +29,7 @@ class OpenTask:
     process_key: str
     process_instance_id: str
     odd_lock_end: str | None = None  # in the engine's words, where they are no time that can be read
+    execution_id: str = ""
 
     @classmethod
     def from_engine(cls, row: Row) -> Self:
@@ -45,6 +46,7 @@ class OpenTask:
             process_key=row.get("processDefinitionKey") or "",
             process_instance_id=row.get("processInstanceId") or "",
             odd_lock_end=None if lock_end or row.get("lockExpirationTime") is None else _odd(row),
+            execution_id=row.get("executionId") or "",
         )
 
     @property

@@ -17,7 +17,8 @@ def usable(base_url: str, reply: Reply, wanted: Any) -> Any:
     if reply.status == 401:
         raise LoginRefused(f"{place} wants a login: check CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
     if reply.status != 200:
-        raise Unavailable(f"{place} answers {judge(reply.status, reply.body).detail}")
+        detail = judge(reply.status, reply.body).detail
+        raise Unavailable(f"{place} answers {detail}", wait_seconds=reply.wait_seconds)
     try:
         document = json.loads(reply.body)
     except (ValueError, RecursionError) as error:

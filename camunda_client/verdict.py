@@ -2,9 +2,11 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Self
+
+from errors import Unanswered, Unavailable
 
 
 class Verdict(Enum):
@@ -20,54 +22,81 @@ class Verdict(Enum):
     TROUBLE = "this call fails while the engine may be well"
     UNAUTHORIZED = "the engine refuses our login"
     UNKNOWN_CALL = "this engine has no such call"
+    UNCLEAR = "an error that says nothing of the answer: only the task tells"
     AWAY = "no engine answers"
 
 
 # The same call may succeed a little later.
-FOR_NOW = frozenset({Verdict.COLLISION, Verdict.TROUBLE, Verdict.AWAY, Verdict.UNAUTHORIZED})
+FOR_NOW = frozenset({Verdict.COLLISION, Verdict.TROUBLE, Verdict.UNCLEAR, Verdict.AWAY, Verdict.UNAUTHORIZED})
+MAY_RUN_SECONDS = 1.0  # a call without a reply that was out for longer may be at work in the engine
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A verdict with the engine's own words; `owner` is the worker that holds a LOCKED task."""
+    """A verdict with the engine's own words; `owner` is the worker that holds a LOCKED task.
+
+    `wait_seconds`: for so long the server asked to be left alone. `may_run`: the engine has not replied, and may
+    still be at work on the call; `timed_out`: it has not replied within the longest time that we wait.
+    """
 
     verdict: Verdict
     detail: str = ""
     owner: str | None = None
+    status: int = field(default=0, compare=False)
+    wait_seconds: float = field(default=0.0, compare=False)
+    may_run: bool = field(default=False, compare=False)
+    timed_out: bool = field(default=False, compare=False)
+
+    @classmethod
+    def missing(cls, error: Unavailable) -> Self:
+        """Return what it means that no usable reply came."""
+        if isinstance(error, Unanswered):
+            may_run = error.seconds >= MAY_RUN_SECONDS
+            return cls(Verdict.AWAY, str(error), may_run=may_run, timed_out=error.timed_out)
+        return cls(Verdict.AWAY, str(error), wait_seconds=error.wait_seconds)
 
 
 _LOCKED_BY = re.compile(r"is locked by worker '([^']*)'")
 _GONE = re.compile(r"External task with id .* does not exist")
 _COLLISION_CODES = (1, 10_000)  # optimistic locking, deadlock; a tuple, for a code may be unhashable JSON
 _VALUE_TOO_LONG = 10_002
-_AWAY_STATUSES = {429, 502, 503, 504}
+_NO_ENGINE = "No process engine available"  # a wrong engine name, or an engine that is not registered yet
+_PROXY_STATUSES = {429, 502, 503, 504}  # no engine sends them
 
 
 def judge(status: int, body: bytes) -> Answer:
-    """Return the verdict on a call that succeeds with 204 and nothing else."""
+    """Return the verdict on a call that succeeds with 204 and nothing else.
+
+    What is not the engine's own error object is not the engine's word, whatever its status.
+    """
     if status == 204:
         return Answer(Verdict.ACCEPTED)
     error = engine_error(body)
     message = str(error.get("message") or body[:200].decode("utf-8", "replace"))
     # JSON may hold half a character, which nobody can send on.
     message = message.encode("utf-8", "replace").decode()
-    detail = f"{status} {message}"
+    return replace(_judged(status, error, message), detail=f"{status} {message}", status=status)
+
+
+def _judged(status: int, error: dict[str, Any], message: str) -> Answer:
+    if status == 401:
+        return Answer(Verdict.UNAUTHORIZED)
+    if not error or status in _PROXY_STATUSES:
+        return Answer(Verdict.AWAY)
     match status:
-        case 400 if "type" in error:
-            return _bad_request(message, detail)
-        case 401:
-            return Answer(Verdict.UNAUTHORIZED, detail)
-        case 403 if "type" in error:
-            return Answer(Verdict.TROUBLE, detail)
-        case 404 if error.get("type") == "RestException" and _GONE.search(message):
-            return Answer(Verdict.GONE, detail)
-        case 404 if error.get("type") == "NotFoundException":
-            return Answer(Verdict.UNKNOWN_CALL, detail)
+        case 400:
+            return _bad_request(message)
+        case 403:
+            return Answer(Verdict.TROUBLE)
+        case 404 if error["type"] == "RestException" and _GONE.search(message):
+            return Answer(Verdict.GONE)
+        case 404 if error["type"] == "NotFoundException":
+            return Answer(Verdict.UNKNOWN_CALL)
         case 413:
-            return Answer(Verdict.REJECTED, detail)
-        case _ if status >= 500 and status not in _AWAY_STATUSES:
-            return Answer(_server_error(error), detail)
-    return Answer(Verdict.AWAY, detail)
+            return Answer(Verdict.REJECTED)
+        case _ if status >= 500:
+            return Answer(_server_error(error, message))
+    return Answer(Verdict.AWAY)
 
 
 def engine_error(body: bytes) -> dict[str, Any]:
@@ -79,25 +108,27 @@ def engine_error(body: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) and {"type", "message"} <= error.keys() else {}
 
 
-def _bad_request(message: str, detail: str) -> Answer:
+def _bad_request(message: str) -> Answer:
     locked = _LOCKED_BY.search(message)
     if locked:
-        return Answer(Verdict.LOCKED, detail, owner=locked[1])
+        return Answer(Verdict.LOCKED, owner=locked[1])
     if "is suspended" in message:
-        return Answer(Verdict.SUSPENDED, detail)
+        return Answer(Verdict.SUSPENDED)
     if "Cannot extend a lock that expired" in message:
-        return Answer(Verdict.EXPIRED, detail)
-    if "No process engine available" in message:
-        return Answer(Verdict.AWAY, detail)
-    return Answer(Verdict.REJECTED, detail)
+        return Answer(Verdict.EXPIRED)
+    if _NO_ENGINE in message:
+        return Answer(Verdict.AWAY)
+    return Answer(Verdict.REJECTED)
 
 
-def _server_error(error: dict[str, Any]) -> Verdict:
+def _server_error(error: dict[str, Any], message: str) -> Verdict:
     kind, code = error.get("type"), error.get("code")
     if code in _COLLISION_CODES or kind == "OptimisticLockingException":
         return Verdict.COLLISION
-    if code == _VALUE_TOO_LONG or kind in ("NullValueException", "NullPointerException"):
+    if kind == "NullPointerException":
+        return Verdict.UNCLEAR  # a race in the engine, or an engine that is just being deployed
+    if code == _VALUE_TOO_LONG or kind == "NullValueException":
         return Verdict.REJECTED
-    if "too many requests" in str(error.get("message")):
+    if _NO_ENGINE in message or "too many requests" in message:
         return Verdict.AWAY
     return Verdict.TROUBLE

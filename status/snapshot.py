@@ -58,7 +58,10 @@ class ConnectionView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All of it. `fetches`: this process takes tasks; `subscribed` is None where it reads no answers."""
+    """All of it. `fetches`: this process takes tasks; `subscribed` is None where it reads no answers.
+
+    `not_given_out`: a line for each topic with tasks that the engine cannot give out.
+    """
 
     systems: tuple[SystemView, ...]
     answers: QueueView
@@ -67,6 +70,7 @@ class Snapshot:
     fetches: bool
     subscribed: bool | None
     engine_trouble: str
+    not_given_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Sources:
     consumer: Consumer | None
     detours: Publisher | None
     engine_troubles: Sequence[Callable[[], str]]
+    not_given_out: Callable[[], Sequence[str]] = tuple
 
     def snapshot(self) -> Snapshot:
         """Return how everything stands now."""
@@ -97,6 +102,7 @@ class Sources:
             fetches=self.publisher is not None,
             subscribed=self.consumer.subscribed if self.consumer else None,
             engine_trouble=next((trouble for ask in self.engine_troubles if (trouble := ask())), ""),
+            not_given_out=tuple(self.not_given_out()),
         )
 
     def _oldest_published(self) -> dict[str, float]:

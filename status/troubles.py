@@ -35,7 +35,14 @@ def troubles(now: Snapshot, last_hour: Counts, stuck: list[str]) -> list[Trouble
     """Return all that is wrong, the worst first."""
     stopped = [Trouble(Level.STOPPED, f"Stuck, restart the worker: {line}", DIAGNOSTICS) for line in stuck]
     stopped += [Trouble(Level.STOPPED, _sentence(reason), DIAGNOSTICS) for reason in reasons_not_ready(now)]
-    return [*stopped, *_of_queues(now), *_of_the_error_queue(now.errors, last_hour), *_of_the_last_hour(last_hour)]
+    not_given = [Trouble(Level.LOOK, _sentence(line), DIAGNOSTICS) for line in now.not_given_out]
+    return [
+        *stopped,
+        *not_given,
+        *_of_queues(now),
+        *_of_the_error_queue(now.errors, last_hour),
+        *_of_the_last_hour(last_hour),
+    ]
 
 
 def _sentence(text: str) -> str:
@@ -71,6 +78,11 @@ def _of_the_last_hour(last_hour: Counts) -> Iterator[Trouble]:
                 yield Trouble(Level.LOOK, text, FAILED_TASKS)
             case "unpublishable":
                 text = f"No message could carry {tasks} for {system} in the last hour; the incident says why"
+                yield Trouble(Level.LOOK, text, FAILED_TASKS)
+            case "tasks_not_given_out":
+                text = (
+                    f"The engine could not give out {tasks} for {system} in the last hour; the incident says why"
+                )
                 yield Trouble(Level.LOOK, text, FAILED_TASKS)
             case "leases_lapsed":
                 text = (

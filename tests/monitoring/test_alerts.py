@@ -31,6 +31,7 @@ NO_ANSWERS = 'camunda_worker_no_answers_total{system="1c"}'
 DEAD_LETTERS = 'camunda_worker_dead_letters_total{reason="invalid"}'
 UNPUBLISHABLE = 'camunda_worker_tasks_published_total{system="1c",result="unpublishable"}'
 UNREADABLE = 'camunda_worker_unreadable_rows_total{call="fetchAndLock"}'
+NOT_GIVEN_OUT = 'camunda_worker_tasks_not_given_out_total{system="1c"}'
 LAPSED = 'camunda_worker_leases_lapsed_total{system="1c"}'
 APPLY_2 = 'camunda_worker_apply_seconds_bucket{le="2.5"}'
 APPLY_10 = 'camunda_worker_apply_seconds_bucket{le="10.0"}'
@@ -56,6 +57,7 @@ WELL = {
     DEAD_LETTERS: "7x60",
     UNPUBLISHABLE: "0x60",
     UNREADABLE: "0x60",
+    NOT_GIVEN_OUT: "0x60",
     LAPSED: "0x60",
     APPLY_2: "0+60x60",
     APPLY_10: "0+60x60",
@@ -78,6 +80,7 @@ RINGS = [
     ("CamundaWorkerDeadLetters", {DEAD_LETTERS: ONCE}),
     ("CamundaWorkerTasksUnpublishable", {UNPUBLISHABLE: ONCE}),
     ("CamundaWorkerRowsUnreadable", {UNREADABLE: ONCE}),
+    ("CamundaWorkerTasksNotGivenOut", {NOT_GIVEN_OUT: ONCE}),
     ("CamundaWorkerLocksLapse", {LAPSED: "0+5x60"}),
     ("CamundaWorkerEngineSlow", {APPLY_2: "0+30x60"}),
     ("CamundaWorkerReconnects", {RECONNECTS: "0+1x60"}),

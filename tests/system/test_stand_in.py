@@ -117,10 +117,11 @@ def fetchable(camunda: CamundaClient, *, seconds: float = 5.0) -> bool:
 
 
 def test_says_that_it_is_an_engine(place: Place, ours: CamundaClient) -> None:
-    names = Rest(Http(place.url, Login(None))).rows("/engine")
+    rest = Rest(Http(place.url, Login(None)))
 
-    assert names == [{"name": "default"}]
-    assert ours.version() == "7.24.0"
+    assert rest.rows("/engine") == [{"name": "default"}]
+    assert rest.read("/version") == {"version": "7.24.0"}
+    ours.probe()
 
 
 def test_tells_the_topics_that_have_tasks_to_fetch(place: Place, ours: CamundaClient) -> None:

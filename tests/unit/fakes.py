@@ -31,6 +31,9 @@ LOCKED_BY_OTHER = refusal(400, "External Task t1 cannot be completed by worker. 
 SUSPENDED = refusal(400, "ENGINE-03043 ExternalTask with id 't1' is suspended.")
 BAD_TYPE = refusal(400, "Unsupported value type 'Foo'")
 NO_SPIN = refusal(400, "Cannot complete external task t1: Unsupported value type 'Json'")
+NO_ENGINE = refusal(400, "No process engine available", kind="InvalidRequestException")
+NULL_POINTER = refusal(500, 'because "processInstance" is null', kind="NullPointerException")
+TOO_LONG = refusal(500, "An exception occurred ...", kind="ProcessEnginePersistenceException", code=10_002)
 COLLISION = refusal(500, "Entity was updated by another transaction", code=1)
 TROUBLE = refusal(500, "some listener failed", kind="ProcessEngineException", code=0)
 EXPIRED = refusal(400, "Cannot extend a lock that expired: ...")
@@ -58,8 +61,8 @@ class FakeEngine(Http):
         return self._default(method, word, body)
 
     def _default(self, method: str, word: str, body: bytes | None) -> Reply:
-        if word == "version":
-            return Reply(200, b'{"version": "7.24.0"}')
+        if word == "topic-names":
+            return Reply(200, b"[]")
         if word == "external-task":
             wanted = json.loads(body or b"{}").get("externalTaskIdIn", self.tasks)
             return Reply(200, json.dumps([self.tasks[i] for i in wanted if i in self.tasks]).encode())

@@ -1,6 +1,7 @@
 """The answer policy: what each verdict of the engine leads to."""
 
 import threading
+import time
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -38,7 +39,7 @@ class Desk:
         calls = CallRules(accepted_worker_ids=["w-*"], retries=3, retry_timeout_ms=30_000)
         self.handler = ResponseHandler(
             AnswerCalls(camunda, RoutingConfig.built_in(600_000), self.leases, calls),
-            EngineGate(camunda.version, self.stopping, width=8, on_close=self._pause, on_open=lambda: None),
+            EngineGate(camunda.probe, self.stopping, width=8, on_close=self._pause, on_open=lambda: None),
             self.leases,
             cast(Publisher, self.publisher),
             Detours(US),
@@ -172,7 +173,7 @@ def test_a_header_whose_name_is_no_text_is_left_out_of_the_copy(desk: Desk) -> N
 def test_a_proxy_that_answers_everything_with_an_object_is_no_engine(desk: Desk) -> None:
     maintenance = Reply(200, b'{"status": "maintenance"}')
     desk.engine.replies["complete"] = [maintenance]
-    desk.engine.replies["version"] = [maintenance]
+    desk.engine.replies["topic-names"] = [maintenance]
     desk.engine.replies["t1"] = [maintenance]
 
     desk.take(delivery(complete()))
@@ -210,12 +211,22 @@ def test_an_answer_for_a_suspended_instance_waits_as_long_as_it_takes(desk: Desk
     assert copy.headers[ATTEMPTS] == 2
 
 
-def test_an_engine_without_spin_gets_untyped_objects_as_text(desk: Desk) -> None:
-    desk.engine.replies["complete"] = [fakes.NO_SPIN]
+NO_JSON = fakes.refusal(500, "UTILS-02001 Parameter 'format' is null", kind="IllegalArgumentException")
+HAS_JSON = fakes.refusal(500, "Object values cannot be used to query", kind="ProcessEngineException", code=0)
+OPERATONS = "Cannot find serializer for value 'Value 'null' of type 'json', isTransient=false'."
+
+
+@pytest.mark.parametrize(
+    "words", [fakes.NO_SPIN, fakes.refusal(500, OPERATONS, kind="ProcessEngineException", code=0), fakes.TROUBLE]
+)
+def test_an_engine_without_spin_gets_untyped_objects_as_text(desk: Desk, words: Reply) -> None:
+    desk.engine.replies["complete"] = [words]
+    desk.engine.replies["message"] = [NO_JSON]
 
     desk.take(delivery(complete(variables={"order": {"lines": [1]}})))
     desk.take(delivery(complete(variables={"order": []})))
 
+    assert desk.publisher.published == []
     sent = [body["variables"]["order"] for word, body in desk.engine.calls if word == "complete"]
     assert sent == [
         {"value": '{"lines":[1]}', "type": "Json"},
@@ -224,12 +235,149 @@ def test_an_engine_without_spin_gets_untyped_objects_as_text(desk: Desk) -> None
     ]
 
 
+def test_a_bpmn_error_with_an_untyped_object_reaches_an_engine_without_spin(desk: Desk) -> None:
+    operatons = fakes.refusal(500, "ENGINE-13033 Propagation of bpmn error NO failed. ", code=0)
+    desk.engine.replies["bpmnError"] = [operatons]
+    desk.engine.replies["message"] = [NO_JSON]
+
+    answer = {"task_id": "t1", "response_type": "bpmn_error", "error_code": "NO"}
+    desk.take(delivery({**answer, "variables": {"order": []}}))
+
+    assert desk.engine.words() == ["bpmnError", "message", "bpmnError"]
+    assert desk.publisher.published == []
+
+
+def test_an_engine_that_knows_json_gets_json_also_after_a_refusal(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+    desk.engine.replies["message"] = [HAS_JSON]
+
+    desk.take(delivery(complete(variables={"order": []})))
+    desk.take(delivery(complete(variables={"order": []})))
+
+    sent = [body["variables"]["order"]["type"] for word, body in desk.engine.calls if word == "complete"]
+    assert sent == ["Json", "Json"]
+
+
+def test_no_json_is_given_up_for_an_answer_that_fails_as_text_too(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.NO_SPIN, fakes.TROUBLE]
+
+    desk.take(delivery(complete(variables={"order": []})))
+    desk.take(delivery(complete(variables={"order": []})))
+
+    sent = [body["variables"]["order"]["type"] for word, body in desk.engine.calls if word == "complete"]
+    assert sent == ["Json", "String", "Json"]
+
+
 def test_a_variable_that_is_json_by_its_own_words_is_not_turned_into_text(desk: Desk) -> None:
     desk.engine.replies["complete"] = [fakes.NO_SPIN, fakes.NO_SPIN]
 
     desk.take(delivery(complete(variables={"order": {"value": "[]", "type": "Json"}})))
 
     assert desk.dead_letter_reason == "rejected_by_engine"
+
+
+NOT_THE_ENGINES_WORD = {
+    "too many requests": Reply(429, b"", wait_seconds=20),
+    "maintenance": Reply(503, b"<html>back soon</html>"),
+    "a gateway that speaks JSON": fakes.refusal(503, "no healthy upstream"),
+    "bad gateway": Reply(502, b""),
+    "gateway timeout": Reply(504, b""),
+    "login page": fakes.LOGIN_PAGE,
+    "a firewall": Reply(403, b"<html>blocked</html>"),
+    "a page of its own": Reply(500, b"<html>oops</html>"),
+    "too large for the gateway": Reply(413, b"<html>too large</html>"),
+    "wants a login": Reply(401, b""),
+    "a redirect": Reply(302, b""),
+    "not found by the gateway": Reply(404, b"<html>nothing here</html>"),
+    "bad request by the gateway": Reply(400, b"<html>bad request</html>"),
+    "nothing at all": fakes.AWAY,
+}
+
+
+@pytest.mark.parametrize("reply", NOT_THE_ENGINES_WORD.values(), ids=NOT_THE_ENGINES_WORD.keys())
+@pytest.mark.parametrize("attempts", [0, 3])
+def test_what_is_not_the_engines_word_costs_an_answer_nothing_but_time(
+    desk: Desk, reply: Reply | None, attempts: int
+) -> None:
+    desk.engine.replies["complete"] = [reply]
+
+    desk.take(delivery(complete(), user_id=US, headers={ATTEMPTS: attempts}))
+
+    (copy,) = desk.publisher.published
+    assert copy.routing_key == "camunda.responses.retry.30s"
+    assert copy.headers[ATTEMPTS] == attempts
+    assert "failure" not in desk.engine.words()
+
+
+@pytest.mark.parametrize(("wait_seconds", "tier"), [(0, "5s"), (4, "5s"), (6, "30s"), (31, "5m"), (600, "5m")])
+def test_an_answer_waits_as_long_as_a_gateway_asks_for(desk: Desk, wait_seconds: float, tier: str) -> None:
+    desk.engine.replies["complete"] = [Reply(429, b"", wait_seconds=wait_seconds)]
+
+    desk.take(delivery(complete()))
+
+    assert desk.publisher.published[0].routing_key == f"camunda.responses.retry.{tier}"
+
+
+def test_no_other_answer_knocks_while_a_gateway_wants_to_be_left_alone(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [Reply(429, b"", wait_seconds=1.5)]
+    desk.take(delivery(complete()))
+    began = time.monotonic()
+
+    desk.take(delivery(complete(task_id="t2")))
+
+    assert time.monotonic() - began > 1.4
+
+
+def test_a_complete_that_a_gateway_cut_off_is_not_called_again_soon(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [Reply(504, b"", seconds=60.0)]
+
+    desk.take(delivery(complete()))
+
+    assert desk.publisher.published[0].routing_key == "camunda.responses.retry.5m"
+
+
+@pytest.mark.parametrize("refusal", [fakes.NULL_POINTER, fakes.TOO_LONG])
+def test_the_task_is_read_before_an_error_of_the_engines_own_is_held_against_an_answer(
+    desk: Desk, refusal: Reply
+) -> None:
+    desk.engine.tasks.clear()
+    desk.engine.replies["complete"] = [refusal]
+
+    desk.take(delivery(complete()))
+
+    assert desk.engine.words() == ["complete", "t1"]
+    assert desk.publisher.published == []
+
+
+def test_a_null_pointer_exception_is_this_answers_own_trouble_where_the_task_is_still_there(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.NULL_POINTER]
+
+    desk.take(delivery(complete()))
+
+    assert desk.publisher.published[0].routing_key == "camunda.responses.retry.5s"
+
+
+@pytest.mark.parametrize("refusal", [fakes.NULL_POINTER, fakes.NO_ENGINE])
+def test_a_named_engine_that_is_missing_or_redeployed_is_an_engine_that_is_away(
+    desk: Desk, refusal: Reply
+) -> None:
+    for word in ("complete", "t1", "topic-names"):
+        desk.engine.replies[word] = [refusal]
+
+    desk.take(delivery(complete(), user_id=US, headers={ATTEMPTS: 3}))
+
+    assert desk.paused == 1
+    assert desk.publisher.published == []
+    assert desk.engine.words()[-1] == "complete"
+
+
+def test_an_answer_that_was_tried_in_vain_is_no_dead_letter_where_its_task_is_gone(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.TROUBLE]
+    desk.engine.replies["failure"] = [fakes.GONE]
+
+    desk.take(delivery(complete(), user_id=US, headers={ATTEMPTS: 3}))
+
+    assert desk.publisher.published == []
 
 
 def test_a_collision_is_repeated_at_once(desk: Desk) -> None:
@@ -351,28 +499,28 @@ def test_a_call_without_answer_is_its_own_trouble_where_the_engine_answers(desk:
 
     desk.take(delivery(complete()))
 
-    assert desk.engine.words()[:2] == ["complete", "version"]
+    assert desk.engine.words()[:2] == ["complete", "topic-names"]
     assert desk.publisher.published[0].routing_key == "camunda.responses.retry.5s"
 
 
 def test_an_engine_that_is_away_stops_the_consumer_until_it_is_back(desk: Desk) -> None:
     desk.engine.replies["complete"] = [fakes.AWAY]
-    desk.engine.replies["version"] = [fakes.AWAY]
+    desk.engine.replies["topic-names"] = [fakes.AWAY]
 
     desk.take(delivery(complete()))
 
     assert desk.paused == 1
-    assert desk.engine.words() == ["complete", "version", "version", "complete"]
+    assert desk.engine.words() == ["complete", "topic-names", "topic-names", "complete"]
     assert desk.publisher.published == []
 
 
 def test_a_login_page_with_status_200_is_no_success(desk: Desk) -> None:
     desk.engine.replies["complete"] = [fakes.LOGIN_PAGE]
-    desk.engine.replies["version"] = [fakes.LOGIN_PAGE]
+    desk.engine.replies["topic-names"] = [fakes.LOGIN_PAGE]
 
     desk.take(delivery(complete()))
 
-    assert desk.engine.words() == ["complete", "version", "version", "complete"]
+    assert desk.engine.words() == ["complete", "topic-names", "topic-names", "complete"]
 
 
 @pytest.mark.parametrize(("retries", "sent"), [(None, 3), (3, 2), (1, 0), (0, 0)])

@@ -12,6 +12,7 @@ from camunda_client import Reply
 from camunda_worker import CLOSED_GATE_SECONDS, NO_TOPICS_SECONDS, UNCONFIRMED_BATCHES, CamundaWorker, WorkerRules
 from config import RoutingConfig
 from delivery_gate import DeliveryGate
+from errors import Unavailable
 from held_task import TaskHolder
 from leases import LeaseKeeper, LeaseRules, LeaseTable
 from messages import Publication
@@ -64,6 +65,9 @@ class OpenGate:
     def note_published(self, _system: System, _count: int) -> None:
         """Nothing is full here."""
 
+    def note_outage(self) -> None:
+        """No answer waits here."""
+
     def pause(self, system: System, _seconds: float) -> None:
         self.paused.append(system.name)
 
@@ -83,15 +87,15 @@ class Keeper:
 class Bench:
     """A worker with everything around it; the engine offers the tasks given to `offer`, once."""
 
-    def __init__(self) -> None:
-        self.engine = FakeEngine()
+    def __init__(self, engine: FakeEngine | None = None) -> None:
+        self.engine = engine or FakeEngine()
         self.publisher = BatchPublisher()
         self.gate = OpenGate()
         self.keeper = Keeper()
         self.table = LeaseTable(LEASES)
         self.statistics = Statistics()
         self.stopping = threading.Event()
-        camunda = self.engine.client()
+        camunda = self.camunda = self.engine.client()
         self.engine.replies["topic-names"] = [Reply(200, b"[]")] * 100
         gate = cast(DeliveryGate, self.gate)
         self.holder = TaskHolder(camunda, self.table, ROUTING, self.statistics, LEASES, max_message_bytes=10_000)
@@ -194,6 +198,89 @@ def test_beside_a_system_with_a_backlog_no_poll_waits(bench: Bench) -> None:
     both, bitrix = ["bitrix_create_task", "unrouted"], ["bitrix_create_task"]
     assert [[topic["topicName"] for topic in body["topics"]] for body in polls] == [both, bitrix, both, both]
     assert [body["asyncResponseTimeout"] for body in polls] == [5000, 0, 5000, 5000]
+
+
+class SlowEngine(FakeEngine):
+    """Lets a poll that waits fail only after a while."""
+
+    seconds = 0.35
+
+    def send(self, method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
+        if path.endswith("/fetchAndLock"):
+            threading.Event().wait(self.seconds)
+        return super().send(method, path, body, timeout_seconds=timeout_seconds)
+
+
+GATEWAY_TIMEOUT = Reply(504, b"<html>Gateway Timeout</html>")
+
+
+@pytest.mark.parametrize("cut", [GATEWAY_TIMEOUT, Reply(502, b""), Reply(200, b"<html>sorry</html>"), fakes.AWAY])
+def test_a_poll_that_a_gateway_cuts_off_makes_polls_shorter_and_is_no_outage(cut: Reply | None) -> None:
+    bench = Bench(SlowEngine())
+    bench.engine.replies["fetchAndLock"] = [cut]
+    bench.worker.turn()
+    bench.nothing_more()
+
+    bench.worker.turn()
+
+    polls = [body["asyncResponseTimeout"] for word, body in bench.engine.calls if word == "fetchAndLock"]
+    assert polls[0] == 5000
+    assert polls[1] < 350
+    assert bench.worker.engine_trouble == ""
+
+
+def test_a_poll_that_fails_late_while_the_engine_is_away_is_an_outage() -> None:
+    bench = Bench(SlowEngine())
+    bench.engine.replies["fetchAndLock"] = [GATEWAY_TIMEOUT]
+    bench.engine.replies["topic-names"] = [Reply(200, b"[]"), GATEWAY_TIMEOUT]
+
+    with pytest.raises(Unavailable):
+        bench.worker.turn()
+
+
+def test_a_gateway_that_asks_to_be_left_alone_is_obeyed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    def stop(seconds: float) -> None:
+        pauses.append(seconds)
+        bench.stopping.set()
+
+    monkeypatch.setattr(bench.stopping, "wait", stop)
+    bench.engine.replies["fetchAndLock"] = [Reply(429, b"", wait_seconds=70.0)]
+
+    bench.worker.run()
+
+    assert pauses == [70.0]
+
+
+def test_an_engine_that_answers_polls_at_once_is_asked_slowly(bench: Bench) -> None:
+    bench.nothing_more()
+
+    began = time.monotonic()
+    for _ in range(3):
+        bench.worker.turn()
+
+    assert 0.7 < time.monotonic() - began < 1.5
+
+
+def test_the_poll_ends_with_the_pause_of_a_failure(bench: Bench) -> None:
+    bench.camunda.failure("t9", fakes.OURS, "no", retries=1, retry_timeout_ms=1000)
+    bench.nothing_more()
+
+    bench.worker.turn()
+
+    assert 900 < bench.engine.body_of("fetchAndLock")["asyncResponseTimeout"] <= 1000
+
+
+@pytest.mark.parametrize(("retries", "reply"), [(0, fakes.ACCEPTED), (1, fakes.GONE)])
+def test_a_failure_without_a_further_attempt_shortens_no_poll(bench: Bench, retries: int, reply: Reply) -> None:
+    bench.engine.replies["failure"] = [reply]
+    bench.camunda.failure("t9", fakes.OURS, "no", retries=retries, retry_timeout_ms=1000)
+    bench.nothing_more()
+
+    bench.worker.turn()
+
+    assert bench.engine.body_of("fetchAndLock")["asyncResponseTimeout"] == 5000
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RETURNED, Outcome.REFUSED])

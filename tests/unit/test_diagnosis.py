@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from camunda_client import Http, Inspection, Login, OpenTask, Reply, Rest
+from camunda_client import Http, Inspection, Login, OpenTask, Operations, Reply, Rest
 from camunda_client.http import date_in
 from camunda_client.inspection import topics_in
-from config import RoutingConfig
+from config import RoutingConfig, Settings
 from errors import LoginRefused, Unavailable, Unprocessable
 from rabbitmq_client import QueueLook
 from tools.diagnosis import broker_checks, engine_checks, lost_tasks
@@ -242,9 +242,11 @@ def test_rights_that_are_missing_are_named() -> None:
 @pytest.mark.parametrize(
     ("status", "message", "known"),
     [
-        (404, "External task with id x does not exist", True),
-        (400, "Unsupported value type 'Json'", False),
+        (500, "Object values cannot be used to query", True),
+        (400, "Cannot correlate message 'x': No process definition or execution matches the parameters", True),
+        (400, "Cannot deliver message: Unsupported value type 'Json'", False),
         (500, "Cannot find serializer for value", False),
+        (500, "UTILS-02001 Parameter 'format' is null", False),
     ],
 )
 def test_an_engine_without_spin_is_told_by_its_refusal(status: int, message: str, known: bool) -> None:
@@ -254,6 +256,51 @@ def test_an_engine_without_spin_is_told_by_its_refusal(status: int, message: str
 def test_a_refusal_in_the_engines_words_is_unprocessable() -> None:
     with pytest.raises(Unprocessable, match="the engine says 403: no"):
         answering(403, {"type": "AuthorizationException", "message": "no"}).version()
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "wanted"),
+    [
+        (500, "ENGINE-03040 No serializer defined", "the engine says 500: ENGINE-03040 No serializer defined"),
+        (404, "execution e1 doesn't exist", ""),
+    ],
+)
+def test_a_task_that_the_engine_cannot_read_is_told_by_what_it_says(status: int, words: str, wanted: str) -> None:
+    assert answering(status, {"type": "ProcessEngineException", "message": words}).why_unreadable("e1") == wanted
+
+
+def test_tasks_that_the_engine_cannot_give_out_are_named() -> None:
+    seen = engine_checks.judged_given_out({task("send"): "the engine says 500: ENGINE-03040"}, 7)
+
+    assert seen.level is Level.PROBLEM
+    assert seen.details == ("task t1 of topic send: the engine says 500: ENGINE-03040",)
+    assert engine_checks.judged_given_out({}, 7).level is Level.OK
+
+
+@dataclass
+class Engines(CannedHttp):
+    """A place with engines, asked below the URL of one of them."""
+
+    base: str = "http://engine/engine-rest/engine/prod"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.base_url = self.base
+
+
+def test_a_named_engine_that_is_not_there_is_told_with_those_that_are() -> None:
+    http = Engines({"/../../engine": Reply(200, b'[{"name": "default"}]')})
+    settings = Settings.model_construct(camunda_base_url=http.base_url, camunda_auth_username=None)
+    rest = Rest(http)
+
+    checks = engine_checks.EngineChecks(Inspection(rest), Operations(rest), settings, ROUTING).checks()
+
+    assert examine(checks[0]).seen.saw == "answers, but there is no engine 'prod', only: default"
+
+
+@pytest.mark.parametrize("document", [{"version": None}, {}])
+def test_an_engine_that_does_not_know_its_version_is_an_engine(document: object) -> None:
+    assert answering(200, document).version() == "unknown"
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 502])

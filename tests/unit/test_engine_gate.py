@@ -2,8 +2,11 @@
 
 import threading
 
+import pytest
+
 from engine_gate import EngineGate
 from errors import Unavailable
+from tests.unit.conftest import Clock
 
 
 class Engine:
@@ -67,3 +70,54 @@ def test_nobody_enters_while_stopping() -> None:
     stopping.set()
 
     assert not gate_at(Engine(), [], stopping).enter()
+
+
+def test_a_gateway_that_asks_to_be_left_alone_is_obeyed(clock: Clock) -> None:
+    stopping = threading.Event()
+    gate = gate_at(Engine(), [], stopping)
+
+    gate.note_refusal("t1", "429 too many requests", 30.0)
+
+    assert gate.trouble == "429 too many requests"
+    assert not may_enter(gate)
+    clock.advance(29.9)
+    assert not may_enter(gate)
+    clock.advance(0.2)
+    assert may_enter(gate)
+
+
+@pytest.mark.parametrize(("keys", "holds_back"), [("aaa", False), ("ab", False), ("abc", True)])
+def test_one_answer_that_is_refused_stops_nobody_and_one_after_the_other_does(
+    clock: Clock, keys: str, holds_back: bool
+) -> None:
+    gate = gate_at(Engine(), [])
+
+    for key in keys:
+        gate.note_refusal(key, "403 blocked", 0.0)
+
+    assert may_enter(gate) is not holds_back
+    clock.advance(1.1)
+    assert may_enter(gate)
+
+
+def test_after_refusals_one_goes_first_until_the_engine_has_had_its_say(clock: Clock) -> None:
+    gate = gate_at(Engine(), [])
+    gate.note_refusal("t1", "503 maintenance", 5.0)
+    clock.advance(6)
+
+    gate.enter()
+    assert not may_enter(gate)
+    gate.leave(served=True)
+
+    assert gate.trouble == ""
+    gate.enter()
+    assert may_enter(gate)
+
+
+def may_enter(gate: EngineGate) -> bool:
+    """Whether one more would be let in, who does not stay."""
+    if not gate._may_enter():
+        return False
+    assert gate.enter()
+    gate.leave(served=False)
+    return True

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from camunda_client import CamundaClient, Http, Login
+from camunda_client import Http, Inspection, Login, Rest
 from config import load_settings
 from errors import SettingsError, Unavailable
 from rabbitmq_client import Broker
@@ -55,9 +55,9 @@ def url(seen: list[str]) -> Iterator[str]:
 
 @pytest.mark.parametrize(("user", "password"), [(USER, PASSWORD), ("demo", PASSWORD), (USER, "demo"), ("a", "é")])
 def test_the_engine_gets_a_login_in_utf_8(url: str, seen: list[str], user: str, password: str) -> None:
-    camunda = CamundaClient(Http(url, Login(user, lambda: password)), "worker")
+    http = Http(url, Login(user, lambda: password))
 
-    assert camunda.version() == "7.24.0"
+    assert Inspection(Rest(http)).version() == "7.24.0"
 
     (header,) = seen
     assert base64.b64decode(header.removeprefix("Basic ")).decode() == f"{user}:{password}"
@@ -67,7 +67,7 @@ def test_an_url_beyond_ascii_is_asked_for_as_it_is_written_on_the_wire(load: Loa
     settings = load(CAMUNDA_BASE_URL=f"{url}/движок")
 
     assert settings.camunda_base_url == f"{url}/%D0%B4%D0%B2%D0%B8%D0%B6%D0%BE%D0%BA"
-    assert CamundaClient(Http(settings.camunda_base_url, Login(None)), "worker").version() == "7.24.0"
+    assert Inspection(Rest(Http(settings.camunda_base_url, Login(None)))).version() == "7.24.0"
 
 
 @pytest.mark.parametrize(

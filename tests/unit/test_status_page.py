@@ -122,6 +122,15 @@ def test_silence_lapsed_locks_and_tasks_without_a_message_are_told() -> None:
     ]
 
 
+def test_what_the_engine_cannot_give_out_is_told_now_and_for_an_hour() -> None:
+    now = working(not_given_out=("the engine cannot give out a task of topic x: 500 ENGINE-03040",))
+
+    assert texts(now, Counter({("tasks_not_given_out", "1c"): 1})) == [
+        "The engine cannot give out a task of topic x: 500 ENGINE-03040",
+        "The engine could not give out one task for 1c in the last hour; the incident says why",
+    ]
+
+
 def test_figures_that_nobody_has_seen_lately_raise_nothing() -> None:
     old = queue("1c.queue", ready=9, consumers=0, seen_seconds_ago=60.0)
 

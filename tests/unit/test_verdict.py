@@ -38,7 +38,16 @@ def test_204_is_the_only_success() -> None:
             None,
             Verdict.REJECTED,
         ),
-        (500, "NullPointerException", None, None, Verdict.REJECTED),
+        (500, "NullPointerException", None, None, Verdict.UNCLEAR),
+        (
+            500,
+            "NullPointerException",
+            'Cannot invoke "...restoreProcessInstance()" because "processInstance" is null',
+            None,
+            Verdict.UNCLEAR,
+        ),
+        (500, "RestException", "No process engine available", None, Verdict.AWAY),
+        (413, "RestException", "Request Entity Too Large", None, Verdict.REJECTED),
         (500, "NullValueException", "workerId is null", 0, Verdict.REJECTED),
         (500, "ProcessEnginePersistenceException", "An exception occurred ...", 10_002, Verdict.REJECTED),
         (500, "OptimisticLockingException", "ENGINE-03005 Execution of ...", 1, Verdict.COLLISION),
@@ -102,11 +111,9 @@ def test_a_refused_login_has_an_empty_body() -> None:
     assert judge(401, b"") == Answer(Verdict.UNAUTHORIZED, "401 ")
 
 
-def test_a_body_that_is_too_large_for_the_engine_can_never_succeed() -> None:
-    assert judge(413, b"<html>Request Entity Too Large</html>").verdict is Verdict.REJECTED
-
-
-@pytest.mark.parametrize("status", [200, 201, 301, 302, 307, 400, 403, 404, 405, 408, 429, 502, 503, 504])
+@pytest.mark.parametrize(
+    "status", [200, 201, 301, 302, 307, 400, 403, 404, 405, 408, 413, 429, 500, 501, 502, 503, 504, 520]
+)
 @pytest.mark.parametrize(
     "body",
     [
@@ -139,11 +146,6 @@ def test_a_proxy_that_speaks_json_is_no_engine(status: int) -> None:
 
 def test_a_404_of_another_kind_is_a_wrong_url() -> None:
     assert judge(404, error("RestException", "Process engine nope not found")).verdict is Verdict.AWAY
-
-
-@pytest.mark.parametrize("body", [b"", b"null", b"<html>Internal Server Error</html>", b"\xff", b"[" * 100_000])
-def test_a_500_without_the_engines_words_is_this_calls_own_trouble(body: bytes) -> None:
-    assert judge(500, body).verdict is Verdict.TROUBLE
 
 
 @pytest.mark.parametrize("odd", [[], {}, [1], "1", None, 1.5, False, {"a": [1]}])

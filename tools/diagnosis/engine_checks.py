@@ -13,6 +13,7 @@ from tools.diagnosis.finding import Check, Level, Seen
 
 ESSENTIAL = 2  # without an answer and a login nothing else can be known
 MOST_TASKS = 5_000
+MOST_READ = 300
 SKEW_SECONDS = 5.0  # the header that tells the time has whole seconds
 OLDEST = (7, 13)
 FEATURES = {(7, 15): "tasks cannot be locked one by one", (7, 21): "tasks cannot be sorted by age"}
@@ -42,16 +43,17 @@ class EngineChecks:
             Check("topics: routing", "the latest version of every process", self._topics, READ),
             Check("topics: other workers", "tasks that are locked now", self._others, READ),
             Check("tasks: failed", "tasks with no retries left", self._failed, READ),
+            Check("tasks: given out", GIVEN_OUT_TRIED, self._given_out, READ),
             Check("engine: uncaught BPMN errors", "the REST API", _uncaught, ""),
         ]
 
     def _reachable(self) -> Seen:
         began = clock.now()
         names = self._inspection.engines()
-        if not names:
-            return Seen(
-                Level.PROBLEM, "answers, but no engine is registered yet", "wait for it to finish its start"
-            )
+        named = self._inspection.named_engine
+        if not names or (named and named not in names):
+            there = f"no engine {named!r}, only: {', '.join(names)}" if names else "no engine is registered yet"
+            return Seen(Level.PROBLEM, f"answers, but there is {there}", MISSING)
         return Seen(Level.OK, f"answers in {(clock.now() - began) * 1000:.0f} ms: {', '.join(names)}")
 
     def _version(self) -> Seen:
@@ -103,7 +105,17 @@ class EngineChecks:
         lines = tuple(f"{topic}: {count}" for topic, count in sorted(topics.items()))
         return Seen(Level.WARNING, f"{len(failed)} tasks wait for an operator", FAILED, lines)
 
+    def _given_out(self) -> Seen:
+        """Read some of each topic and process first: a process that cannot be parsed spoils all its tasks."""
+        open_tasks = self._operations.tasks({"withRetriesLeft": True}, limit=MOST_TASKS)
+        ours = [task for task in open_tasks if self._is_ours(task.topic)]
+        some = list({(task.topic, task.process_key): task for task in ours}.values())
+        read = [*some, *(task for task in ours if task not in some)][:MOST_READ]
+        reasons = {task: self._inspection.why_unreadable(task.execution_id) for task in read}
+        return judged_given_out({task: reason for task, reason in reasons.items() if reason}, len(read))
 
+
+MISSING = "wait for it to finish its start, or correct the engine's name in CAMUNDA_BASE_URL"
 REACHABLE = (
     "start the engine or correct CAMUNDA_BASE_URL (it usually ends in /engine-rest); look for a proxy between"
 )
@@ -125,6 +137,11 @@ UNROUTED_REMEDY = (
     "add them to a system in ROUTING_FILE, or leave them to other workers with CAMUNDA_TOPICS_EXCLUDE; "
     "nothing is lost: they go to {}"
 )
+GIVEN_OUT_TRIED = f"what a fetch reads of open tasks, up to {MOST_READ} of them"
+GIVEN_OUT = (
+    "repair the variable or deploy what its type needs; a process whose BPMN cannot be parsed any more must be "
+    "deployed again and its instances migrated or deleted; then: python tools/retry_incidents.py --topic TOPIC"
+)
 FAILED = (
     "see why: python tools/camunda_processes.py --incidents; then python tools/retry_incidents.py --topic TOPIC"
 )
@@ -142,6 +159,14 @@ def judged_version(version: str) -> Seen:
         return Seen(Level.PROBLEM, f"version {version} cannot list its topics", "needed: Camunda 7.13 or newer")
     missing = tuple(what for since, what in FEATURES.items() if found < since)
     return Seen(Level.NOTE if missing else Level.OK, f"version {version}", details=missing)
+
+
+def judged_given_out(reasons: Mapping[OpenTask, str], read: int) -> Seen:
+    """Judge the tasks that the engine cannot read, each with its words; `read` were looked at."""
+    if not reasons:
+        return Seen(Level.OK, f"the engine can give out each of {read} tasks")
+    lines = tuple(f"task {task.id} of topic {task.topic}: {reason}" for task, reason in reasons.items())
+    return Seen(Level.PROBLEM, f"the engine cannot give out {len(reasons)} of {read} tasks", GIVEN_OUT, lines)
 
 
 def judged_skew(seconds: float) -> Seen:
