@@ -22,7 +22,16 @@ from leases.extension import Extension
 from leases.silence import Silence
 from messages import RESPONSE_QUEUE
 from monitoring import Statistics
-from rabbitmq_client import Broker, Consumer, Delivery, Publisher, QueueWatch, Topology
+from rabbitmq_client import (
+    COPIES_PLACE,
+    TASKS_PLACE,
+    Broker,
+    Consumer,
+    Delivery,
+    Publisher,
+    QueueWatch,
+    Topology,
+)
 from response_handler import AnswerRules, ResponseHandler
 from service_manager import ServiceManager
 from status import (
@@ -94,15 +103,24 @@ class Assembly:
         """Return the services of the named components, in the order in which they stop."""
         services: list[Service] = []
         if WORKER in components:
-            self._tasks = self._publisher("tasks")
+            self._tasks = self._publisher("tasks", TASKS_PLACE)
             services += self._worker_services(self._tasks)
         if HANDLER in components:
-            self._detours = self._publisher("detours")
+            self._detours = self._publisher("detours", COPIES_PLACE)
             services += self._handler_services(self._detours)
+        services.append(Service("alarms", self._alarms(self._watch).run))
+        return services + self._status_services(self._watch, services)
+
+    @property
+    def _watch(self) -> QueueWatch:
         publisher = self._tasks or self._detours
         assert publisher is not None, "no such component"
-        services.append(Service("alarms", self._alarms(publisher.watch).run))
-        return services + self._status_services(publisher.watch, services)
+        return publisher.watch
+
+    def queues_in_trouble(self) -> set[str]:
+        """Return the names of the queues that nothing should be published to now."""
+        names = (queue.name for queue in self.topology.queues)
+        return {name for name in names if self._watch.state(name).trouble}
 
     def _status_services(self, watch: QueueWatch, watched: Sequence[Service]) -> list[Service]:
         loops, begun = [service.name for service in watched if service.turns], clock.now()
@@ -148,9 +166,9 @@ class Assembly:
         queues = [*(system.queue for system in self.routing.systems), RESPONSE_QUEUE]
         return Alarms(watch, queues, self.settings.rabbitmq_error_queue_max, self.stopping)
 
-    def _publisher(self, what: str) -> Publisher:
+    def _publisher(self, what: str, place: tuple[str, str]) -> Publisher:
         name, is_first = f"{self.settings.camunda_worker_id} {what}", self._tasks is None
-        return Publisher(self.broker, self.topology, name=name, watches_all=is_first)
+        return Publisher(self.broker, self.topology, name=name, place=place, watches_all=is_first)
 
     def _worker_services(self, publisher: Publisher) -> list[Service]:
         settings = self.settings

@@ -102,6 +102,7 @@ class CamundaWorker:
     def turn(self) -> None:
         """Fetch one batch and hand it to the publisher, unless nothing can be delivered now."""
         if not self._publisher.wait_until_ready(1.0):
+            self._undelivered.give_back()
             return
         self._published_line.say_if_due()
         self._publish(self._undelivered.settle())

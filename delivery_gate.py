@@ -123,12 +123,23 @@ class DeliveryGate:
         """Leave a system out for a while: its queue refused a message."""
         self._refused_until[system.name] = clock.now() + seconds
 
+    def is_mended(self, system: System) -> bool:
+        """Whether a queue that took no message is there again, and bound."""
+        return not self._publisher.watch.state(system.queue).is_lost
+
+    @property
+    def mends(self) -> bool:
+        """Whether such a queue is declared and bound again, unless somebody hinders it."""
+        return self._publisher.watch.may_declare
+
     def _reason_to_pause(self, system: System) -> str:
         state = self._publisher.watch.state(system.queue)
         if state.trouble:
             return state.trouble
+        if state.is_lost:
+            return f"{system.queue} was deleted or lost its binding"
         if clock.now() < self._refused_until.get(system.name, 0.0):
-            return f"{system.queue} refuses messages"
+            return f"{system.queue} took no message lately"
         if self._ready(system) >= self._limits.queue_high_water:
             return f"{system.queue} holds {state.ready} messages, RABBITMQ_QUEUE_HIGH_WATER is reached"
         if self._leases.in_flight(system) >= self._limits.max_in_flight:

@@ -7,6 +7,8 @@ WorkerError
 └── Unprocessable   set aside: this message or task can never succeed as it is
 """
 
+from collections.abc import Mapping
+
 
 class WorkerError(Exception):
     """The base of all errors that this project raises on purpose."""
@@ -17,7 +19,15 @@ class SettingsError(WorkerError):
 
 
 class WrongQueue(SettingsError):
-    """Single queues are not as wanted, which concerns their systems alone once the worker runs."""
+    """Single queues are missing or differ; `troubles` says what is wrong by the queue's name.
+
+    Such a queue of a system concerns its system alone; `ours` says whether one of our own is among them.
+    """
+
+    def __init__(self, troubles: Mapping[str, str], *, ours: bool) -> None:
+        super().__init__("; ".join(troubles.values()))
+        self.troubles = troubles
+        self.ours = ours
 
 
 class Unavailable(WorkerError):
@@ -46,6 +56,10 @@ class LoginRefused(Unavailable):
 
 class NotGivenOut(Unavailable):
     """The engine is there, and fails to give out the tasks of a fetch: one of them cannot be read there."""
+
+
+class RightMissing(Unavailable):
+    """The broker refuses us an act that we need a permission for; its text names the permission."""
 
 
 class TaskGone(WorkerError):

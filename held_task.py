@@ -61,16 +61,20 @@ class TaskHolder:
         held = (self._hold_new(task, fetch_sent) for task in tasks)
         return [one for one in held if one]
 
-    def hold_again(self, held: HeldTask) -> HeldTask | None:
+    def hold_again(self, held: HeldTask, *, may_be_out: bool = True) -> HeldTask | None:
         """Return the same with a message that expires, as the first one does, before the lock ends."""
         fresh = self._hold(held.task, held.system, held.lease_ends)
-        return replace(fresh, may_be_out=True) if fresh else None
+        return replace(fresh, may_be_out=may_be_out) if fresh else None
+
+    def is_in_time(self, system: System, lease_ends: float) -> bool:
+        """Whether enough of a lease is left to publish its task."""
+        lease_seconds = self._rules.lease_ms_of(system) / 1000
+        return lease_ends - clock.now() >= min(SAFE_LEASE_SECONDS, lease_seconds / 2)
 
     def _hold_new(self, task: ExternalTask, fetch_sent: float) -> HeldTask | None:
         system = self._routing.system_of(task.topic)
-        lease_seconds = self._rules.lease_ms_of(system) / 1000
-        lease_ends = fetch_sent + lease_seconds
-        if lease_ends - clock.now() < min(SAFE_LEASE_SECONDS, lease_seconds / 2):
+        lease_ends = fetch_sent + self._rules.lease_ms_of(system) / 1000
+        if not self.is_in_time(system, lease_ends):
             logger.warning("task {} comes too late to be published, its lease is let go", task.id)
             metrics.lapsed(system.name).inc()
             return None

@@ -11,7 +11,7 @@ from loguru import logger
 from assembly import HANDLER, WORKER, Assembly
 from config import load_settings, misspelt_settings, notify_socket
 from daemon import EXIT_WRONG_SETTINGS, Daemon, Ending, listen_to_signals
-from errors import SettingsError
+from errors import SettingsError, WrongQueue
 from monitoring import Statistics, configure_logs
 from service_manager import tell
 
@@ -36,6 +36,7 @@ class _Program:
     def __init__(self, components: Sequence[str]) -> None:
         self._components = components
         self._statistics = Statistics()
+        self._assembly: Assembly | None = None
         self.endings: SimpleQueue[Ending] = SimpleQueue()
 
     def build(self) -> Daemon:
@@ -45,10 +46,16 @@ class _Program:
     def _rebuild(self) -> Daemon:
         """Return a daemon that can take over. Raises SettingsError, Unavailable.
 
-        The broker is asked first: a queue that is otherwise than wanted ends a process that starts.
+        The broker is asked first: what differs there stops a process that starts, or a system. A queue that is
+        in trouble already is no reason to keep the old settings.
         """
+        known = self._assembly.queues_in_trouble() if self._assembly else set()
         assembly = self._assemble()
-        assembly.broker.declare(assembly.topology, name="reload")
+        try:
+            assembly.broker.declare(assembly.topology, name="reload")
+        except WrongQueue as error:
+            if error.ours or error.troubles.keys() - known:
+                raise
         return self._daemon_of(assembly)
 
     def _assemble(self) -> Assembly:
@@ -73,6 +80,7 @@ class _Program:
         logger.info("routing: {}", assembly.routing.described())
         services = assembly.services(self._components)
         announce = partial(tell, notify_socket())
+        self._assembly = assembly
         return Daemon(services, assembly.stopping, self._statistics, self.endings, self._rebuild, announce)
 
 

@@ -16,7 +16,8 @@ from monitoring import Statistics
 from rabbitmq_client import Outcome
 
 SAFE_LEASE_SECONDS_AGAIN = 20.0
-NOT_DELIVERED = (Outcome.RETURNED, Outcome.REFUSED, Outcome.UNSENT)
+NOT_DELIVERED = (Outcome.RETURNED, Outcome.REFUSED, Outcome.DENIED, Outcome.UNSENT)
+REFUSED = (Outcome.REFUSED, Outcome.DENIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,30 @@ class Undelivered:
         self._waiting.put((held, outcome))
 
     def settle(self) -> list[HeldTask]:
-        """Give back what certainly was not delivered; return what must be published again. Raises Unavailable."""
-        unknown: list[HeldTask] = []
-        for held, outcome in self._take_all():
-            if outcome in (Outcome.UNSENT, Outcome.UNKNOWN):
-                unknown.append(held)
-            else:
+        """Give back what the broker refused; return what must be published again now. Raises Unavailable."""
+        self.give_back()
+        unknown = self._take(Outcome.UNSENT, Outcome.UNKNOWN)
+        again = self._still_ours(unknown) if unknown else []
+        mended = [fresh for held in self._take(Outcome.RETURNED) if (fresh := self._when_mended(held))]
+        if mended:
+            logger.info("publishing {} tasks again that no queue took: theirs is bound again", len(mended))
+        return again + mended
+
+    def give_back(self) -> None:
+        """Give back what the broker refused; that needs nothing of the broker."""
+        for outcome in REFUSED:
+            for held in self._take(outcome):
                 self._give_back(held, outcome)
-        return self._still_ours(unknown) if unknown else []
+
+    def _when_mended(self, held: HeldTask) -> HeldTask | None:
+        """Return what no queue took once its queue is there again; until then it waits, if the lease allows."""
+        if not self._holder.is_in_time(held.system, held.lease_ends) or not self._gate.mends:
+            self._give_back(held, Outcome.RETURNED)
+        elif self._gate.is_mended(held.system):
+            return self._holder.hold_again(held, may_be_out=held.may_be_out)
+        else:
+            self.add(held, Outcome.RETURNED)
+        return None
 
     def free(self) -> None:
         """At a stop: unlock what certainly was not delivered, so that it is offered again at once."""
@@ -67,6 +84,16 @@ class Undelivered:
             self._leases.done(held.task.id)
             if outcome in NOT_DELIVERED and not held.may_be_out:
                 self._unlock(held)
+
+    def _take(self, *outcomes: Outcome) -> list[HeldTask]:
+        """Take out what had one of these outcomes."""
+        taken = []
+        for held, outcome in self._take_all():
+            if outcome in outcomes:
+                taken.append(held)
+            else:
+                self.add(held, outcome)
+        return taken
 
     def _take_all(self) -> list[tuple[HeldTask, Outcome]]:
         taken = []

@@ -30,7 +30,11 @@ class Silence:
 
         Raises Unavailable where the engine does not say.
         """
-        if self._watch.state(lease.system.queue).seen_empty_at <= lease.published_at:
+        queue = self._watch.state(lease.system.queue)
+        if queue.lost_at > lease.published_at:
+            self._table.drop(lease)  # deleted with its queue: the engine offers the task again, at no cost
+            return
+        if queue.seen_empty_at <= lease.published_at:
             # It waits in its queue, which is no silence: the message expires, the engine offers the task again.
             self._table.drop(lease)
             return

@@ -13,6 +13,7 @@ from pika.credentials import PlainCredentials
 from pika.exceptions import (
     AMQPConnectionError,
     AMQPError,
+    ChannelClosedByBroker,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
@@ -21,8 +22,9 @@ import clock
 import heartbeats
 import metrics
 from backoff import Backoff
-from errors import LoginRefused, SettingsError, Unavailable, WrongQueue
+from errors import LoginRefused, RightMissing, SettingsError, Unavailable, WrongQueue
 from rabbitmq_client.line import LineConnection
+from rabbitmq_client.rights import ACCESS_REFUSED, Act, missing_right
 from rabbitmq_client.topology import ANSWER_SECONDS, Topology
 from rabbitmq_client.watch import QueueWatch
 
@@ -30,6 +32,7 @@ TICK_SECONDS = 0.5
 CONNECT_TIMEOUT_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's return
 LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0
+LONGEST_PAUSE_WITHOUT_RIGHT_SECONDS = 10.0  # nobody's account is locked for it
 # What pika raises where a broker is away; a handshake that takes too long is no AMQPError.
 CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
@@ -75,14 +78,19 @@ class Broker:
         )
 
     def declare(self, topology: Topology, *, name: str) -> None:
-        """Declare the topology. Raises SettingsError for what is otherwise than wanted, Unavailable."""
+        """Declare the topology. Raises SettingsError for what differs, WrongQueue for queues, and Unavailable."""
         try:
             topology.declare(self.parameters(f"{name} topology"))
         except CONNECTION_ERRORS as error:
             raise self.trouble(error) from error
 
-    def trouble(self, error: BaseException) -> Unavailable:
-        """Return the library's error as ours: one sentence that says what to look at."""
+    def trouble(self, error: BaseException, act: Act | None = None) -> Unavailable:
+        """Return the library's error as ours: one sentence that says what to look at.
+
+        `act`: what the broker may have refused to a login that it took.
+        """
+        if act and isinstance(error, ChannelClosedByBroker) and error.reply_code == ACCESS_REFUSED:
+            return RightMissing(missing_right(error.reply_text, act))
         place = f"RabbitMQ at {self.host}:{self.port}"
         user = f"RABBITMQ_USERNAME {self.username!r}"
         if isinstance(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
@@ -105,7 +113,12 @@ def _innermost(error: BaseException) -> str:
 
 
 class Station(Protocol):
-    """What works at a connection: told on the connection's thread when a channel opens and when it is lost."""
+    """What works at a connection: told on the connection's thread when a channel opens and when it is lost.
+
+    `act` is what it does there.
+    """
+
+    act: Act
 
     def on_channel(self, channel: Channel) -> None:
         """Begin to work on a new channel."""
@@ -135,7 +148,10 @@ class BrokerConnection:
         self._kind = name.rpartition(" ")[2]  # without the worker id, which is the same for all
         self._stopping = clock.Event()
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
-        self._refusal_backoff = Backoff(longest=LONGEST_PAUSE_AFTER_REFUSAL_SECONDS)
+        self._backoffs: dict[type[Exception], Backoff] = {
+            LoginRefused: Backoff(longest=LONGEST_PAUSE_AFTER_REFUSAL_SECONDS),
+            RightMissing: Backoff(longest=LONGEST_PAUSE_WITHOUT_RIGHT_SECONDS),
+        }
         self._lock = clock.Lock()
         self._connection: LineConnection | None = None
         self._lost_because: BaseException | None = None
@@ -155,7 +171,7 @@ class BrokerConnection:
                 self._pause("WARNING", error)
 
     def _pause(self, level: str, error: Exception) -> None:
-        pause = (self._refusal_backoff if isinstance(error, LoginRefused) else self._backoff).pause()
+        pause = self._backoffs.get(type(error), self._backoff).pause()
         self.trouble = str(error)
         logger.log(level, "{}: {}; next attempt in {:.1f} s", self._name, error, pause)
         heartbeats.beat()
@@ -170,16 +186,16 @@ class BrokerConnection:
         try:
             self._loop_until_lost()
         except CONNECTION_ERRORS as error:
-            raise self._broker.trouble(error) from error
+            raise self._broker.trouble(error, self._station.act) from error
 
     def _declare_topology(self) -> None:
-        """Declare all; once we run, a wrong queue stops its own system alone: see QueueWatch."""
+        """Declare all; a wrong queue of a system stops that system alone, one of ours stops us at the start."""
         try:
             self._broker.declare(self._topology, name=self._name)
         except WrongQueue as error:
-            if not self._was_open:
+            if error.ours and not self._was_open:
                 raise
-            logger.error("{}: {}", self._name, error)
+            self._watch.note_troubles(error.troubles)
 
     def _loop_until_lost(self) -> None:
         connection = self._broker.open(self._name, on_open=self._on_open, on_lost=self._on_lost)
@@ -205,13 +221,10 @@ class BrokerConnection:
         connection.channel(on_open_callback=self._on_channel_open)
 
     def _on_channel_open(self, channel: Channel) -> None:
-        channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_on_close_callback(self.on_channel_closed)
         if self._was_open:
             metrics.reconnects(self._kind).inc()
         self._was_open = True
-        self.trouble = ""
-        self._backoff.reset()
-        self._refusal_backoff.reset()
         logger.info("{}: connected to RabbitMQ at {}:{}", self._name, self._broker.host, self._broker.port)
         self._blocked = False
         self._station.on_channel(channel)
@@ -235,7 +248,17 @@ class BrokerConnection:
         logger.warning("{}: RabbitMQ {} publishing", self._name, "blocks" if blocked else "allows again")
         self._station.on_blocked(blocked=blocked)
 
-    def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
+    def worked(self) -> None:
+        """Note that the broker did what we are here for: only that ends the trouble and the growing of pauses.
+
+        A channel opens for everybody; what we may do on it shows later.
+        """
+        self.trouble = ""
+        for backoff in (self._backoff, *self._backoffs.values()):
+            backoff.reset()
+
+    def on_channel_closed(self, channel: Channel, reason: Exception) -> None:
+        """Give the connection up with a channel that we work on."""
         if channel.connection.is_open:
             self._lost_because = reason
             channel.connection.close()

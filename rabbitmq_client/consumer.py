@@ -8,6 +8,7 @@ from pika.spec import Basic, BasicProperties
 
 import clock
 from rabbitmq_client.connection import Broker, BrokerConnection
+from rabbitmq_client.rights import Act
 from rabbitmq_client.topology import Topology
 from rabbitmq_client.watch import QueueWatch
 
@@ -37,6 +38,8 @@ class Delivery:
 
 class Consumer:
     """Delivers the messages of one queue on a connection of its own; at most `prefetch` are out at a time."""
+
+    act = Act.CONSUME
 
     def __init__(
         self,
@@ -97,6 +100,11 @@ class Consumer:
         """Why there is no connection; empty where there is one."""
         return self._connection.trouble
 
+    @property
+    def paused(self) -> bool:
+        """Whether we take no messages because we were asked not to."""
+        return self._paused
+
     def pause(self) -> None:
         """Take no more messages; what was delivered can still be acknowledged."""
         self._paused = True
@@ -151,14 +159,23 @@ class Consumer:
         self._channel = channel
         self._flush()  # forgets what was acknowledged while there was no channel
         channel.add_on_cancel_callback(lambda _: channel.close(reply_text="the broker cancelled our consumer"))
-        channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._subscribe())
+        channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._begin())
+
+    def _begin(self) -> None:
+        self._subscribe()
+        if self._paused:  # then there is nothing that could fail later
+            self._connection.worked()
 
     def _subscribe(self) -> None:
         if self._channel is None or self._paused or self._consumer_tag:
             return
         self._consumer_tag = self._channel.basic_consume(
-            self._queue, self._on_message, callback=lambda _: self._subscribed.set()
+            self._queue, self._on_message, callback=lambda _: self._on_subscribed()
         )
+
+    def _on_subscribed(self) -> None:
+        self._connection.worked()
+        self._subscribed.set()
 
     def _unsubscribe(self) -> None:
         self._subscribed.clear()

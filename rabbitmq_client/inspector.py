@@ -15,7 +15,8 @@ import clock
 from errors import Unavailable
 from rabbitmq_client.browser import BLOCKED, BLOCKED_SECONDS
 from rabbitmq_client.connection import CONNECTION_ERRORS, Broker
-from rabbitmq_client.topology import ACCESS_REFUSED, NOT_FOUND, DeadlineConnection, Exchange, Queue
+from rabbitmq_client.rights import ACCESS_REFUSED
+from rabbitmq_client.topology import NOT_FOUND, DeadlineConnection, Exchange, Queue
 
 CANARY_SECONDS = 5.0
 

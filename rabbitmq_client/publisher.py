@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from queue import Empty, SimpleQueue
-from uuid import uuid4
 
 from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker
 from pika.frame import Method
 from pika.spec import Basic, BasicProperties
 
 import clock
-from messages import RESPONSE_QUEUE, Publication
+from messages import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE, Publication
 from rabbitmq_client.connection import Broker, BrokerConnection
+from rabbitmq_client.probe import Probe
+from rabbitmq_client.rights import ACCESS_REFUSED, Act, Refusal
 from rabbitmq_client.topology import Topology
 from rabbitmq_client.watch import QueueWatch
 
@@ -25,12 +27,17 @@ PROGRESS_SECONDS = 10.0
 LATE_SECONDS = 5.0
 
 
+TASKS_PLACE = (TASK_EXCHANGE, "default.probe")
+COPIES_PLACE = (ERROR_EXCHANGE, ERROR_KEY)
+
+
 class Outcome(Enum):
     """The fate of a message handed to the publisher."""
 
     CONFIRMED = "a queue has it"
     RETURNED = "no queue took it: certainly not delivered"
     REFUSED = "the queue refused it: certainly not delivered"
+    DENIED = "the broker denies us the right to publish it: certainly not delivered"
     UNSENT = "it never left: certainly not delivered"
     UNKNOWN = "the connection was lost before the confirm: it may be delivered"
 
@@ -58,10 +65,21 @@ class Publisher:
     """Publishes persistent, mandatory messages on a connection of its own.
 
     `publish` and `ready` may be used from any thread; the outcomes come on the publisher's thread. It looks after
-    all queues, unless another publisher of the process does (`watches_all`).
+    all queues, unless another publisher of the process does (`watches_all`). `place` is an exchange and a routing
+    key that it must be able to publish to, or it is not ready.
     """
 
-    def __init__(self, broker: Broker, topology: Topology, *, name: str, watches_all: bool = True) -> None:
+    act = Act.PUBLISH
+
+    def __init__(
+        self,
+        broker: Broker,
+        topology: Topology,
+        *,
+        name: str,
+        place: tuple[str, str] = TASKS_PLACE,
+        watches_all: bool = True,
+    ) -> None:
         self.watch = (
             QueueWatch(topology.queues, exchanges=topology.exchanges, may_declare=not topology.passive)
             if watches_all
@@ -76,6 +94,9 @@ class Publisher:
         self._blocked = False
         self._last_progress = 0.0
         self._unsent_bytes = 0
+        self._place = place
+        self._probe = Probe(self._on_probed, self._connection.on_channel_closed)
+        self._may_publish = False
         self._ready = clock.Event()
 
     def run(self) -> None:
@@ -154,27 +175,34 @@ class Publisher:
         count = len(batch.publications)
         batch.outcomes, batch.left = [Outcome.UNKNOWN] * count, count
         for index, publication in enumerate(batch.publications):
-            self._publish(channel, publication, (batch, index), mandatory=True)
+            self._publish(channel, publication, (batch, index))
 
-    def _publish(
-        self, channel: Channel, publication: Publication, place: tuple[_Batch, int], *, mandatory: bool
-    ) -> None:
+    def _publish(self, channel: Channel, publication: Publication, place: tuple[_Batch, int]) -> None:
         if not self._unconfirmed:
             self._last_progress = clock.now()
         self._last_tag += 1
         self._unconfirmed[self._last_tag] = place
         properties = BasicProperties(headers=publication.headers, **publication.properties)
         channel.basic_publish(
-            publication.exchange, publication.routing_key, publication.body, properties, mandatory=mandatory
+            publication.exchange, publication.routing_key, publication.body, properties, mandatory=True
         )
 
     def on_channel(self, channel: Channel) -> None:
-        """Begin to publish on a new channel, in confirm mode."""
+        """Begin to publish on a new channel, in confirm mode, once the broker lets us."""
         self._channel = channel
         self._last_tag = 0
         self._blocked = False
         channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._update_ready())
+        channel.add_on_close_callback(self._on_channel_closed)
+        channel.confirm_delivery(
+            self._on_confirm, callback=lambda _: self._probe.ask(channel.connection, *self._place)
+        )
+
+    def _on_probed(self) -> None:
+        self._last_progress = clock.now()
+        self._may_publish = True
+        self._connection.worked()
+        self._update_ready()
 
     def on_tick(self) -> None:
         """Try out an idle connection, and give up one that takes nothing any more."""
@@ -183,8 +211,9 @@ class Publisher:
         if self._unconfirmed:
             self._note_progress()
         elif clock.now() - self._last_progress > IDLE_SECONDS:
-            self._send_canary(self._channel)
-        if self._unconfirmed and clock.now() - self._last_progress > PROGRESS_SECONDS:
+            self._probe.ask(self._channel.connection, *self._place)
+        silent = clock.now() - self._last_progress if self._unconfirmed else self._probe.waiting_seconds
+        if silent > PROGRESS_SECONDS:
             self._connection.abort(f"no confirm came for {PROGRESS_SECONDS:.0f} s")
 
     def _note_progress(self) -> None:
@@ -194,15 +223,11 @@ class Publisher:
             self._last_progress = clock.now()
         self._unsent_bytes = unsent
 
-    def _send_canary(self, channel: Channel) -> None:
-        """Publish one byte to nowhere: RabbitMQ says that it blocks us only after a publish."""
-        canary = Publication("", f"canary.{uuid4().hex}", b"?", {}, {})
-        batch = _Batch([canary], lambda _: None, [Outcome.UNKNOWN], 1)
-        self._publish(channel, canary, (batch, 0), mandatory=False)
-
     def on_lost(self) -> None:
         """Settle what was under way: whether the broker has it cannot be known any more."""
-        self._ready.clear()
+        self._may_publish = False
+        self._update_ready()
+        self._probe.lost()
         self._channel = None
         self._returned.clear()
         lost, self._unconfirmed = self._unconfirmed, {}
@@ -214,18 +239,40 @@ class Publisher:
         """Stop or start offering to publish, as the broker says."""
         self._blocked = blocked
         self._last_progress = clock.now()
+        self._probe.forgive()
+        self._connection.worked()
         self._update_ready()
 
     def _update_ready(self) -> None:
-        if self._blocked:
-            self._ready.clear()
-        else:
+        if self._may_publish and not self._blocked:
             self._ready.set()
+        else:
+            self._ready.clear()
+
+    def _on_channel_closed(self, _channel: Channel, reason: Exception) -> None:
+        """Settle what the broker refuses, if that is why it closed the channel."""
+        is_refusal = isinstance(reason, ChannelClosedByBroker) and reason.reply_code == ACCESS_REFUSED
+        if is_refusal and (refusal := Refusal.of(str(reason))):
+            self._settle_refused(refusal)
+
+    def _settle_refused(self, refusal: Refusal) -> None:
+        """Settle the first message that fits the refusal, and all after it: the broker looks at none of them.
+
+        Those before it may be delivered. The next probe asks for the same place, unless it is one topic's alone.
+        """
+        sent = [(tag, *place, place[0].publications[place[1]]) for tag, place in self._unconfirmed.items()]
+        for tag, batch, index, publication in dropwhile(lambda item: not refusal.is_of(item[3]), sent):
+            is_denied = refusal.is_of(publication)
+            del self._unconfirmed[tag]
+            batch.settle(index, Outcome.DENIED if is_denied else Outcome.UNSENT)
+            if is_denied and refusal.topic is None:
+                self._place = (publication.exchange, publication.routing_key)
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, body: bytes
     ) -> None:
         self._returned[method.exchange, method.routing_key, properties.message_id, body] += 1
+        self.watch.note_return(method.exchange, method.routing_key)
 
     def _on_confirm(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
         """Settle the confirmed messages; RabbitMQ sends a message's return before its confirm."""

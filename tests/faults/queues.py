@@ -15,6 +15,8 @@ SHORT_LOCK = {"CAMUNDA_LOCK_DURATION": "30000", "CAMUNDA_RETRY_TIMEOUT": "1000"}
 STEADY = 30  # tasks per second, so that some are on their way all the time
 WRONG_SETTINGS = 78
 NOTICED_SECONDS = 5.0
+UNROUTED_EXCHANGE, STRAYS = "camunda.unrouted.tasks", "strays"
+CHURNS = 40
 
 
 def task_queue_deleted(scene: Scene) -> None:
@@ -81,9 +83,7 @@ def wrong_arguments(scene: Scene) -> None:
     """Arguments that do not match at declare, when the worker starts and later."""
     scene.add_system()
     scene.observer.serve(DEFAULT_QUEUE)
-    make_wrong(scene)
     refuse_to_start(scene)
-    make_right(scene)
     with scene.load(per_second=STEADY):
         worker = scene.worker(**SHORT_LOCK)
         for _ in scene.strikes():
@@ -93,6 +93,69 @@ def wrong_arguments(scene: Scene) -> None:
             scene.note_recovery(time.time(), count_repeats=False, queue=QUEUE)
     check_recoveries(scene)
     scene.finish()
+
+
+def queue_made_anew(scene: Scene) -> None:
+    """A system's queue wrong at the start, then deleted or made anew in a loop under load."""
+    scene.add_system()
+    watch_default_queue(scene)
+    scene.observer.leave(QUEUE)
+    scene.until(lambda: QUEUE in scene.broker.api.queues(scene.name), "the queue of the system")
+    delete_queue(scene, QUEUE)
+    scene.broker.api.declare_queue(scene.name, QUEUE, {"x-max-priority": 3})
+    with scene.load(per_second=STEADY):
+        worker = scene.worker(**SHORT_LOCK)
+        check_wrong_at_start(scene, worker)
+        churn_queue(scene, CHURNS * scene.scale.kills)
+        scene.observer.serve(QUEUE)
+        scene.note_recovery(time.time(), count_repeats=False, queue=QUEUE)
+    check_recoveries(scene)
+    scene.finish()
+    check_nothing_by_default(scene)
+
+
+def churn_queue(scene: Scene, times: int) -> None:
+    """Delete the system's queue again and again; in turn leave it to the worker to declare, or make it anew."""
+    with scene.connect() as connection:
+        channel = connection.channel()
+        for number in range(times):
+            scene.watch.note_risk()
+            channel.queue_delete(QUEUE)
+            if number % 2:
+                channel.queue_declare(QUEUE, durable=True)
+            scene.pause(scene.random.uniform(0.0, 0.4))
+
+
+def watch_default_queue(scene: Scene) -> None:
+    """Let a queue of the test's own have a copy of whatever reaches the default queue through its two bindings."""
+    with scene.connect() as connection:
+        channel = connection.channel()
+        channel.exchange_declare(UNROUTED_EXCHANGE, "fanout", durable=True)
+        channel.queue_declare(STRAYS, durable=True)
+        channel.queue_bind(STRAYS, UNROUTED_EXCHANGE, "")
+
+
+def check_wrong_at_start(scene: Scene, worker: Worker) -> None:
+    """The tasks of the other system flow; those of this one stay in the engine, and the log says why."""
+    scene.until(lambda: seen_in(scene, OTHER_QUEUE) >= STEADY, "tasks of the other system")
+    missing = [
+        word
+        for word in (f"{QUEUE!r} that differs", "x-max-priority", "tasks for bitrix24 stay in the engine")
+        if word not in worker.text()
+    ]
+    if missing or seen_in(scene, QUEUE):
+        scene.figures.problems.append(f"a queue that is wrong at the start: the log lacks {missing}")
+
+
+def check_nothing_by_default(scene: Scene) -> None:
+    """No task of a known system took the way of those that nobody claims, and no system was blamed."""
+    with scene.connect() as connection:
+        strays = connection.channel().queue_declare(STRAYS, passive=True).method.message_count
+    rows = scene.api.task_log(processDefinitionKey=scene.key, failureLog="true")
+    silent = [row for row in rows if "no answer from" in str(row.get("errorMessage"))]
+    scene.figures.notes.append(f"{strays} tasks in the default queue, {len(silent)} blamed on their system")
+    if strays or silent:
+        scene.figures.problems.append(f"B2: {scene.figures.notes[-1]}")
 
 
 def delete_queue(scene: Scene, queue: str) -> None:
@@ -139,15 +202,17 @@ def make_right(scene: Scene) -> None:
 
 
 def refuse_to_start(scene: Scene) -> None:
-    """Start a worker that must not run, and that says why."""
+    """Start a worker that must not run, for a queue of ours is wrong, and that says why."""
+    scene.broker.api.declare_queue(scene.name, RESPONSE_QUEUE, {"x-max-length": 7})
     worker = scene.worker("refused")
     worker.is_wanted = False
     scene.until(lambda: not worker.running(), "the end of a worker with a wrong queue")
     if worker.exit_code != WRONG_SETTINGS:
         scene.figures.problems.append(f"the refused worker ended with {worker.exit_code}")
-    missing = [word for word in (QUEUE, "x-max-length", "none", "'7'") if word not in worker.text()]
+    missing = [word for word in (RESPONSE_QUEUE, "x-max-length", "none", "'7'") if word not in worker.text()]
     if missing:
         scene.figures.problems.append(f"the refused worker does not name {missing}")
+    delete_queue(scene, RESPONSE_QUEUE)
 
 
 def check_alarm(scene: Scene, worker: Worker) -> None:

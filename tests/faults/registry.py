@@ -16,6 +16,7 @@ from tests.faults import (
     network,
     queues,
     replicas,
+    rights,
 )
 from tests.faults.scene import Scene
 
@@ -66,6 +67,8 @@ FAULTS = [
     Fault(24, clocks.apart),
     Fault(25, replicas.rolled_out),
     Fault(25, replicas.rolled_out_as_one),
+    Fault(32, queues.queue_made_anew, lease_ms=30_000),
+    Fault(35, rights.missing),
 ]
 
 

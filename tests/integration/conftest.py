@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pika
 import pytest
+from loguru import logger
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
@@ -18,6 +19,15 @@ SYSTEMS = ("bitrix24", "openproject", "1c", "python-services", "default")
 def broker(sandbox: Sandbox, vhost: str) -> Broker:
     node = sandbox.broker
     return Broker(node.host, node.port, vhost, node.username, lambda: node.password)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Collects the log, each line as `LEVEL message`."""
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{level} {message}", level="DEBUG")
+    yield lines
+    logger.remove(sink)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from queue import SimpleQueue
 
 import pika
@@ -206,6 +207,41 @@ def test_an_acknowledgement_given_while_disconnected_does_not_hold_up_later_ones
             desk.consumer.ack(delivery)
 
         assert eventual(lambda: held(sandbox, vhost, RESPONSE_QUEUE) == (0, 0))
+
+
+def test_without_the_right_to_read_the_pauses_grow_and_the_right_is_named(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, logged: list[str]
+) -> None:
+    topology.declare(broker.parameters("administrator"))
+    user = f"weak-{vhost}"
+    sandbox.broker.api.add_user(user, "secret-of-weak")
+    sandbox.broker.api.set_permissions(user, vhost, read=r"^(?!camunda\.responses\.queue)")
+    desk = Desk(replace(broker, username=user, read_password=lambda: "secret-of-weak"), topology)
+
+    with running(desk.consumer):
+        assert eventual(lambda: len(attempts(logged)) >= 4)
+        trouble = desk.consumer.trouble
+        sandbox.broker.api.set_permissions(user, vhost)
+        assert eventual(desk.subscribed)
+        assert desk.consumer.trouble == ""
+
+    assert "lacks the read permission on queue 'camunda.responses.queue'" in trouble
+    assert attempts(logged)[3] >= 2.0
+
+
+def attempts(logged: list[str]) -> list[float]:
+    """Returns the pauses between the attempts so far."""
+    return [float(line.rpartition(" in ")[2].split()[0]) for line in logged if "next attempt" in line]
+
+
+def test_a_consumer_that_is_paused_while_it_connects_is_in_no_trouble(broker: Broker, topology: Topology) -> None:
+    desk = Desk(broker, topology)
+    desk.consumer.pause()
+
+    with running(desk.consumer):
+        assert eventual(lambda: desk.consumer.connected)
+
+    assert not desk.consumer.subscribed
 
 
 def test_it_waits_for_a_broker_that_is_not_there(topology: Topology, unused_port: int) -> None:

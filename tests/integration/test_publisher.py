@@ -1,9 +1,12 @@
 """The publisher: every message's fate comes back, whatever the broker does."""
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from queue import SimpleQueue
+from typing import Self
 
 import pika
 import pytest
@@ -13,7 +16,8 @@ from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from errors import SettingsError
 from messages import RESPONSE_QUEUE, TASK_EXCHANGE, Publication
-from rabbitmq_client import Broker, Outcome, Publisher, Topology
+from rabbitmq_client import COPIES_PLACE, Broker, Outcome, Publisher, Topology
+from rabbitmq_client import publisher as publisher_module
 from rabbitmq_client.topology import RESPONSE_EXCHANGE, Exchange, Queue
 from sandbox.sandbox import Sandbox
 from tests.conftest import MemoryAlarm
@@ -173,13 +177,14 @@ def test_a_blocked_publisher_stops_at_once(broker: Broker, topology: Topology, m
     publisher = Publisher(broker, topology, name="tasks")
     fates: SimpleQueue[Sequence[Outcome]] = SimpleQueue()
 
-    with memory_alarm(), running(publisher) as thread:
+    with running(publisher) as thread:
         assert publisher.wait_until_ready(SECONDS)
-        publisher.publish([message("a")], fates.put)
-        assert eventual(lambda: not publisher.ready)
-        publisher.stop()
-        thread.join(10)
-        assert not thread.is_alive()
+        with memory_alarm():
+            publisher.publish([message("a")], fates.put)
+            assert eventual(lambda: not publisher.ready)
+            publisher.stop()
+            thread.join(10)
+            assert not thread.is_alive()
 
     assert fates.get(timeout=SECONDS) == [Outcome.UNKNOWN]
 
@@ -332,13 +337,220 @@ def test_a_stop_while_it_connects_ends_it(broker: Broker) -> None:
     publisher.stop()
 
 
-def test_a_topology_that_does_not_fit_ends_it_at_start(
+def test_a_queue_of_ours_that_does_not_fit_ends_it_at_start(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    channel.queue_declare("1c.queue", durable=True, arguments=ONLY_ONE_FITS)
+    channel.queue_declare(RESPONSE_QUEUE, durable=True, arguments=ONLY_ONE_FITS)
 
-    with pytest.raises(SettingsError, match=r"1c\.queue"):
+    with pytest.raises(SettingsError, match=r"camunda\.responses\.queue"):
         Publisher(broker, topology, name="tasks").run()
+
+
+def test_a_queue_of_a_system_that_does_not_fit_at_the_start_is_in_trouble_before_anything_is_published(
+    broker: Broker, topology: Topology, channel: BlockingChannel, logged: list[str]
+) -> None:
+    channel.queue_declare("1c.queue", durable=True, arguments=ONLY_ONE_FITS)
+    publisher = Publisher(broker, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        trouble = publisher.watch.state("1c.queue").trouble
+        outcomes = outcomes_of(publisher, [message("a", key="bitrix24.bitrix_x")])
+        assert eventual(lambda: publisher.watch.state("default.queue").seen_at > 0)
+
+    assert "'1c.queue' that differs" in trouble
+    assert "x-max-length is the value '1' of type 'signedint', wanted is none" in trouble
+    assert outcomes == [Outcome.CONFIRMED]
+    assert len([line for line in logged if line.startswith("ERROR")]) == 1, logged
+
+
+def test_a_queue_of_a_system_that_is_missing_where_we_declare_nothing_is_its_own_trouble(
+    broker: Broker, topology: Topology, channel: BlockingChannel, logged: list[str]
+) -> None:
+    topology.declare(broker.parameters("administrator"))
+    channel.queue_delete("1c.queue")
+    publisher = Publisher(broker, replace(topology, passive=True), name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        assert "no queue '1c.queue'" in publisher.watch.state("1c.queue").trouble
+        assert outcomes_of(publisher, [message("a", key="bitrix24.x")]) == [Outcome.CONFIRMED]
+        assert eventual(lambda: publisher.watch.state("default.queue").seen_at > 0)
+        channel.queue_declare("1c.queue", durable=True)
+        publisher.watch.hurry()
+        assert eventual(lambda: publisher.watch.state("1c.queue").trouble == "")
+
+    assert len([line for line in logged if line.startswith("ERROR")]) == 1, logged
+
+
+class Churn:
+    """A partner that deletes its queue again and again, and declares it anew every other time."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._over = threading.Event()
+        self.rounds = 0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with pika.BlockingConnection(self._broker.parameters("partner")) as connection:
+            channel = connection.channel()
+            while not self._over.wait(0.02):
+                channel.queue_delete("1c.queue")
+                if self.rounds % 2:
+                    channel.queue_declare("1c.queue", durable=True)
+                self.rounds += 1
+
+
+def test_no_task_of_a_known_system_is_in_the_default_queue_however_often_its_queue_is_deleted(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    publisher = Publisher(broker, topology, name="tasks")
+    fates: Counter[Outcome] = Counter()
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        with Churn(broker) as churn:
+            while churn.rounds < 200:
+                batch = [message(str(n), key=key) for n in range(10) for key in ("1c.1c_x", "bitrix24.x")]
+                fates.update(outcomes_of(publisher, batch))
+        assert eventual(lambda: outcomes_of(publisher, [message("last")]) == [Outcome.CONFIRMED])
+
+    assert fates.keys() <= {Outcome.CONFIRMED, Outcome.RETURNED}
+    assert fates[Outcome.RETURNED] > 0
+    assert channel.queue_declare("default.queue", passive=True).method.message_count == 0
+
+
+def test_a_message_that_comes_back_has_its_queue_bound_again_at_once(
+    broker: Broker, topology: Topology, channel: BlockingChannel, logged: list[str]
+) -> None:
+    publisher = Publisher(broker, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        assert eventual(lambda: publisher.watch.state("default.queue").fit_at > 0)
+        channel.queue_delete("1c.queue")
+        channel.queue_declare("1c.queue", durable=True)
+        began = time.monotonic()
+        assert outcomes_of(publisher, [message("a")]) == [Outcome.RETURNED]
+        assert eventual(lambda: not publisher.watch.state("1c.queue").is_lost)
+        assert outcomes_of(publisher, [message("a")]) == [Outcome.CONFIRMED]
+
+    assert time.monotonic() - began < 2
+    assert any("1c.queue was deleted or lost its binding" in line for line in logged)
+
+
+def test_a_partner_that_bound_a_queue_of_its_own_goes_on_getting_every_task(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    topology.declare(broker.parameters("administrator"))
+    channel.queue_declare("audit", durable=True)
+    channel.queue_bind("audit", TASK_EXCHANGE, "#")
+    publisher = Publisher(broker, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        outcomes_of(publisher, [message("a"), message("b", key="bitrix24.x"), message("c", key="default.z")])
+    taken = [channel.basic_get("audit", auto_ack=True) for _ in range(4)]
+
+    seen = [(method.exchange, method.routing_key) for method, _, _ in taken if method]
+    assert seen == [
+        (TASK_EXCHANGE, "1c.1c_sync_data"),
+        (TASK_EXCHANGE, "bitrix24.x"),
+        (TASK_EXCHANGE, "default.z"),
+    ]
+
+
+def weak_login(sandbox: Sandbox, vhost: str, broker: Broker, **rights: str) -> Broker:
+    """Returns a login with these rights; asked for again, it changes them."""
+    sandbox.broker.api.add_user(f"weak-{vhost}", "secret-of-weak")
+    sandbox.broker.api.set_permissions(f"weak-{vhost}", vhost, **rights)
+    return replace(broker, username=f"weak-{vhost}", read_password=lambda: "secret-of-weak")
+
+
+def test_without_the_right_to_write_it_is_not_ready_until_the_right_is_granted(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    topology.declare(broker.parameters("administrator"))
+    channel.queue_declare("audit", durable=True)
+    channel.queue_bind("audit", TASK_EXCHANGE, "#")
+    weak = weak_login(sandbox, vhost, broker, write=r"^(?!camunda\.external)")
+    publisher = Publisher(weak, topology, name="tasks")
+
+    with running(publisher):
+        assert eventual(lambda: "lacks the write permission" in publisher.trouble)
+        assert not publisher.wait_until_ready(2)
+        assert "exchange 'camunda.external.tasks'" in publisher.trouble
+        assert not publisher.connected
+        weak_login(sandbox, vhost, broker)
+        assert publisher.wait_until_ready(SECONDS)
+        assert publisher.trouble == ""
+        assert outcomes_of(publisher, [message("a")]) == [Outcome.CONFIRMED]
+
+    assert channel.queue_declare("audit", passive=True).method.message_count == 1
+
+
+def test_a_place_that_is_refused_is_certainly_not_delivered_and_asked_for_until_it_is_granted(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology
+) -> None:
+    topology.declare(broker.parameters("administrator"))
+    weak = weak_login(sandbox, vhost, broker, write=r"^(?!amq\.default)")
+    publisher = Publisher(weak, topology, name="detours", place=COPIES_PLACE)
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        fine, denied, after = (
+            message("a"),
+            message("b", exchange="", key="camunda.responses.retry.5s"),
+            message("c"),
+        )
+        outcomes = outcomes_of(publisher, [fine, denied, after])
+        assert eventual(lambda: "'amq.default'" in publisher.trouble)
+        assert not publisher.ready
+        weak_login(sandbox, vhost, broker)
+        assert publisher.wait_until_ready(SECONDS)
+
+    assert outcomes[1:] == [Outcome.DENIED, Outcome.UNSENT]
+    assert outcomes[0] in (Outcome.CONFIRMED, Outcome.UNKNOWN)
+
+
+def test_an_idle_publisher_needs_no_right_that_it_does_not_use(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "IDLE_SECONDS", 0.1)
+    topology.declare(broker.parameters("administrator"))
+    weak = weak_login(sandbox, vhost, broker, write=r"^(?!amq\.default)")
+    publisher = Publisher(weak, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        began = publisher._last_progress
+        assert eventual(lambda: publisher._last_progress > began + 1)
+        assert publisher.trouble == ""
+
+
+def test_the_pauses_grow_while_nothing_works_although_the_channel_opens(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, logged: list[str]
+) -> None:
+    topology.declare(broker.parameters("administrator"))
+    weak = weak_login(sandbox, vhost, broker, write=r"^(?!camunda\.external)")
+    publisher = Publisher(weak, topology, name="tasks")
+
+    with running(publisher):
+        assert eventual(lambda: len([line for line in logged if "next attempt" in line]) >= 4)
+        attempts = [line for line in logged if "next attempt" in line]
+
+    pauses = [float(line.rpartition(" in ")[2].split()[0]) for line in attempts[:4]]
+    assert pauses[2] >= 1.0
+    assert pauses[3] >= 2.0
 
 
 class CountedTopology(NothingThere):

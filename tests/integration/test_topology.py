@@ -9,7 +9,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from errors import SettingsError, Unavailable, WrongQueue
+from errors import RightMissing, SettingsError, WrongQueue
 from rabbitmq_client import Broker, Publisher, Topology
 from sandbox.sandbox import Sandbox
 from tests.integration.conftest import SYSTEMS
@@ -21,6 +21,7 @@ EXCHANGES = {
     "camunda.unrouted.tasks": ("fanout", {}),
     "camunda.task.responses": ("direct", {}),
     "camunda.errors": ("direct", {}),
+    "camunda.claimed.tasks": ("fanout", {}),
 }
 BINDINGS = {
     ("camunda.external.tasks", "bitrix24.#", "bitrix24.queue"),
@@ -98,6 +99,17 @@ def test_declaring_again_changes_nothing(sandbox: Sandbox, vhost: str, broker: B
     assert rows(sandbox, "bindings", vhost) == before
 
 
+@pytest.mark.usefixtures("declared")
+def test_what_is_claimed_is_caught_before_the_alternate_exchange(sandbox: Sandbox, vhost: str) -> None:
+    caught = {
+        (row["source"], row["routing_key"])
+        for row in rows(sandbox, "bindings", vhost)
+        if row["destination"] == "camunda.claimed.tasks"
+    }
+
+    assert caught == {("camunda.external.tasks", f"{name}.#") for name in SYSTEMS}
+
+
 def test_a_message_that_is_of_no_system_lands_in_the_default_queue(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
@@ -130,9 +142,11 @@ def test_all_wrong_queues_are_named_and_the_others_declared(
     for queue in ("bitrix24.queue", "1c.queue"):
         channel.queue_declare(queue, durable=True, arguments={"x-max-length": 7})
 
-    with pytest.raises(WrongQueue, match=r"bitrix24\.queue.*; .*1c\.queue"):
+    with pytest.raises(WrongQueue, match=r"bitrix24\.queue.*; .*1c\.queue") as raised:
         topology.declare(broker.parameters("topology"))
 
+    assert not raised.value.ours
+    assert "x-max-length is the value '7' of type 'signedint', wanted is none" in raised.value.troubles["1c.queue"]
     assert set(PUBLIC_QUEUES) <= {row["name"] for row in rows(sandbox, "queues", vhost)}
 
 
@@ -183,26 +197,95 @@ def test_passive_names_the_queue_that_is_missing_and_declares_nothing(
         channel.queue_declare("openproject.queue", passive=True)
 
 
-def test_a_login_that_may_not_configure_is_told_what_it_lacks(
+@pytest.mark.parametrize("queue", ["camunda.responses.queue", "errors.camunda_tasks.queue"])
+def test_a_wrong_queue_of_ours_is_told_from_one_of_a_system(
+    broker: Broker, topology: Topology, channel: BlockingChannel, queue: str
+) -> None:
+    channel.queue_declare(queue, durable=True, arguments={"x-max-length": 7})
+
+    with pytest.raises(WrongQueue) as raised:
+        topology.declare(broker.parameters("topology"))
+
+    assert raised.value.ours
+
+
+@pytest.mark.parametrize(
+    ("rights", "lacks"),
+    [
+        ({"configure": "^$"}, "configure permission on exchange 'camunda.unrouted.tasks'"),
+        ({"read": r"^(?!camunda\.external)"}, "configure or read permission on exchange 'camunda.external.tasks'"),
+        ({"write": r"^(?!camunda\.responses\.queue)"}, "write permission on queue 'camunda.responses.queue'"),
+        ({"read": r"^(?!camunda\.errors)"}, "read permission on exchange 'camunda.errors'"),
+        ({"read": r"^(?!camunda\.task\.)"}, "read permission on exchange 'camunda.task.responses'"),
+        ({"write": r"^(?!camunda\.claimed)"}, "write permission on exchange 'camunda.claimed.tasks'"),
+        ({"write": r"^(?!amq\.default)"}, "write permission on exchange 'amq.default'"),
+    ],
+)
+def test_a_right_that_is_missing_is_named(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, rights: dict[str, str], lacks: str
+) -> None:
+    weak = weak_login(sandbox, vhost, broker, **rights)
+
+    with pytest.raises(RightMissing) as raised:
+        topology.declare(weak.parameters("topology"))
+
+    assert f"RABBITMQ_USERNAME '{weak.username}' lacks the {lacks}" in str(raised.value)
+    assert "RABBITMQ_TOPOLOGY=passive" in str(raised.value)
+    assert "secret-of-weak" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("rights", "lacks"),
+    [
+        ({"write": r"^(?!1c\.queue)"}, "write permission on queue '1c.queue'"),
+        ({"configure": r"^(?!1c\.queue)"}, "configure permission on queue '1c.queue'"),
+    ],
+)
+def test_a_right_that_is_missing_on_a_systems_queue_concerns_that_system_alone(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, rights: dict[str, str], lacks: str
+) -> None:
+    weak = weak_login(sandbox, vhost, broker, **rights)
+
+    with pytest.raises(WrongQueue) as raised:
+        topology.declare(weak.parameters("topology"))
+
+    assert not raised.value.ours
+    assert raised.value.troubles.keys() == {"1c.queue"}
+    assert lacks in raised.value.troubles["1c.queue"]
+
+
+@pytest.mark.usefixtures("declared")
+def test_the_right_to_bind_to_the_tasks_is_named_once_their_exchange_is_there(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology
 ) -> None:
-    sandbox.broker.api.add_user(f"reader-{vhost}", "secret-of-reader")
-    sandbox.broker.api.set_permissions(f"reader-{vhost}", vhost, configure="^$")
-    reader = replace(broker, username=f"reader-{vhost}", read_password=lambda: "secret-of-reader")
+    weak = weak_login(sandbox, vhost, broker, read=r"^(?!camunda\.external)")
 
-    with pytest.raises(Unavailable, match=r"RABBITMQ_USERNAME.*RABBITMQ_TOPOLOGY=passive") as raised:
-        topology.declare(reader.parameters("topology"))
+    with pytest.raises(RightMissing, match=r"lacks the read permission on exchange 'camunda\.external\.tasks'"):
+        topology.declare(weak.parameters("topology"))
 
-    assert "secret-of-reader" not in str(raised.value)
+
+def test_a_queue_that_its_system_keeps_to_itself_concerns_that_system_alone(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    channel.queue_declare("1c.queue", exclusive=True)
+
+    with pytest.raises(WrongQueue) as raised:
+        topology.declare(broker.parameters("topology"))
+
+    assert raised.value.troubles.keys() == {"1c.queue"}
+
+
+def weak_login(sandbox: Sandbox, vhost: str, broker: Broker, **rights: str) -> Broker:
+    sandbox.broker.api.add_user(f"weak-{vhost}", "secret-of-weak")
+    sandbox.broker.api.set_permissions(f"weak-{vhost}", vhost, **rights)
+    return replace(broker, username=f"weak-{vhost}", read_password=lambda: "secret-of-weak")
 
 
 @pytest.mark.usefixtures("declared")
 def test_a_login_that_may_not_configure_checks_passively(
     sandbox: Sandbox, vhost: str, broker: Broker, declared: Topology
 ) -> None:
-    sandbox.broker.api.add_user(f"reader-{vhost}", "secret-of-reader")
-    sandbox.broker.api.set_permissions(f"reader-{vhost}", vhost, configure="^$")
-    reader = replace(broker, username=f"reader-{vhost}", read_password=lambda: "secret-of-reader")
+    reader = weak_login(sandbox, vhost, broker, configure="^$")
 
     replace(declared, passive=True).declare(reader.parameters("topology"))
 

@@ -11,7 +11,7 @@ from typing import Any
 from pika.exceptions import AMQPConnectionError, ChannelClosedByBroker, ConnectionClosedByClient
 from pika.spec import Basic, BasicProperties
 
-from errors import Unavailable, WrongQueue
+from errors import Unavailable
 from rabbitmq_client import Broker as Door
 from rabbitmq_client import Topology
 from tests.simulation.broker import Broker, Message, Queue
@@ -271,6 +271,7 @@ class Channel:
         self._cancelled: list[Callable[..., object]] = []
         self._returned: list[Callable[..., object]] = []
         self._confirmed: Callable[..., object] | None = None
+        self._has_transaction = False
         self._published = 0
         self._outcomes: list[tuple[int, bool]] = []
         self._queue: Queue | None = None
@@ -312,15 +313,30 @@ class Channel:
         self.connection.send_now(self._post, callback, None)
 
     def basic_publish(
-        self, exchange: str, routing_key: str, body: bytes, properties: BasicProperties, mandatory: bool = False
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        properties: BasicProperties | None = None,
+        mandatory: bool = False,
     ) -> None:
-        message = Message(exchange, routing_key, body, properties)
+        message = Message(exchange, routing_key, body, properties or BasicProperties())
         self._node.on_publish(message)
         self.connection.send(self._take_publication, message, mandatory)
+
+    def tx_select(self, callback: Callable[..., object]) -> None:
+        self._has_transaction = True
+        self.connection.send(self._post, callback, None)
+
+    def tx_rollback(self, callback: Callable[..., object]) -> None:
+        self.connection.send(self._post, callback, None)
 
     def _take_publication(self, message: Message, mandatory: bool) -> None:
         if message.exchange and message.exchange not in self._broker.exchanges:
             self._fail(404, f"NOT_FOUND - no exchange '{message.exchange}' in vhost '/'")
+            return
+        if self._has_transaction:
+            self.connection.has_published()  # nothing is ever committed
             return
         self._published += 1
         is_routed, is_taken = self._broker.publish(message)
@@ -372,17 +388,44 @@ class Channel:
             self._post(callback, SimpleNamespace(method=counts))
 
     def exchange_declare(
-        self, exchange: str, exchange_type: str, durable: bool = False, arguments: Mapping[str, Any] | None = None
+        self,
+        exchange: str,
+        exchange_type: str,
+        durable: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        callback: Callable[..., object] | None = None,
     ) -> None:
         self.connection.send_now(self._broker.declare_exchange, exchange, exchange_type, arguments or {})
+        if callback is not None:
+            self.connection.send_now(self._post, callback, None)
 
-    def queue_bind(self, queue: str, exchange: str, routing_key: str) -> None:
-        self.connection.send_now(self._bind, queue, exchange, routing_key)
+    def queue_bind(
+        self, queue: str, exchange: str, routing_key: str, callback: Callable[..., object] | None = None
+    ) -> None:
+        self.connection.send_now(self._bind, self._broker.bind, "queue", queue, exchange, routing_key, callback)
 
-    def _bind(self, queue: str, exchange: str, key: str) -> None:
-        if self.is_open and not self._broker.bind(queue, exchange, key):
-            missing = f"queue '{queue}'" if exchange in self._broker.exchanges else f"exchange '{exchange}'"
+    def exchange_bind(
+        self, destination: str, source: str, routing_key: str, callback: Callable[..., object] | None = None
+    ) -> None:
+        bind = self._broker.bind_exchange
+        self.connection.send_now(self._bind, bind, "exchange", destination, source, routing_key, callback)
+
+    def _bind(
+        self,
+        bind: Callable[[str, str, str], bool],
+        kind: str,
+        name: str,
+        exchange: str,
+        key: str,
+        callback: Callable[..., object] | None,
+    ) -> None:
+        if not self.is_open:
+            return
+        if not bind(name, exchange, key):
+            missing = f"{kind} '{name}'" if exchange in self._broker.exchanges else f"exchange '{exchange}'"
             self._fail(404, f"NOT_FOUND - no {missing} in vhost '/'")
+        elif callback is not None:
+            self._post(callback, None)
 
     # --- consuming --------------------------------------------------------------------------------------------
 
@@ -468,11 +511,9 @@ class SimulatedDoor(Door):
             raise Unavailable("RabbitMQ has not answered")
         for exchange in topology.exchanges:
             node.broker.declare_exchange(exchange.name, exchange.kind, exchange.arguments)
-        wrong = []
+            for source, key in exchange.bindings:
+                node.broker.bind_exchange(exchange.name, source, key)
         for queue in topology.queues:
-            if not node.broker.declare_queue(queue.name, queue.arguments_at(SERVER)):
-                wrong.append(queue.name)
+            node.broker.declare_queue(queue.name, queue.arguments_at(SERVER))
             for source, key in queue.bindings:
                 node.broker.bind(queue.name, source, key)
-        if wrong:
-            raise WrongQueue(f"not as wanted: {', '.join(wrong)}")

@@ -51,15 +51,16 @@ class Queue:
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """An exchange with its bindings, each a queue's name and a key."""
+    """An exchange with its bindings, each a queue's name and a key; `links` lead to other exchanges."""
 
     kind: str
     arguments: Arguments
     bindings: set[tuple[str, str]] = field(default_factory=set)
+    links: set[tuple[str, str]] = field(default_factory=set)
 
-    def queues(self, routing_key: str) -> list[str]:
+    def targets(self, bindings: set[tuple[str, str]], routing_key: str) -> list[str]:
         """Return where a message goes; of a topic exchange only keys that end with `.#` are known."""
-        return sorted({name for name, key in self.bindings if self._fits(key, routing_key)})
+        return sorted({name for name, key in bindings if self._fits(key, routing_key)})
 
     def _fits(self, key: str, routing_key: str) -> bool:
         if self.kind == "fanout":
@@ -93,6 +94,13 @@ class Broker:
         self.exchanges[exchange].bindings.add((queue, key))
         return True
 
+    def bind_exchange(self, name: str, source: str, key: str) -> bool:
+        """Let an exchange get what another one has for it; False where one of the two is missing."""
+        if name not in self.exchanges or source not in self.exchanges:
+            return False
+        self.exchanges[source].links.add((name, key))
+        return True
+
     def delete_queue(self, name: str) -> None:
         """Delete a queue with its messages and bindings; its consumers are cancelled."""
         queue = self.queues.pop(name, None)
@@ -113,15 +121,17 @@ class Broker:
         taken = [self._enqueue(self.queues[name], message) for name in names]
         return bool(names), all(taken)
 
-    def _route(self, exchange: str, key: str) -> list[str]:
+    def _route(self, exchange: str, key: str, *, is_last: bool = False) -> list[str]:
         if exchange == "":
-            return [key] if key in self.queues else []
+            return [key] if key in self.queues and not is_last else []
         found = self.exchanges.get(exchange)
         if found is None:
             return []
-        names = [name for name in found.queues(key) if name in self.queues]
-        other = found.arguments.get("alternate-exchange")
-        return names or (self._route(other, key) if other else [])
+        links = found.targets(found.links, key)
+        names = {name for name in found.targets(found.bindings, key) if name in self.queues}
+        if not names and not links:
+            return self._route(str(found.arguments.get("alternate-exchange", "")), key, is_last=True)
+        return sorted(names.union(*(self._route(link, key) for link in links)))
 
     def _enqueue(self, queue: Queue, message: Message) -> bool:
         self.expire(queue)

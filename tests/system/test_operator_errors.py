@@ -109,25 +109,52 @@ def test_a_wrong_routing_file_is_named_with_its_line(start_worker: StartWorker, 
     assert_ends_with_78(worker, "ROUTING_FILE", str(file), "line 3", "lock_duration")
 
 
-def test_a_queue_with_other_arguments_is_named_and_ends_it(
+def test_a_queue_of_ours_with_other_arguments_is_named_and_ends_it(
     start_worker: StartWorker, channel: BlockingChannel
 ) -> None:
-    channel.queue_declare("1c.queue", durable=True, arguments={"x-max-length": 7})
+    channel.queue_declare("camunda.responses.queue", durable=True, arguments={"x-max-length": 7})
 
     worker = start_worker()
 
     assert worker.exit_code() == 78
-    assert worker.lines("| ERROR ", "'1c.queue'", "x-max-length")
+    assert worker.lines("| ERROR ", "'camunda.responses.queue'", "x-max-length")
+    assert len(worker.lines("| ERROR ")) == 1, worker.output
     assert_clean(worker)
 
 
-def test_a_mismatch_of_the_topology_is_told_once(start_worker: StartWorker, channel: BlockingChannel) -> None:
-    channel.queue_declare("1c.queue", durable=True, arguments={"x-max-length": 7})
+@pytest.mark.parametrize("setting", ["declare", "passive"])
+@pytest.mark.usefixtures("samples")
+def test_a_wrong_queue_of_a_system_pauses_that_system_and_no_other(
+    start_worker: StartWorker,
+    start_system: StartSystem,
+    engine_api: EngineApi,
+    channel: BlockingChannel,
+    setting: str,
+) -> None:
+    start_worker().wait_connected().stop()
+    channel.queue_delete("1c.queue")
+    wrong = ["'1c.queue'", "RABBITMQ_TOPOLOGY=passive"]
+    if setting == "declare":
+        channel.queue_declare("1c.queue", durable=True, arguments={"x-max-priority": 7})
+        wrong = ["'1c.queue'", "x-max-priority is the value '7'", "wanted is none"]
+    for_1c = engine_api.start_instance("one_c_sync")
+    for_bitrix = engine_api.start_instance("bitrix24_task")
+    start_system(["bitrix24.queue"], completing)
 
-    worker = start_worker()
+    worker = start_worker(RABBITMQ_TOPOLOGY=setting)
 
-    assert worker.exit_code() == 78
+    wait_for_state(engine_api, for_bitrix)
+    worker.wait_for("tasks for 1c stay in the engine", "'1c.queue'")
     assert len(worker.lines("| ERROR ")) == 1, worker.output
+    assert worker.lines("| ERROR ", *wrong)
+    assert engine_api.external_tasks(workerId="universal-worker") == []
+    channel.queue_delete("1c.queue")
+    if setting == "passive":
+        channel.queue_declare("1c.queue", durable=True)
+        channel.queue_bind("1c.queue", "camunda.external.tasks", "1c.#")
+    start_system(["1c.queue"], completing)
+    wait_for_state(engine_api, for_1c)
+    assert worker.stop()[0] == 0
 
 
 def test_a_queue_that_is_missing_is_named_where_nothing_may_be_declared(start_worker: StartWorker) -> None:

@@ -8,11 +8,12 @@ import pytest
 import requests
 
 from sandbox.engine_api import EngineApi
+from sandbox.sandbox import Sandbox
 from tests.conftest import MemoryAlarm
 from tests.monitoring.promtool import promtool
 from tests.sandbox.processes import eventually
 from tests.system.conftest import StartSystem, StartWorker
-from tests.system.engine import start_many
+from tests.system.engine import start_many, wait_for_state
 from tests.system.partner import completing
 from tests.system.worker_process import WorkerProcess
 
@@ -112,6 +113,30 @@ def test_a_broker_that_blocks_is_a_reason(
         blocked = 'camunda_worker_broker_blocked{connection="tasks"} 1.0'
         assert eventually(lambda: blocked in visit("/metrics").text)
     assert eventually(lambda: reasons(visit) == "ok\n")
+
+
+def test_a_right_that_is_missing_is_a_reason_and_nothing_is_locked_until_it_is_granted(
+    sandbox: Sandbox,
+    vhost: str,
+    start_watched: StartWorker,
+    start_system: StartSystem,
+    engine_api: EngineApi,
+    visit: Visit,
+) -> None:
+    api, user = sandbox.broker.api, f"weak-{vhost}"
+    api.add_user(user, "secret-of-weak")
+    api.set_permissions(user, vhost, write=r"^(?!camunda\.external)")
+    (instance,) = start_many(engine_api, ["bitrix24_task"])
+    start_system(["bitrix24.queue"], completing)
+
+    start_watched(RABBITMQ_USERNAME=user, RABBITMQ_PASSWORD="secret-of-weak")
+
+    assert eventually(lambda: "lacks the write permission on exchange 'camunda.external.tasks'" in reasons(visit))
+    assert "ACCESS_REFUSED - access to exchange 'camunda.external.tasks'" in visit("/readyz").text
+    assert engine_api.external_tasks(workerId="universal-worker") == []
+    api.set_permissions(user, vhost)
+    wait_for_state(engine_api, instance)
+    assert reasons(visit) == "ok\n"
 
 
 def test_after_a_reload_the_same_port_serves_again(start_watched: StartWorker, visit: Visit) -> None:

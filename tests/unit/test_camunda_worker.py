@@ -52,6 +52,8 @@ class OpenGate:
     def __init__(self) -> None:
         self.paused: list[str] = []
         self.full = ""
+        self.mends = False
+        self.mended = False
 
     def may_fetch(self) -> bool:
         return True
@@ -70,6 +72,9 @@ class OpenGate:
 
     def pause(self, system: System, _seconds: float) -> None:
         self.paused.append(system.name)
+
+    def is_mended(self, _system: System) -> bool:
+        return self.mended
 
 
 class Keeper:
@@ -283,7 +288,7 @@ def test_a_failure_without_a_further_attempt_shortens_no_poll(bench: Bench, retr
     assert bench.engine.body_of("fetchAndLock")["asyncResponseTimeout"] == 5000
 
 
-@pytest.mark.parametrize("outcome", [Outcome.RETURNED, Outcome.REFUSED])
+@pytest.mark.parametrize("outcome", [Outcome.RETURNED, Outcome.REFUSED, Outcome.DENIED])
 @pytest.mark.parametrize(("retries", "sent"), [(None, 3), (2, 2), (0, 1)])
 def test_what_was_certainly_not_delivered_goes_back_without_costing_a_retry(
     bench: Bench, outcome: Outcome, retries: int | None, sent: int
@@ -299,6 +304,49 @@ def test_what_was_certainly_not_delivered_goes_back_without_costing_a_retry(
     assert "unlock" not in bench.engine.words()
     assert bench.gate.paused == ["bitrix24"]
     assert bench.table.all() == []
+
+
+def test_what_no_queue_took_waits_until_its_queue_is_bound_again_and_is_published_then(bench: Bench) -> None:
+    bench.offer(task_row())
+    bench.publisher.outcomes = [Outcome.RETURNED]
+    bench.gate.mends = True
+    bench.worker.turn()
+    bench.nothing_more()
+
+    bench.worker.turn()
+    assert len(bench.publisher.batches) == 1
+    bench.gate.mended = True
+    bench.worker.turn()
+
+    [[first], [again]] = bench.publisher.batches
+    assert again.properties["message_id"] == first.properties["message_id"]
+    assert "failure" not in bench.engine.words()
+    assert bench.table.in_flight(BITRIX) == 1
+
+
+def test_what_no_queue_took_is_given_back_before_its_lease_ends(bench: Bench) -> None:
+    [late] = bench.holder.hold_all([fakes.external_task()], time.monotonic() - 49.99)
+    bench.undelivered.add(late, Outcome.RETURNED)
+    bench.gate.mends = True
+    bench.nothing_more()
+    time.sleep(0.05)
+
+    bench.worker.turn()
+
+    assert bench.engine.body_of("failure")["retries"] == 3
+    assert bench.publisher.batches == []
+
+
+def test_what_the_broker_denies_goes_back_also_while_nothing_can_be_published(bench: Bench) -> None:
+    bench.offer(task_row())
+    bench.publisher.outcomes = [Outcome.DENIED]
+    bench.worker.turn()
+    bench.publisher.ready = False
+
+    bench.worker.turn()
+
+    assert bench.engine.body_of("failure")["retries"] == 3
+    assert bench.engine.words().count("fetchAndLock") == 1
 
 
 def test_an_unknown_fate_is_read_at_the_engine_and_the_same_message_published_again(bench: Bench) -> None:
@@ -400,7 +448,13 @@ def test_a_task_whose_message_is_still_out_is_not_published_again(bench: Bench) 
 
 @pytest.mark.parametrize(
     ("outcome", "unlocked"),
-    [(Outcome.UNSENT, True), (Outcome.RETURNED, True), (Outcome.UNKNOWN, False), (Outcome.CONFIRMED, False)],
+    [
+        (Outcome.UNSENT, True),
+        (Outcome.RETURNED, True),
+        (Outcome.DENIED, True),
+        (Outcome.UNKNOWN, False),
+        (Outcome.CONFIRMED, False),
+    ],
 )
 def test_a_stop_frees_only_what_was_certainly_not_published(
     bench: Bench, outcome: Outcome, unlocked: bool

@@ -154,6 +154,20 @@ def test_a_missing_queue_pauses_its_system(side: Side, table: LeaseTable) -> Non
     assert not side.gate(table).is_open(BITRIX)
 
 
+def test_a_queue_that_was_lost_pauses_its_system_until_it_is_seen_as_it_should_be(
+    side: Side, table: LeaseTable
+) -> None:
+    gate = side.gate(table)
+    side.watch.states[BITRIX.queue] = QueueState(fit_at=1.0, lost_at=2.0)
+
+    assert not gate.is_open(BITRIX)
+    assert not gate.is_mended(BITRIX)
+    assert gate.is_open(ONE_C)
+    side.watch.states[BITRIX.queue] = QueueState(fit_at=3.0, lost_at=2.0)
+    assert gate.is_open(BITRIX)
+    assert gate.is_mended(BITRIX)
+
+
 def test_a_queue_that_refused_a_message_is_left_alone_for_a_while(side: Side, table: LeaseTable) -> None:
     gate = side.gate(table)
 

@@ -352,6 +352,17 @@ def test_an_engine_that_is_away_is_asked_once_for_many_silent_tasks(house: House
     assert house.table.due(time.monotonic() + 10)[0].task_id == "t1"  # the one in trouble does not stay in front
 
 
+def test_a_message_that_was_deleted_with_its_queue_costs_its_task_no_retry(house: House) -> None:
+    lease = house.extended()
+    house.answers_were_read()
+    house.watch.states[BITRIX.queue] = QueueState(seen_empty_at=time.monotonic(), lost_at=lease.published_at + 1)
+
+    house.keeper.tick()
+
+    assert house.engine.words() == []
+    assert house.table.all() == []
+
+
 def test_a_silent_task_whose_lock_has_ended_is_left_to_the_engine(house: House) -> None:
     house.extended()
     house.was_taken()

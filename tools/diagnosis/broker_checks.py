@@ -68,7 +68,7 @@ class BrokerChecks:
         return judged_topology(missing, different, passive=self._topology.passive, user=self._broker.username)
 
     def _different(self, there: set[str]) -> tuple[str, ...]:
-        """Return what is otherwise than wanted; a worker that starts would end with an error."""
+        """Return what is otherwise than wanted: it would stop its system, or a worker that starts."""
         wanted: list[Exchange | Queue] = [*self._topology.exchanges, *self._topology.queues]
         refusals = {it.name: self.inspector.differs(it) for it in wanted if it.name in there}
         return tuple(f"{name}: {refusal}" for name, refusal in refusals.items() if refusal)
