@@ -8,16 +8,18 @@ from fnmatch import fnmatchcase
 from loguru import logger
 
 import clock
-from camunda_client import Answer, CamundaClient, Verdict, says_no_json
+from camunda_client import LONGEST_ERROR_MESSAGE, Answer, CamundaClient, Verdict, says_no_json
 from config import RoutingConfig
 from errors import TaskGone, Unavailable
 from leases import LeaseTable
 from messages import NamedTask, Response, ResponseType, TaskState, attempt_of
+from pauses import Pauses
 from routing_file import System
 from unknown_keys import UNKNOWN_SYSTEM, UnknownKeys
 
 NO_MESSAGE = "the system reported a failure without a message"
 MOST_TOLD = 10_000
+PAUSE_AGAIN_MS = 5_000  # what its system asked for is not known here
 SERVER_ERROR = 500
 REFUSED = (Verdict.REJECTED, Verdict.TROUBLE, Verdict.UNCLEAR)
 
@@ -41,6 +43,7 @@ class AnswerCalls:
         self._routing = routing
         self._leases = leases
         self._rules = rules
+        self._pauses = Pauses()
         self._json_type = "Json"
         self._unknown_keys = UnknownKeys()
         self._told_until: dict[str, float] = {}
@@ -93,26 +96,61 @@ class AnswerCalls:
                 variables_of_error = response.typed_variables(json_type).get("variables")
                 return self._camunda.bpmn_error(response.task_id, worker_id, code, message, variables_of_error)
             case ResponseType.EXTEND_LOCK:
-                lock_ms = response.lock_duration or self.system_of(response.task_id).lock_ms
-                return self._extend(response, lock_ms)
+                return self._keep_alive(response)
 
     def _fail(self, response: Response, worker_id: str) -> Answer:
-        retries = self._camunda.read_task(response.task_id).retries
-        if response.attempt not in (None, attempt_of(retries)):
-            return Answer(Verdict.GONE, f"stale: attempt {response.attempt}, it is at {attempt_of(retries)} now")
-        left = self._rules.retries if retries is None else max(0, retries - 1)
-        timeout = response.retry_timeout
-        return self._camunda.failure(
+        state = self._camunda.read_task(response.task_id)
+        pause_ms = self._rules.retry_timeout_ms if response.retry_timeout is None else response.retry_timeout
+        if self._pauses.has_begun(state):
+            self._pauses.note(state.id, pause_ms)
+            return Answer(Verdict.ACCEPTED, "it was taken before, and the reply was lost")
+        if stale := _stale(response, state):
+            return stale
+        left = self._rules.retries if state.retries is None else max(0, state.retries - 1)
+        retries = left if response.retries is None else response.retries
+        message = response.error_message or NO_MESSAGE
+        self._pauses.begin(state, retries, message[:LONGEST_ERROR_MESSAGE])
+        answer = self._camunda.failure(
             response.task_id,
             worker_id,
-            response.error_message or NO_MESSAGE,
+            message,
             response.error_details,
-            retries=left if response.retries is None else response.retries,
-            retry_timeout_ms=self._rules.retry_timeout_ms if timeout is None else timeout,
+            retries=retries,
+            retry_timeout_ms=pause_ms,
         )
+        if answer.verdict is Verdict.ACCEPTED:
+            self._pauses.note(state.id, pause_ms)
+        elif answer.verdict is not Verdict.AWAY:
+            self._pauses.forget(state.id)
+        return answer
+
+    def _keep_alive(self, response: Response) -> Answer:
+        """Make the lock of a task longer that is being worked on, and never the pause after a failure."""
+        state = self._camunda.read_task(response.task_id)
+        if stale := _stale(response, state):
+            return stale
+        is_known = self._leases.topic_of(state.id) is not None  # fetched since its last failure
+        if not is_known and self._pauses.goes_on(state.id):
+            return Answer(Verdict.STALE, "it has failed and pauses")
+        lock_ms = response.lock_duration or self._routing.system_of(state.topic).lock_ms
+        answer = self._extend(response, lock_ms)
+        if answer.verdict is Verdict.EXPIRED and not is_known and state.retries is not None:
+            return Answer(Verdict.STALE, "it may have failed and wait to be fetched")  # through another process
+        return self._give_back_pause(response, state) if answer.verdict is Verdict.ACCEPTED else answer
+
+    def _give_back_pause(self, response: Response, before: TaskState) -> Answer:
+        """Shorten the lock again where another process reported a failure between the look and the extension."""
+        now = self._camunda.read_task(before.id)
+        if (now.retries, now.error_message) == (before.retries, before.error_message):
+            return Answer(Verdict.ACCEPTED)
+        self._camunda.extend_lock(before.id, self._worker_id_of(response), PAUSE_AGAIN_MS)
+        return Answer(Verdict.STALE, "it failed just before, and pauses again")
 
     def _extend(self, response: Response, lock_ms: int) -> Answer:
         answer = self._camunda.extend_lock(response.task_id, self._worker_id_of(response), lock_ms)
+        return self._note_extended(response, answer, lock_ms)
+
+    def _note_extended(self, response: Response, answer: Answer, lock_ms: int) -> Answer:
         if answer.verdict is Verdict.ACCEPTED:
             self._leases.extended(response.task_id, lock_ms)
         return answer
@@ -139,8 +177,21 @@ class AnswerCalls:
         return self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
 
     def outlast(self, response: Response, delay_ms: int) -> Answer:
-        """Let the task's lock end later than a delay of its response. Raises TaskGone, Unavailable."""
-        return self._extend(response, max(self.system_of(response.task_id).lock_ms, delay_ms))
+        """Let the task's lock end later than a delay of its response. Raises TaskGone, Unavailable.
+
+        STALE where the response is of no use any more, or has had its effect: nothing is made longer then. The
+        engine extends no lock of a suspended task, but takes a new one.
+        """
+        state = self._camunda.read_task(response.task_id)
+        if self._pauses.has_begun(state):
+            return Answer(Verdict.STALE, "it was taken, and the reply was lost")
+        if stale := _stale(response, state):
+            return stale
+        lock_ms = max(self._routing.system_of(state.topic).lock_ms, delay_ms)
+        if not state.suspended:
+            return self._extend(response, lock_ms)
+        answer = self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
+        return self._note_extended(response, answer, lock_ms)
 
     def note_unknown_keys(self, response: Response) -> None:
         """Warn of keys that nobody knows, once for each system, and count them."""
@@ -194,7 +245,9 @@ class AnswerCalls:
         self._leases.done(task_id)
 
     def raise_incident(self, response: Response, detail: str) -> Answer:
-        """Let a person see that the response cannot be applied. Raises Unavailable."""
+        """Let a person see that the response cannot be applied. Raises TaskGone, Unavailable."""
+        if stale := _stale(response, self._camunda.read_task(response.task_id)):
+            return stale
         return self._camunda.failure(
             response.task_id,
             self._worker_id_of(response),
@@ -202,3 +255,11 @@ class AnswerCalls:
             retries=0,
             retry_timeout_ms=0,
         )
+
+
+def _stale(response: Response, state: TaskState) -> Answer | None:
+    """Return the verdict on a response of an earlier attempt; None where it is not known to be one."""
+    attempt = attempt_of(state.retries)
+    if response.attempt in (None, attempt):
+        return None
+    return Answer(Verdict.STALE, f"stale: attempt {response.attempt}, it is at {attempt} now")

@@ -9,6 +9,7 @@ import clock
 import metrics
 from alarms import Alarms
 from answer_calls import AnswerCalls, CallRules
+from answers_in_hand import AnswersInHand
 from camunda_client import CamundaClient, Http, Login
 from camunda_worker import CamundaWorker, WorkerRules
 from config import RoutingConfig, Settings, notify_socket
@@ -102,6 +103,8 @@ class Assembly:
     def services(self, components: Sequence[str]) -> list[Service]:
         """Return the services of the named components, in the order in which they stop."""
         services: list[Service] = []
+        if HANDLER in components:
+            self._consumer = self._answers_consumer()
         if WORKER in components:
             self._tasks = self._publisher("tasks", TASKS_PLACE)
             services += self._worker_services(self._tasks)
@@ -207,7 +210,8 @@ class Assembly:
 
     def _lease_keeper(self, publisher: Publisher) -> LeaseKeeper:
         extension = Extension(self.camunda, self.leases)
-        silence = Silence(self.camunda, self.leases, publisher.watch, self.lease_rules)
+        is_in_hand = AnswersInHand(self._consumer).has
+        silence = Silence(self.camunda, self.leases, publisher.watch, self.lease_rules, is_in_hand)
         return LeaseKeeper(self.camunda, self.leases, extension, silence, self.stopping)
 
     def _delivery_gate(self, publisher: Publisher, keeper: LeaseKeeper) -> DeliveryGate:
@@ -220,10 +224,8 @@ class Assembly:
             publisher,
             self.leases,
             keeper,
-            self.routing,
             limits,
-            answers_in_hand=lambda: self._consumer.in_hand if self._consumer else 0,
-            has_all_answers=lambda: self._consumer is not None and self._consumer.has_all,
+            self._consumer,
         )
 
     def _topics(self) -> Topics:
@@ -235,16 +237,19 @@ class Assembly:
             refresh_seconds=self.settings.camunda_async_response_timeout / 2000,
         )
 
-    def _handler_services(self, detours: Publisher) -> list[Service]:
-        settings = self.settings
-        self._consumer = consumer = Consumer(
+    def _answers_consumer(self) -> Consumer:
+        return Consumer(
             self.broker,
             self.topology,
             RESPONSE_QUEUE,
             self.deliveries.put,
-            prefetch=settings.rabbitmq_prefetch,
-            name=f"{settings.camunda_worker_id} answers",
+            prefetch=self.settings.rabbitmq_prefetch,
+            name=f"{self.settings.camunda_worker_id} answers",
         )
+
+    def _handler_services(self, detours: Publisher) -> list[Service]:
+        settings, consumer = self.settings, self._consumer
+        assert consumer is not None, "the consumer comes first"
         rules = CallRules(
             accepted_worker_ids=settings.camunda_accept_worker_ids,
             retries=settings.camunda_retries,
@@ -265,7 +270,7 @@ class Assembly:
             detours,
             Detours(self.broker.username),
             self.deliveries,
-            consumer.ack,
+            consumer,
             self.stopping,
             AnswerRules(
                 max_message_bytes=settings.rabbitmq_max_message_bytes,

@@ -102,6 +102,7 @@ class CamundaWorker:
     def turn(self) -> None:
         """Fetch one batch and hand it to the publisher, unless nothing can be delivered now."""
         if not self._publisher.wait_until_ready(1.0):
+            self._gate.note_outage()
             self._undelivered.give_back()
             return
         self._published_line.say_if_due()
@@ -121,7 +122,7 @@ class CamundaWorker:
 
     def _poll(self, asked: Sequence[System], topics: Mapping[str, Iterable[str]], wait_ms: int) -> None:
         """Fetch the tasks of these systems and publish them; wait where the engine did not."""
-        sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._gate.room())
+        sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._gate.room(asked))
         leases = self._narrowing.unsuspected(tuple(self._with_leases(asked, topics)))
         if not leases:
             self._stopping.wait(min(NO_TOPICS_SECONDS, self._narrowing.due_in()))
@@ -189,6 +190,7 @@ class CamundaWorker:
     def _publish(self, batch: Sequence[HeldTask]) -> None:
         if not batch:
             return
+        waits_since = clock.now()
         while not self._window.acquire(timeout=1.0):
             heartbeats.beat()
             if self._stopping.is_set():
@@ -196,6 +198,11 @@ class CamundaWorker:
                     self._undelivered.add(held, Outcome.UNSENT)
                 return
         sent = clock.now()
+        if sent - waits_since > 1.0:
+            batch = self._undelivered.in_time(batch)
+        if not batch:
+            self._window.release()
+            return
         publications = [held.publication for held in batch]
         self._publisher.publish(publications, lambda fates: self._settled(batch, fates, sent))
 

@@ -8,10 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
-__all__ = ["BoundedSemaphore", "Condition", "Event", "Lock", "SimpleQueue", "ThreadPoolExecutor", "now"]
+__all__ = ["BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "SimpleQueue", "ThreadPoolExecutor", "now"]
 
 now = time.monotonic  # seconds; only differences mean anything
 Event = threading.Event
 Lock = threading.Lock
+RLock = threading.RLock
 Condition = threading.Condition
 BoundedSemaphore = threading.BoundedSemaphore

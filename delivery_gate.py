@@ -2,21 +2,21 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loguru import logger
 
 import clock
-from config import RoutingConfig
 from errors import Unavailable
 from leases import LeaseKeeper, LeaseTable
 from messages import RESPONSE_QUEUE
-from rabbitmq_client import Publisher
+from rabbitmq_client import Consumer, Publisher
 from routing_file import System
 
-RECONCILE_SECONDS = 10.0
-CATCHING_UP_SECONDS = 60.0
+CATCHING_UP_SECONDS = 10.0
+SETTLED_SECONDS = 2.0
+RECONCILED_PER_SECOND = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +29,27 @@ class Limits:
 
 
 class DeliveryGate:
-    """Says which systems may get more tasks.
-
-    `answers_in_hand` counts responses that wait for the engine; `has_all_answers`: none of them is in the queue.
-    """
+    """Says which systems may get more tasks; `answers` reads the responses, where this process does."""
 
     def __init__(
         self,
         publisher: Publisher,
         leases: LeaseTable,
         keeper: LeaseKeeper,
-        routing: RoutingConfig,
         limits: Limits,
-        answers_in_hand: Callable[[], int],
-        has_all_answers: Callable[[], bool],
+        answers: Consumer | None,
     ) -> None:
         self._publisher = publisher
         self._leases = leases
         self._keeper = keeper
-        self._routing = routing
         self._limits = limits
-        self._answers_in_hand = answers_in_hand
-        self._has_all_answers = has_all_answers
+        self._answers = answers
         self._published: Counter[str] = Counter()
         self._counted_at: dict[str, float] = {}
         self._paused: dict[str, str] = {}
-        self._reconcile_at: dict[str, float] = {}
+        self._reconcile_at = 0.0
         self._refused_until: dict[str, float] = {}
-        self._outage_at = self._behind_at = -math.inf
+        self.note_outage()  # what was answered before we began is applied first
 
     def may_fetch(self) -> bool:
         """Whether anything may be fetched: the broker takes messages, and answers do not wait for the engine.
@@ -64,34 +57,62 @@ class DeliveryGate:
         Work that is finished leaves first; fetching is cheap for the engine and completing is dear.
         """
         # The last look at the queue may be old: where the engine is fast, it would keep the gate closed too long.
-        in_queue = 0 if self._has_all_answers() else self._publisher.watch.state(RESPONSE_QUEUE).ready
+        has_all = self._answers is not None and self._answers.has_all
+        in_queue = 0 if has_all else self._publisher.watch.state(RESPONSE_QUEUE).ready
         if in_queue >= self._limits.waiting_answers:
             self._publisher.watch.hurry()
         return (
             self._publisher.ready
-            and in_queue + self._answers_in_hand() < self._limits.waiting_answers
+            and in_queue + self._answers_in_hand < self._limits.waiting_answers
             and self._has_caught_up()
         )
 
+    @property
+    def _answers_in_hand(self) -> int:
+        return self._answers.in_hand if self._answers else 0
+
+    @property
+    def _answers_done(self) -> int:
+        return self._answers.done if self._answers else 0
+
     def note_outage(self) -> None:
-        """Note that the engine is away: fetch no more until the answers that wait meanwhile are applied.
+        """Note that engine or broker is unavailable: fetch no more until the answers that wait then are applied.
 
         Where the locks of their tasks ended during the outage, the engine would offer the same tasks again.
         """
-        self._outage_at = self._behind_at = clock.now()
+        self._outage_at = self._progress_at = clock.now()
+        self._caught_up_at_done: int | None = None
+        self._fewest_waiting = math.inf
 
     def _has_caught_up(self) -> bool:
-        """Whether the response queue was seen empty after the outage, and nothing of it is in hand since then."""
-        now = clock.now()
-        if now - self._outage_at > CATCHING_UP_SECONDS:
-            return True  # answers that nobody applies must not stop new work for ever
-        if self._answers_in_hand():
-            self._behind_at = now
-        if self._publisher.watch.state(RESPONSE_QUEUE).seen_empty_at > self._behind_at:
+        """Whether the answers that waited after the outage are applied; those that came since do not count."""
+        if self._outage_at == -math.inf:
+            return True
+        responses = self._publisher.watch.state(RESPONSE_QUEUE)
+        if self._caught_up_at_done is None and responses.seen_at > self._outage_at and self._is_read:
+            self._caught_up_at_done = self._answers_done + responses.ready + self._answers_in_hand
+        is_done = self._caught_up_at_done is not None and self._answers_done >= self._caught_up_at_done
+        is_empty = self._is_read and not self._answers_in_hand and self._was_emptied(responses.seen_empty_at)
+        if is_done or is_empty or not self._makes_progress(responses.ready + self._answers_in_hand):
             self._outage_at = -math.inf
             return True
         self._publisher.watch.hurry()
         return False
+
+    def _was_emptied(self, seen_empty_at: float) -> bool:
+        """Whether the queue was seen empty after the outage; what another process took needs a little longer."""
+        return seen_empty_at > self._outage_at + (0.0 if self._answers else SETTLED_SECONDS)
+
+    @property
+    def _is_read(self) -> bool:
+        return self._answers is None or self._answers.subscribed
+
+    def _makes_progress(self, waiting: int) -> bool:
+        """Whether fewer answers wait now and then: those that nobody applies must not stop new work for ever."""
+        now = clock.now()
+        if waiting < self._fewest_waiting:
+            self._fewest_waiting, self._progress_at = waiting, now
+        return now - self._progress_at < CATCHING_UP_SECONDS
 
     def is_open(self, system: System) -> bool:
         """Whether a system may get more tasks; logs when that changes."""
@@ -108,9 +129,9 @@ class DeliveryGate:
         """Return the names of the systems that get no tasks, each with the reason. From any thread."""
         return {name: reason for name, reason in self._paused.copy().items() if reason}
 
-    def room(self) -> int:
-        """Return how many tasks the fullest of the open systems can still take."""
-        rooms = (self._limits.max_in_flight - self._leases.in_flight(system) for system in self._routing.systems)
+    def room(self, systems: Iterable[System]) -> int:
+        """Return how many tasks the fullest of these systems can still take, if any."""
+        rooms = (self._limits.max_in_flight - self._leases.in_flight(system) for system in systems)
         return min((room for room in rooms if room > 0), default=0)
 
     def note_published(self, system: System, count: int) -> None:
@@ -143,7 +164,7 @@ class DeliveryGate:
         if self._ready(system) >= self._limits.queue_high_water:
             return f"{system.queue} holds {state.ready} messages, RABBITMQ_QUEUE_HIGH_WATER is reached"
         if self._leases.in_flight(system) >= self._limits.max_in_flight:
-            self._reconcile(system)
+            self._reconcile()
             if self._leases.in_flight(system) >= self._limits.max_in_flight:
                 return "CAMUNDA_MAX_IN_FLIGHT is reached"
         return ""
@@ -156,11 +177,11 @@ class DeliveryGate:
             self._published[system.name] = 0
         return state.ready + self._published[system.name]
 
-    def _reconcile(self, system: System) -> None:
-        """Correct the count by the engine's own: answers may pass through another process."""
-        if clock.now() >= self._reconcile_at.get(system.name, 0.0):
-            self._reconcile_at[system.name] = clock.now() + RECONCILE_SECONDS
+    def _reconcile(self) -> None:
+        """Correct the counts by the engine's own: answers may pass through another process."""
+        if clock.now() >= self._reconcile_at:
+            self._reconcile_at = clock.now() + 1.0 + len(self._leases.all()) / RECONCILED_PER_SECOND
             try:
-                self._keeper.reconcile(system)
+                self._keeper.reconcile()
             except Unavailable as error:
-                logger.warning("tasks in flight for {} cannot be counted: {}", system.name, error)
+                logger.warning("tasks in flight cannot be counted: {}", error)

@@ -2,17 +2,18 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from queue import SimpleQueue
+from typing import Protocol
 
 from loguru import logger
 
 import clock
 import metrics
 from answer_calls import AnswerCalls
-from backoff import Backoff
 from camunda_client import FOR_NOW, Answer, Verdict
 from detours import Detours
 from engine_gate import EngineGate
@@ -25,12 +26,32 @@ REPEATS_AFTER_COLLISION = 5
 TIERS = tuple(RETRY_TIERS)
 SECOND_TIER, SLOW_TIER = TIERS[1], TIERS[-1]
 LOCK_BEYOND_TIER_MS = 60_000
+PARKED_SECONDS = 2.0
+COPIES_AT_STOP_SECONDS = 5.0
 
 
 def tier_of(seconds: float, *, at_least: str) -> str:
     """Return the first tier from `at_least` on that lasts that long, the last one where none does."""
     longer = TIERS[TIERS.index(at_least) :]
     return next((tier for tier in longer if RETRY_TIERS[tier] >= 1000 * seconds), SLOW_TIER)
+
+
+class Fate(Enum):
+    """What has become of a response."""
+
+    DONE = "acknowledge it"
+    AGAIN = "try again at once"
+    ELSEWHERE = "it is acknowledged, or comes again, without us"
+
+
+class Answers(Protocol):
+    """Where responses come from."""
+
+    def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a response: it is safe."""
+
+    def deliver_again(self, delivery: Delivery, seconds: float) -> None:
+        """Bring a response again after a while, which no thread waits for."""
 
 
 class Step(Enum):
@@ -48,6 +69,7 @@ class Step(Enum):
 POLICY = {
     Verdict.ACCEPTED: Step.DONE,
     Verdict.GONE: Step.DONE,
+    Verdict.STALE: Step.DONE,
     Verdict.LOCKED: Step.RELOCK,
     Verdict.EXPIRED: Step.RELOCK,
     Verdict.SUSPENDED: Step.DELAY_SLOWLY,
@@ -59,7 +81,7 @@ POLICY = {
     Verdict.UNAUTHORIZED: Step.ASK_ENGINE,
     Verdict.UNKNOWN_CALL: Step.ASK_ENGINE,
 }
-OUTCOMES = {Verdict.ACCEPTED: "applied", Verdict.GONE: "gone"}
+OUTCOMES = {Verdict.ACCEPTED: "applied", Verdict.GONE: "gone", Verdict.STALE: "stale"}
 UNKNOWN = "unknown"  # the type of a response that cannot be read
 # A heartbeat that the engine does not want is worth nothing a moment later.
 HEARTBEAT_POLICY = {
@@ -92,7 +114,7 @@ class ResponseHandler:
         publisher: Publisher,
         detours: Detours,
         deliveries: SimpleQueue[Delivery | None],
-        ack: Callable[[Delivery], None],
+        answers: Answers,
         stopping: threading.Event,
         rules: AnswerRules,
     ) -> None:
@@ -102,7 +124,8 @@ class ResponseHandler:
         self._publisher = publisher
         self._detours = detours
         self._deliveries = deliveries
-        self._ack = ack
+        self._answers = answers
+        self._copies_out: set[Delivery] = set()
         self._stopping = stopping
         self._rules = rules
 
@@ -111,45 +134,56 @@ class ResponseHandler:
         while (delivery := self._deliveries.get()) is not None:
             self.handle(delivery)
         self._deliveries.put(None)
+        self._wait_for_copies()
+
+    def _wait_for_copies(self) -> None:
+        """At a stop: let the broker confirm the copies that are out, so that their originals are acknowledged."""
+        ends, pause = clock.now() + COPIES_AT_STOP_SECONDS, clock.Event()
+        while self._copies_out and clock.now() < ends:
+            pause.wait(0.05)
 
     def handle(self, delivery: Delivery) -> None:
-        """Bring one response to a safe end, however long it takes, and acknowledge it.
+        """Bring one response to a safe end and acknowledge it; what has to wait comes again, and holds no thread.
 
         Left unacknowledged when stopping or when its channel is gone: the broker then delivers it again.
         """
-        backoff = Backoff(first=0.1)
         while not self._stopping.is_set() and delivery.is_acknowledgeable:
             try:
-                if self._settle(delivery):
-                    self._ack(delivery)
-                    return
+                fate = self._settle(delivery)
             except Unavailable as error:
-                logger.warning("a response waits: {}", error)
-                self._stopping.wait(backoff.pause())
+                self._park(delivery, error)
+                return
+            if fate is Fate.DONE:
+                self._answers.ack(delivery)
+            if fate is not Fate.AGAIN:
+                return
 
-    def _settle(self, delivery: Delivery) -> bool:
-        """Return whether the response is done with; raise Unavailable where the broker does not take a copy."""
+    def _park(self, delivery: Delivery, reason: object) -> None:
+        logger.warning("a response waits: {}", reason)
+        self._answers.deliver_again(delivery, PARKED_SECONDS)
+
+    def _settle(self, delivery: Delivery) -> Fate:
+        """Try to bring a response to its end. Raises Unavailable where that has to wait."""
         try:
             response = Response.decode(delivery.body, delivery.correlation_id, self._rules.max_message_bytes)
             self._check_sender(delivery, response.task_id)
         except TaskGone:
             metrics.responses(UNKNOWN, "gone").inc()
-            return True
+            return Fate.DONE
         except Unprocessable as error:
             return self._set_aside_unread(delivery, error)
         except Unavailable as error:  # whose task it is cannot be asked
             return self._follow(delivery, response, Answer.missing(error))
         self._calls.note_unknown_keys(response)
         try:
-            with self._leases.answering(response.task_id):
-                answer = self._call_with_repeats(response)
-                return answer is not None and self._follow(delivery, response, answer)
+            with self._leases.answering(response.task_id, lambda: self._deliveries.put(delivery)) as is_free:
+                answer = self._call_with_repeats(response) if is_free else None
+                return self._follow(delivery, response, answer) if answer else Fate.ELSEWHERE
         except TaskGone:
             metrics.responses(response.response_type, "gone").inc()
-            return True
+            return Fate.DONE
         except Unprocessable as error:
-            self._give_up(delivery, response, error.reason, error.detail)
-            return True
+            return self._give_up(delivery, response, error.reason, error.detail)
 
     def _check_sender(self, delivery: Delivery, task_id: str) -> None:
         """Let nobody answer for another system, where users are told apart. Raises Unprocessable."""
@@ -181,40 +215,41 @@ class ResponseHandler:
         metrics.APPLY_SECONDS.observe(clock.now() - sent)
         return answer
 
-    def _follow(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
-        """Take the step that the verdict asks for; return whether the response is done with."""
+    def _follow(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
+        """Take the step that the verdict asks for."""
         is_heartbeat = response.response_type is ResponseType.EXTEND_LOCK
         step = (HEARTBEAT_POLICY if is_heartbeat else POLICY)[answer.verdict]
         if answer.verdict is not Verdict.ACCEPTED:
             logger.info("{} for task {}: {}", response.response_type, response.task_id, answer.detail)
         match step:
             case Step.DONE:
-                self._note_done(response, answer.verdict)
-                return True
+                return self._note_done(response, answer.verdict)
             case Step.RELOCK:
                 return self._relock(delivery, response, answer)
             case Step.REJECT:
-                self._give_up(delivery, response, "rejected_by_engine", answer.detail)
-                return True
+                return self._give_up(delivery, response, "rejected_by_engine", answer.detail)
             case Step.DELAY_SLOWLY:
-                self._delay(delivery, response, SLOW_TIER, self._detours.attempts(delivery))
-                return True
+                tier = SLOW_TIER if self._detours.is_our_copy(delivery) else SECOND_TIER
+                return self._delay(delivery, response, tier, self._detours.attempts(delivery))
             case Step.ASK_ENGINE if not self._gate.engine_is_there(answer.detail):
-                return False
+                return Fate.AGAIN
             case Step.ASK_ENGINE if not is_heartbeat and not answer.timed_out:
-                self._wait_for_the_engines_word(delivery, response, answer)
-                return True
+                return self._wait_for_the_engines_word(delivery, response, answer)
         return self._delay_or_give_up(delivery, response, answer)
 
-    def _note_done(self, response: Response, verdict: Verdict) -> None:
+    def _note_done(self, response: Response, verdict: Verdict) -> Fate:
         metrics.responses(response.response_type, OUTCOMES.get(verdict, "ignored")).inc()
-        if verdict is Verdict.ACCEPTED:
+        is_accepted = verdict is Verdict.ACCEPTED
+        if is_accepted:
             metrics.succeeded("apply")
-        if response.response_type is not ResponseType.EXTEND_LOCK:
-            self._leases.done(response.task_id, answered=verdict is Verdict.ACCEPTED)
+        if is_accepted and response.response_type is ResponseType.FAILURE:
+            self._leases.attempt_done(response.task_id)
+        elif verdict is not Verdict.STALE and response.response_type is not ResponseType.EXTEND_LOCK:
+            self._leases.done(response.task_id, answered=is_accepted)
+        return Fate.DONE
 
-    def _relock(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
-        """Take a task back that nobody holds, so that the response can be applied; False: apply it again."""
+    def _relock(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
+        """Take a task back that nobody holds, so that the response can be applied."""
         if self._calls.is_held_by_us(answer):
             ours = response.model_copy(update={"worker_id": None})
             return self._follow(delivery, ours, self._calls.apply(ours))
@@ -222,17 +257,13 @@ class ResponseHandler:
             taken = self._calls.take_back(response)
             if taken.verdict in FOR_NOW:
                 raise Unavailable(taken.detail)
-            if taken.verdict is Verdict.GONE:
-                return True
-            if taken.verdict is Verdict.ACCEPTED or response.response_type is ResponseType.EXTEND_LOCK:
-                if response.response_type is not ResponseType.EXTEND_LOCK:
-                    return False
-                self._note_done(response, taken.verdict)
-                return True
-        self._set_aside(delivery, Unprocessable("foreign_lock", answer.detail), response)
-        return True
+            if taken.verdict is Verdict.GONE or response.response_type is ResponseType.EXTEND_LOCK:
+                return self._note_done(response, taken.verdict)
+            if taken.verdict is Verdict.ACCEPTED:
+                return Fate.AGAIN
+        return self._set_aside(delivery, Unprocessable("foreign_lock", answer.detail), response)
 
-    def _wait_for_the_engines_word(self, delivery: Delivery, response: Response, answer: Answer) -> None:
+    def _wait_for_the_engines_word(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
         """Try again later, for as long as it takes: what a gateway says is no failed attempt of the answer."""
         self._gate.note_refusal(response.task_id, answer.detail, answer.wait_seconds)
         attempts = self._detours.attempts(delivery)
@@ -241,24 +272,30 @@ class ResponseHandler:
         else:
             shortest = SECOND_TIER if self._detours.is_our_copy(delivery) else TIERS[0]
             tier = tier_of(answer.wait_seconds, at_least=shortest)
-        self._delay(delivery, response, tier, attempts)
+        return self._delay(delivery, response, tier, attempts)
 
-    def _delay_or_give_up(self, delivery: Delivery, response: Response, answer: Answer) -> bool:
+    def _delay_or_give_up(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
         attempts = self._detours.attempts(delivery)
         if response.response_type is ResponseType.EXTEND_LOCK:
-            self._note_done(response, Verdict.TROUBLE)
-        elif attempts < len(TIERS):
-            self._delay(delivery, response, SLOW_TIER if answer.may_run else TIERS[attempts], attempts + 1)
-        else:
-            self._give_up(delivery, response, "retries_exhausted", answer.detail)
-        return True
+            return self._note_done(response, Verdict.TROUBLE)
+        if attempts < len(TIERS):
+            tier = SLOW_TIER if answer.may_run else TIERS[attempts]
+            return self._delay(delivery, response, tier, attempts + 1)
+        return self._give_up(delivery, response, "retries_exhausted", answer.detail)
 
-    def _delay(self, delivery: Delivery, response: Response, tier: str, attempts: int) -> None:
+    def _delay(self, delivery: Delivery, response: Response, tier: str, attempts: int) -> Fate:
         """Put the response into a delay tier, with the task's lock made to outlast it."""
-        self._help(lambda: self._calls.outlast(response, RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS))
-        self._publish(self._detours.delayed(delivery, retry_queue(tier), attempts))
-        metrics.responses(response.response_type, "delayed").inc()
-        logger.warning("the answer for task {} is tried again in {}", response.task_id, tier)
+        outlast_ms = RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS
+        helped = self._help(lambda: self._calls.outlast(response, outlast_ms))
+        if helped.verdict in (Verdict.GONE, Verdict.STALE):
+            return self._note_done(response, helped.verdict)
+        self._leases.answer_waits(response.task_id, outlast_ms / 1000)
+
+        def moved() -> None:
+            metrics.responses(response.response_type, "delayed").inc()
+            logger.warning("the answer for task {} is tried again in {}", response.task_id, tier)
+
+        return self._move(delivery, self._detours.delayed(delivery, retry_queue(tier), attempts), moved)
 
     def _help(self, call: Callable[[], Answer]) -> Answer:
         """Make a call that helps the task while its answer goes elsewhere; it may fail, the answer must not wait.
@@ -267,6 +304,8 @@ class ResponseHandler:
         """
         try:
             answer = call()
+        except TaskGone as error:
+            answer = Answer(Verdict.GONE, str(error))
         except Unavailable as error:
             answer = Answer.missing(error)
         match POLICY[answer.verdict]:
@@ -276,63 +315,72 @@ class ResponseHandler:
                 raise Unavailable(answer.detail)
         return answer
 
-    def _give_up(self, delivery: Delivery, response: Response, reason: str, detail: str) -> None:
+    def _give_up(self, delivery: Delivery, response: Response, reason: str, detail: str) -> Fate:
         """Set the response aside, and raise an incident so that its task does not wait in silence."""
         told = self._help(lambda: self._calls.raise_incident(response, detail))
-        if reason == "retries_exhausted" and told.verdict is Verdict.GONE:
-            self._note_done(response, told.verdict)  # it was no fault of the answer
-            return
-        self._set_aside(delivery, Unprocessable(reason, detail), response)
-        self._leases.done(response.task_id)
+        if reason == "retries_exhausted" and told.verdict in (Verdict.GONE, Verdict.STALE):
+            return self._note_done(response, told.verdict)  # it was no fault of the answer
+        self._leases.attempt_done(response.task_id)
+        return self._set_aside(delivery, Unprocessable(reason, detail), response)
 
-    def _set_aside_unread(self, delivery: Delivery, error: Unprocessable) -> bool:
-        """Set aside what is no answer; False where the task that it names could not be told before a stop."""
+    def _set_aside_unread(self, delivery: Delivery, error: Unprocessable) -> Fate:
+        """Set aside what is no answer, once the task that it names is told why."""
         named = None if error.reason == "forged" else named_task(delivery.body, delivery.correlation_id)
-        self._set_aside(delivery, error, None, named.task_id if named else None)
         # A heartbeat is no answer: its system is still at work.
-        if named is None or named.response_type == ResponseType.EXTEND_LOCK:
-            return True
-        return self._tell(delivery, named, error.detail)
+        if named and named.response_type != ResponseType.EXTEND_LOCK and not self._tell(delivery, named, error):
+            return Fate.ELSEWHERE
+        return self._set_aside(delivery, error, None, named.task_id if named else None)
 
-    def _tell(self, delivery: Delivery, named: NamedTask, detail: str) -> bool:
-        """Report at a task why its answer cannot be used, unless the sender may not answer for it."""
+    def _tell(self, delivery: Delivery, named: NamedTask, error: Unprocessable) -> bool:
+        """Report at a task why its answer cannot be used, unless the sender may not answer for it.
+
+        Returns False where another answer of its process is being applied: this one comes again after that. Raises
+        Unavailable where it cannot be told now.
+        """
 
         def report() -> Answer:
             self._check_sender(delivery, named.task_id)
-            return self._calls.report_unusable(named, detail)
+            return self._calls.report_unusable(named, error.detail)
 
-        backoff = Backoff(first=0.1)
-        while not self._stopping.is_set():
-            try:
-                with self._leases.answering(named.task_id):
-                    told = self._help(report)
-                if told.verdict in FOR_NOW:
-                    raise Unavailable(told.detail)
-                return True
-            except (TaskGone, Unprocessable):
-                return True
-            except Unavailable as error:
-                logger.warning("task {} is told later why its answer cannot be used: {}", named.task_id, error)
-                self._stopping.wait(backoff.pause())
-        return False
+        with (
+            suppress(TaskGone, Unprocessable),
+            self._leases.answering(named.task_id, lambda: self._deliveries.put(delivery)) as is_free,
+        ):
+            if not is_free:
+                return False
+            told = self._help(report)
+            if told.verdict in FOR_NOW:
+                raise Unavailable(told.detail)
+        return True
 
     def _set_aside(
         self, delivery: Delivery, error: Unprocessable, response: Response | None, task_id: str | None = None
-    ) -> None:
+    ) -> Fate:
         task_id = response.task_id if response else task_id
         topic = self._leases.topic_of(task_id) if task_id else None
-        self._publish(
-            self._detours.dead_letter(delivery, error.reason, error.detail, task_id=task_id, topic=topic)
-        )
-        metrics.dead_letters(error.reason).inc()
-        metrics.responses(response.response_type if response else UNKNOWN, "error_queue").inc()
-        logger.error("a response went to the error queue: {}", error)
+        copy = self._detours.dead_letter(delivery, error.reason, error.detail, task_id=task_id, topic=topic)
 
-    def _publish(self, publication: Publication) -> None:
-        """Publish a copy. Raises Unavailable where no queue has it for certain."""
-        outcome = self._publisher.publish_and_wait(publication, self._stopping)
-        if outcome is not Outcome.CONFIRMED:
-            raise Unavailable(f"its copy for {publication.routing_key} is not safe: {outcome.value}")
+        def moved() -> None:
+            metrics.dead_letters(error.reason).inc()
+            metrics.responses(response.response_type if response else UNKNOWN, "error_queue").inc()
+            logger.error("a response went to the error queue: {}", error)
+
+        return self._move(delivery, copy, moved)
+
+    def _move(self, delivery: Delivery, copy: Publication, moved: Callable[[], None]) -> Fate:
+        """Publish a copy; only once a queue has it for certain the original is acknowledged."""
+        self._copies_out.add(delivery)
+
+        def settled(outcomes: Sequence[Outcome]) -> None:
+            self._copies_out.discard(delivery)
+            if outcomes[0] is Outcome.CONFIRMED:
+                moved()
+                self._answers.ack(delivery)
+            else:
+                self._park(delivery, f"its copy for {copy.routing_key} is not safe: {outcomes[0].value}")
+
+        self._publisher.publish([copy], settled)
+        return Fate.ELSEWHERE
 
 
 if __name__ == "__main__":

@@ -28,6 +28,11 @@ class System:
         return name in (self.users or (self.name,))
 
     @property
+    def margin_ms(self) -> int:
+        """How long before the lock its message ends: a tenth, at most 10 s."""
+        return min(10_000, self.lock_ms // 10)
+
+    @property
     def queue(self) -> str:
         """The name of the system's queue."""
         return f"{self.name}.queue"

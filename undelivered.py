@@ -9,13 +9,14 @@ from loguru import logger
 import metrics
 from camunda_client import CamundaClient
 from delivery_gate import DeliveryGate
-from errors import Unavailable
+from errors import TaskGone, Unavailable
 from held_task import HeldTask, TaskHolder, report_failure
 from leases import LeaseTable
 from monitoring import Statistics
 from rabbitmq_client import Outcome
 
 SAFE_LEASE_SECONDS_AGAIN = 20.0
+LEAST_PAUSE_MS = 1_000  # a queue that refuses is not asked more often
 NOT_DELIVERED = (Outcome.RETURNED, Outcome.REFUSED, Outcome.DENIED, Outcome.UNSENT)
 REFUSED = (Outcome.REFUSED, Outcome.DENIED)
 
@@ -81,7 +82,7 @@ class Undelivered:
     def free(self) -> None:
         """At a stop: unlock what certainly was not delivered, so that it is offered again at once."""
         for held, outcome in self._take_all():
-            self._leases.done(held.task.id)
+            self._leases.let_go(held.task)
             if outcome in NOT_DELIVERED and not held.may_be_out:
                 self._unlock(held)
 
@@ -103,6 +104,24 @@ class Undelivered:
         except Empty:
             return taken
 
+    def in_time(self, batch: Sequence[HeldTask]) -> list[HeldTask]:
+        """Return what may be published after a wait, with messages that expire in time; let the rest go."""
+        again = []
+        for held in batch:
+            if not self._holder.is_in_time(held.system, held.lease_ends):
+                self._let_go(held)
+            elif fresh := self._holder.hold_again(held, may_be_out=held.may_be_out):
+                again.append(fresh)
+        if len(again) < len(batch):
+            logger.warning("letting {} tasks go, which waited too long to be published", len(batch) - len(again))
+        return again
+
+    def _let_go(self, held: HeldTask) -> None:
+        """Let a lease end: the engine offers the task again."""
+        self._statistics.add(failed=1)
+        self._leases.let_go(held.task)
+        metrics.lapsed(held.system.name).inc()
+
     def _still_ours(self, batch: Sequence[HeldTask]) -> list[HeldTask]:
         """Return those that the engine still gives us time for, with the same messages.
 
@@ -122,28 +141,37 @@ class Undelivered:
                 fresh = self._holder.hold_again(held)
                 again += [fresh] if fresh else []
             else:
-                self._leases.done(held.task.id)
-                metrics.lapsed(held.system.name).inc()
-        self._statistics.add(failed=len(batch) - len(again))
+                self._let_go(held)
         logger.warning("publishing {} tasks again, letting {} go", len(again), len(batch) - len(again))
         return again
 
     def _give_back(self, held: HeldTask, outcome: Outcome) -> None:
         """Let the engine offer the task again after a pause: the broker's trouble costs no retry."""
+        pause_ms = max(LEAST_PAUSE_MS, self._rules.retry_timeout_ms)
         self._statistics.add(failed=1)
-        self._leases.done(held.task.id)
-        self._gate.pause(held.system, self._rules.retry_timeout_ms / 1000)
+        self._leases.let_go(held.task)
+        self._gate.pause(held.system, pause_ms / 1000)
         logger.error(
             "task {} for {}: {}; it is offered again later", held.task.id, held.system.name, outcome.value
         )
+        if not self._is_ours(held):
+            return
         retries = self._rules.retries if held.task.retries is None else held.task.retries
         report_failure(
             self._camunda,
             held.task,
             f"the message for {held.system.name} could not be delivered: {outcome.value}",
             retries=max(1, retries),
-            retry_timeout_ms=self._rules.retry_timeout_ms,
+            retry_timeout_ms=pause_ms,
         )
+
+    def _is_ours(self, held: HeldTask) -> bool:
+        """Whether the task is as it was fetched: an answer to its last attempt may have come late."""
+        try:
+            state = self._camunda.read_task(held.task.id)
+        except (TaskGone, Unavailable):
+            return False
+        return state.retries == held.task.retries and state.lock_expires_at == held.task.lock_expires_at
 
     def _unlock(self, held: HeldTask) -> None:
         try:

@@ -1,7 +1,7 @@
 """The engine's REST API: the only HTTP door to the engine."""
 
 from camunda_client.back_offs import BackOffs
-from camunda_client.client import CamundaClient
+from camunda_client.client import LONGEST_ERROR_MESSAGE, CamundaClient
 from camunda_client.http import Http, Reply
 from camunda_client.inspection import Inspection
 from camunda_client.json_support import says_no_json
@@ -13,6 +13,7 @@ from camunda_client.verdict import FOR_NOW, Answer, Verdict
 
 __all__ = [
     "FOR_NOW",
+    "LONGEST_ERROR_MESSAGE",
     "Answer",
     "BackOffs",
     "CamundaClient",

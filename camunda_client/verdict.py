@@ -14,6 +14,7 @@ class Verdict(Enum):
 
     ACCEPTED = "the engine took it"
     GONE = "the task was completed or cancelled before"
+    STALE = "it is about an attempt before the present one"
     LOCKED = "another worker holds the task"
     EXPIRED = "the lock expired before it could be extended"
     SUSPENDED = "the process instance is suspended"

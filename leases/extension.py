@@ -110,6 +110,10 @@ class Extension:
         answer = self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, lock_ms)
         if answer.verdict is Verdict.EXPIRED:
             metrics.lapsed(lease.system.name).inc()
+        if answer.verdict in (
+            Verdict.EXPIRED,
+            Verdict.SUSPENDED,
+        ):  # the engine takes a lock for both, if it has the call
             answer = self._camunda.lock(lease.task_id, self._camunda.worker_id, lock_ms)
         match answer.verdict:
             case Verdict.ACCEPTED:

@@ -12,10 +12,13 @@ from errors import Unavailable
 from leases.extension import Extension
 from leases.silence import LOOK_AGAIN_SECONDS, Silence
 from leases.table import Lease, LeaseTable
+from messages import TaskState
 from routing_file import System
 
 TICK_SECONDS = 0.25
 PAGE = 1000
+RECONCILE_SECONDS = 30.0
+LAPSED_SECONDS = 60.0  # a lock that has ended may be extended yet: its answer may be waiting
 
 
 class LeaseKeeper:
@@ -34,6 +37,7 @@ class LeaseKeeper:
         self._extension = extension
         self._silence = silence
         self._stopping = stopping
+        self._reconcile_at = clock.now() + RECONCILE_SECONDS
         self._at_work = clock.Lock()  # the worker's thread finishes what this one began
 
     def run(self) -> None:
@@ -49,7 +53,14 @@ class LeaseKeeper:
         now = clock.now()
         due = self._table.due(now)
         self._extension.extend([lease for lease in due if not lease.extended])
-        self._check([lease for lease in due if lease.extended and (lease.checked_at <= now or lease.silent_since)])
+        extended = [lease for lease in due if lease.extended]
+        for lease in extended:
+            if now < lease.checked_at and not lease.silent_since and not lease.is_taken:
+                self._silence.look(lease)
+        self._check([lease for lease in extended if now >= lease.checked_at or lease.silent_since])
+        if now >= self._reconcile_at:
+            self._reconcile_at = now + RECONCILE_SECONDS
+            self._reconcile_if_possible()
 
     def _check(self, leases: Sequence[Lease]) -> None:
         for place, lease in enumerate(leases):
@@ -76,13 +87,38 @@ class LeaseKeeper:
                 self._table.add_locked(state, system_of(state.topic))
             first += PAGE
 
-    def reconcile(self, system: System) -> None:
-        """Drop the tasks of a system that were answered through another process. Raises Unavailable."""
-        held = [lease for lease in self._table.all() if lease.system is system and lease.extended]
-        for start in range(0, len(held), PAGE):
-            batch = held[start : start + PAGE]
+    def _reconcile_if_possible(self) -> None:
+        try:
+            self.reconcile()
+        except Unavailable as error:
+            logger.warning("tasks in flight cannot be counted: {}", error)
+
+    def reconcile(self) -> None:
+        """Drop what is not in flight any more: cancelled, answered elsewhere, or lapsed. Raises Unavailable."""
+        leases = self._table.all()
+        locked = self._locked_ids() if any(lease.is_rebuilt for lease in leases) else set()
+        for lease in leases:
+            if lease.is_rebuilt and lease.task_id not in locked:
+                self._table.drop(lease)
+        published = [lease for lease in leases if lease.published_at]
+        for start in range(0, len(published), PAGE):
+            batch = published[start : start + PAGE]
             states = self._camunda.read_tasks([lease.task_id for lease in batch])
             for lease in batch:
-                state = states.get(lease.task_id)
-                if state is None or state.worker_id != self._camunda.worker_id or state.retries != lease.retries:
+                if not lease.answering and not self._is_in_flight(lease, states.get(lease.task_id)):
                     self._table.drop(lease)
+
+    def _is_in_flight(self, lease: Lease, state: TaskState | None) -> bool:
+        return (
+            state is not None
+            and state.worker_id == self._camunda.worker_id
+            and state.retries == lease.retries
+            and clock.now() < max(lease.full_lock_ends, lease.lock_ends, lease.answered_until) + LAPSED_SECONDS
+        )
+
+    def _locked_ids(self) -> set[str]:
+        """Return the ids of all tasks that our worker id holds now. Raises Unavailable."""
+        ids: set[str] = set()
+        while states := self._camunda.read_locked_tasks(len(ids), PAGE):
+            ids.update(states)
+        return ids

@@ -1,5 +1,7 @@
 """Systems that took a message and did not answer: reported before the lock ends, so that a person sees it."""
 
+from collections.abc import Callable
+
 from loguru import logger
 
 import clock
@@ -19,23 +21,35 @@ HEARTBEAT_TOLERANCE_SECONDS = 5.0
 class Silence:
     """Checks tasks whose full lock is about to end unanswered."""
 
-    def __init__(self, camunda: CamundaClient, table: LeaseTable, watch: QueueWatch, rules: LeaseRules) -> None:
+    def __init__(
+        self,
+        camunda: CamundaClient,
+        table: LeaseTable,
+        watch: QueueWatch,
+        rules: LeaseRules,
+        is_in_hand: Callable[[str], bool],
+    ) -> None:
+        """Take `is_in_hand`, which says whether an answer for a task waits in this process."""
         self._camunda = camunda
         self._table = table
         self._watch = watch
         self._rules = rules
+        self._is_in_hand = is_in_hand
+
+    def look(self, lease: Lease) -> None:
+        """Note whether the message was taken; to be asked just before it expires, which empties a queue too."""
+        queue = self._watch.state(lease.system.queue)
+        is_lost = queue.lost_at > lease.published_at  # deleted with its queue
+        lease.is_taken = not is_lost and lease.published_at < queue.drained_at < lease.message_ends
+        self._table.plan(lease, lease.checked_at)
 
     def check(self, lease: Lease) -> None:
         """Report the task as failed if its system really is silent; else drop it or look again later.
 
         Raises Unavailable where the engine does not say.
         """
-        queue = self._watch.state(lease.system.queue)
-        if queue.lost_at > lease.published_at:
-            self._table.drop(lease)  # deleted with its queue: the engine offers the task again, at no cost
-            return
-        if queue.seen_empty_at <= lease.published_at:
-            # It waits in its queue, which is no silence: the message expires, the engine offers the task again.
+        if not lease.is_taken and not lease.has_answer:
+            # It waited in its queue or was deleted with it, which is no silence: the engine offers the task again.
             self._table.drop(lease)
             return
         try:
@@ -53,12 +67,18 @@ class Silence:
             self._table.plan(lease, now + SUSPENDED_SECONDS)
         elif longer > HEARTBEAT_TOLERANCE_SECONDS:  # a heartbeat came another way
             self._table.note_extension(lease, lease.lock_ends + longer)
-        elif lease.answering:  # an extension now could turn the back-off of its failure into a lock
-            self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
-        elif not self._answers_are_read(lease.silent_since):
-            self._hold_on(lease, now)
         else:
-            self._fail(lease)
+            with self._table.extending(lease) as is_free:
+                if not is_free:  # an extension now could turn the back-off of its failure into a lock
+                    self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
+                elif self._may_be_answered(lease):
+                    self._hold_on(lease, now)
+                else:
+                    self._fail(lease)
+
+    def _may_be_answered(self, lease: Lease) -> bool:
+        is_with_us = lease.has_answer or self._is_in_hand(lease.task_id)
+        return is_with_us or not self._answers_are_read(lease.silent_since)
 
     def _answers_are_read(self, since: float) -> bool:
         """Whether the response queue has a reader and was seen empty after `since`, a moment other than 0."""
@@ -85,12 +105,14 @@ class Silence:
             f"no answer from {lease.system.name} within {lease.system.lock_ms / 1000:g} s; "
             "if it needs longer, raise its lock_duration or let it send extend_lock"
         )
+        # Its system may work for as long as its message said.
+        promised_ms = int((lease.full_lock_ends - clock.now()) * 1000)
         answer = self._camunda.failure(
             lease.task_id,
             self._camunda.worker_id,
             message,
             retries=retries,
-            retry_timeout_ms=self._rules.retry_timeout_ms,
+            retry_timeout_ms=max(self._rules.retry_timeout_ms, promised_ms),
         )
         if answer.verdict in FOR_NOW:
             raise Unavailable(answer.detail)

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,11 +15,18 @@ from messages import ExternalTask, TaskState
 from routing_file import System
 
 KEPT_PLACES = 1000
+LOOK_BEFORE_SECONDS = 0.5
+BUSY_SECONDS = 60.0  # no call to the engine takes much longer
 
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """One task in flight. `lock_expires_at` is a moment at the engine, the others are monotonic seconds."""
+    """One task in flight. `lock_expires_at` is a moment at the engine, the others are monotonic seconds.
+
+    `full_lock_ends`: until when its message promises the lock; `message_ends`: when the message expires unread.
+    `is_taken`: its queue was seen empty before that while somebody listened, or its system gave a sign of life.
+    `answered_until`: its answer is with us, in a delay tier, until then at the latest.
+    """
 
     task_id: str
     topic: str
@@ -29,15 +36,34 @@ class Lease:
     lock_expires_at: datetime
     lock_ends: float
     full_lock_ends: float
+    message_ends: float = 0.0
     published_at: float = 0.0
     extended: bool = False
     answering: bool = False
+    is_taken: bool = False
+    answered_until: float = 0.0
     silent_since: float = 0.0
 
     @property
     def checked_at(self) -> float:
         """When to ask for the answer: shortly before the lock ends, after the message has expired."""
-        return self.lock_ends - min(10.0, self.system.lock_ms / 10_000) / 2
+        return self.lock_ends - self.system.margin_ms / 2000
+
+    @property
+    def looked_at_next(self) -> float:
+        """When to see whether its message was taken, just before it expires; then, when to ask for its answer."""
+        before_it_ends = self.message_ends - LOOK_BEFORE_SECONDS
+        return self.checked_at if self.is_taken or clock.now() >= before_it_ends else before_it_ends
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether an answer of this attempt is with us: being applied, or in a delay tier."""
+        return self.answering or clock.now() < self.answered_until
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether an earlier process of ours locked it; whether and when it published it is not known."""
+        return self.extended and not self.published_at
 
     @property
     def round_trip_seconds(self) -> float | None:
@@ -46,18 +72,28 @@ class Lease:
             return clock.now() - self.published_at
         return None if self.extended else 0.0  # its answer was faster than the confirm
 
+    def go_on_from(self, before: "Lease") -> None:
+        """Take over what is known of the message, and of the answer, of the same attempt."""
+        self.published_at, self.message_ends = before.published_at, before.message_ends
+        self.full_lock_ends = max(before.full_lock_ends, before.answered_until)
+        self.is_taken, self.answered_until = before.is_taken, before.answered_until
+
     def move_end(self, lock_ends: float) -> None:
         """Note another end of the lock, given in monotonic seconds."""
         self.lock_expires_at += timedelta(seconds=lock_ends - self.lock_ends)
         self.lock_ends = lock_ends
 
-    def is_still_out(self, retries: int | None, fetched_at: datetime) -> bool:
-        """Whether its message is still on its way when the engine offers the task again: its lock just lapsed.
+    def is_same_attempt(self, retries: int | None, fetched_at: datetime) -> bool:
+        """Whether the engine offers the task again just because its lock lapsed.
 
         Offered before that, somebody unlocked the task or failed it: this is a new attempt.
         """
-        lapsed = self.lock_expires_at <= fetched_at and clock.now() < self.full_lock_ends
-        return bool(self.published_at) and self.retries == retries and lapsed
+        return self.retries == retries and self.lock_expires_at <= fetched_at
+
+    @property
+    def is_still_out(self) -> bool:
+        """Whether its message may still be on its way or at work."""
+        return bool(self.published_at) and clock.now() < self.full_lock_ends
 
 
 class LeaseTable:
@@ -67,8 +103,9 @@ class LeaseTable:
         self._rules = rules
         self._leases: dict[str, Lease] = {}
         self._in_flight: Counter[str] = Counter()
-        self._changed = clock.Condition()
-        self._busy: set[str] = set()  # tasks being extended, process instances with an answer being applied
+        self._lock = clock.RLock()
+        # Tasks being extended, and process instances with an answer being applied; who waits for the end of that.
+        self._busy: dict[str, list[Callable[[], None]]] = {}
         self._agenda: list[tuple[float, int, Lease]] = []
         self._sequence = count()
 
@@ -78,7 +115,7 @@ class LeaseTable:
 
     def all(self) -> list[Lease]:
         """Return the leases as they are now."""
-        with self._changed:
+        with self._lock:
             return list(self._leases.values())
 
     def topic_of(self, task_id: str) -> str | None:
@@ -109,14 +146,18 @@ class LeaseTable:
             retries=task.retries,
             lock_expires_at=task.lock_expires_at,
             lock_ends=fetch_sent + lease_ms / 1000,
-            full_lock_ends=fetch_sent + system.lock_ms / 1000,
+            # The engine counts from somewhere between the request and now, and so does what the message promises.
+            full_lock_ends=clock.now() + system.lock_ms / 1000,
+            message_ends=fetch_sent + (system.lock_ms - system.margin_ms) / 1000,
         )
         before = self._leases.get(task.id)
         self._enter(lease)
         fetched_at = task.lock_expires_at - timedelta(milliseconds=lease_ms)
-        if before is None or not (before.answering or before.is_still_out(task.retries, fetched_at)):
+        if before is None or not before.is_same_attempt(task.retries, fetched_at):
             return True
-        lease.published_at, lease.full_lock_ends = before.published_at, before.full_lock_ends
+        if not (before.has_answer or before.is_still_out):
+            return True
+        lease.go_on_from(before)
         self.plan(lease, 0.0)
         return False
 
@@ -138,7 +179,7 @@ class LeaseTable:
             )
 
     def _enter(self, lease: Lease) -> None:
-        with self._changed:
+        with self._lock:
             if lease.task_id not in self._leases:
                 self._in_flight[lease.system.name] += 1
             self._leases[lease.task_id] = lease
@@ -146,23 +187,37 @@ class LeaseTable:
     def published(self, task_ids: Iterable[str]) -> None:
         """Note that the messages of these tasks are confirmed."""
         now = clock.now()
-        with self._changed:  # once for all of them
+        with self._lock:  # once for all of them
             for task_id in task_ids:
                 lease = self._leases.get(task_id)
                 if lease is None:
                     continue  # its answer was faster than the confirm
                 lease.published_at = now
                 lease.extended = not self._rules.has_extension(lease.system)
-                self.plan(lease, lease.checked_at if lease.extended else now + self._rules.extend_after_seconds)
+                self.plan(
+                    lease, lease.looked_at_next if lease.extended else now + self._rules.extend_after_seconds
+                )
 
     def done(self, task_id: str, *, answered: bool = False) -> None:
         """Forget a task: it was answered, or given back to the engine; note how long an answer took."""
-        with self._changed:
+        with self._lock:
             lease = self._leases.pop(task_id, None)
             if lease is not None:
                 self._in_flight[lease.system.name] -= 1
         if answered and lease is not None and (seconds := lease.round_trip_seconds) is not None:
             metrics.round_trip(lease.topic).observe(seconds)
+
+    def attempt_done(self, task_id: str) -> None:
+        """Forget the attempt whose failure was applied; the next one may have been fetched already."""
+        lease = self._leases.get(task_id)
+        if lease is not None and lease.answering:
+            self.done(task_id, answered=True)
+
+    def let_go(self, task: ExternalTask) -> None:
+        """Forget a task that was fetched and not published, unless it was fetched again since."""
+        lease = self._leases.get(task.id)
+        if lease is not None and lease.lock_expires_at == task.lock_expires_at:
+            self.done(task.id)
 
     def drop(self, lease: Lease) -> None:
         """Forget a lease, unless a later one of the same task took its place."""
@@ -173,32 +228,46 @@ class LeaseTable:
         """Note a lock that an answer made longer: a heartbeat, or a delay before the answer is tried again."""
         lease = self._leases.get(task_id)
         if lease is not None:
+            lease.is_taken = True
             self.note_extension(lease, clock.now() + lock_ms / 1000)
+
+    def answer_waits(self, task_id: str, seconds: float) -> None:
+        """Note that the task's answer is with us for so long at the most: it must not be handed out again."""
+        lease = self._leases.get(task_id)
+        if lease is not None:
+            lease.answered_until = clock.now() + seconds
 
     def note_extension(self, lease: Lease, lock_ends: float) -> None:
         """Note that the lock now ends at that moment, and look at the task again shortly before."""
         lease.move_end(lock_ends)
         lease.full_lock_ends = max(lease.full_lock_ends, lock_ends)
         lease.extended, lease.silent_since = True, 0.0
-        self.plan(lease, lease.checked_at)
+        self.plan(lease, lease.looked_at_next)
 
     @contextmanager
-    def answering(self, task_id: str) -> Iterator[None]:
+    def answering(self, task_id: str, when_free: Callable[[], None]) -> Iterator[bool]:
         """Keep a task from extensions, and its process instance from other answers, while its answer is applied.
 
         An extension right after a reported failure would turn its back-off into a full lock, and two answers
-        of one instance at once collide in the engine. Waits for those that are under way.
+        of one instance at once collide in the engine. Yields False where such a call is under way; `when_free` is
+        called once it is over.
         """
-        with self._changed:
+        with self._lock:
             lease = self._leases.get(task_id)
             instance = lease.process_instance_id if lease else task_id
-            while not self._busy.isdisjoint((task_id, instance)):
-                self._changed.wait()
-            self._busy.add(instance)
-            if lease is not None:
-                lease.answering = True
+            busy = next((key for key in (task_id, instance) if key in self._busy), None)
+            if busy is not None:
+                self._busy[busy].append(when_free)
+                self.answer_waits(task_id, BUSY_SECONDS)
+            else:
+                self._busy[instance] = []
+        if busy is not None:
+            yield False
+            return
+        if lease is not None:
+            lease.answering = True
         try:
-            yield
+            yield True
         finally:
             if lease is not None:
                 lease.answering = False
@@ -207,10 +276,12 @@ class LeaseTable:
     @contextmanager
     def extending(self, lease: Lease) -> Iterator[bool]:
         """Keep answers away from a task while its lease is extended; yields False where one is being applied."""
-        with self._changed:
-            may_extend = self.is_current(lease) and lease.process_instance_id not in self._busy
+        with self._lock:
+            may_extend = self.is_current(lease) and self._busy.keys().isdisjoint(
+                (lease.process_instance_id, lease.task_id)
+            )
             if may_extend:
-                self._busy.add(lease.task_id)
+                self._busy[lease.task_id] = []
         try:
             yield may_extend
         finally:
@@ -218,13 +289,14 @@ class LeaseTable:
                 self._release(lease.task_id)
 
     def _release(self, key: str) -> None:
-        with self._changed:
-            self._busy.discard(key)
-            self._changed.notify_all()
+        with self._lock:
+            waiting = self._busy.pop(key)
+        for go_on in waiting:
+            go_on()
 
     def plan(self, lease: Lease, moment: float) -> None:
         """Look at the lease at that moment."""
-        with self._changed:
+        with self._lock:
             heapq.heappush(self._agenda, (moment, next(self._sequence), lease))
             if len(self._agenda) > 2 * len(self._leases) + KEPT_PLACES:
                 # Answered tasks leave their places behind, which a lock of days would keep for days.
@@ -234,7 +306,7 @@ class LeaseTable:
     def due(self, now: float) -> list[Lease]:
         """Return the leases whose moment has come."""
         due = []
-        with self._changed:
+        with self._lock:
             while self._agenda and self._agenda[0][0] <= now:
                 due.append(heapq.heappop(self._agenda)[2])
         return [lease for lease in due if self.is_current(lease)]

@@ -57,6 +57,7 @@ class TaskState:
     lock_expires_at: datetime | None
     process_instance_id: str
     suspended: bool
+    error_message: str | None = None
 
     @classmethod
     def from_engine(cls, fields: dict[str, Any]) -> Self:
@@ -70,6 +71,7 @@ class TaskState:
             lock_expires_at=None if lock_end is None else read.moment(lock_end),
             process_instance_id=read.text(fields, "processInstanceId"),
             suspended=bool(fields.get("suspended")),
+            error_message=fields.get("errorMessage"),
         )
 
 

@@ -61,6 +61,8 @@ class Consumer:
         self._paused = False
         self._lock = clock.Lock()
         self._done: list[Delivery] = []
+        self._unacknowledged: dict[int, Delivery] = {}
+        self._done_count = 0
         self._many = max(1, prefetch // 4)
         self._flush_is_planned = False
         self._subscribed = clock.Event()
@@ -74,6 +76,11 @@ class Consumer:
     def in_hand(self) -> int:
         """How many messages were delivered and are not done with."""
         return max(0, self._in_hand - len(self._done))
+
+    @property
+    def done(self) -> int:
+        """How many messages were acknowledged so far."""
+        return self._done_count
 
     @property
     def has_all(self) -> bool:
@@ -128,9 +135,22 @@ class Consumer:
         """
         with self._lock:
             self._done.append(delivery)
+            self._done_count += 1
             are_many = len(self._done) == self._many
         if are_many:
             self._connection.call(self._flush)
+
+    def deliver_again(self, delivery: Delivery, seconds: float) -> None:
+        """Deliver a message again after a while, from any thread; after a lost connection the broker does."""
+        self._connection.call(lambda: self._connection.call_later(seconds, lambda: self._redeliver(delivery)))
+
+    def _redeliver(self, delivery: Delivery) -> None:
+        if delivery.channel is self._channel:
+            self._deliver(delivery)
+
+    def messages_in_hand(self) -> list[Delivery]:
+        """Return what was delivered and is not acknowledged. From any thread."""
+        return list(self._unacknowledged.values())
 
     def _plan_flush(self) -> None:
         if not self._flush_is_planned:
@@ -153,6 +173,7 @@ class Consumer:
                 if delivery.channel is self._channel:  # on another channel its tag means another message
                     delivery.channel.basic_ack(delivery.tag)
                     self._in_hand -= 1
+                    self._unacknowledged.pop(delivery.tag, None)
 
     def on_channel(self, channel: Channel) -> None:
         """Subscribe on a new channel."""
@@ -189,6 +210,7 @@ class Consumer:
         self._channel = None
         self._consumer_tag = ""
         self._in_hand = 0
+        self._unacknowledged.clear()
         self._flush_is_planned = False
         self._flush()
 
@@ -205,4 +227,6 @@ class Consumer:
         self._in_hand += 1
         self._flush()
         self._plan_flush()
-        self._deliver(Delivery(channel, method.delivery_tag, body, properties))
+        delivery = Delivery(channel, method.delivery_tag, body, properties)
+        self._unacknowledged[delivery.tag] = delivery
+        self._deliver(delivery)

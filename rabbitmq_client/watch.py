@@ -25,7 +25,8 @@ class QueueState:
 
     `trouble` says why nothing should be published to it; usually it is empty. `fit_at`: when it was last there as
     it should be, its bindings too where we may declare them. `lost_at`: when it was last known to be gone, or to
-    have been made anew, and with it the messages that were in it.
+    have been made anew, and with it the messages that were in it. `drained_at`: when it was last seen empty while
+    somebody listened.
     """
 
     trouble: str = ""
@@ -33,6 +34,7 @@ class QueueState:
     consumers: int = 0
     seen_at: float = -math.inf
     seen_empty_at: float = -math.inf
+    drained_at: float = -math.inf
     fit_at: float = -math.inf
     lost_at: float = -math.inf
 
@@ -170,6 +172,7 @@ class QueueWatch:
             consumers=frame.method.consumer_count,
             seen_at=now,
             seen_empty_at=before.seen_empty_at if ready else now,
+            drained_at=now if frame.method.consumer_count and not ready else before.drained_at,
         )
         if self.may_declare and self._channel is not None and self._channel.is_open:
             self._declare(self._channel, self._queues[name])

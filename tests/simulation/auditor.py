@@ -54,7 +54,7 @@ class Truth:
     handed_on: dict[bytes, tuple[float, float]] = field(default_factory=dict)  # copies that left: since when, when
     fetched_at: float = 0.0
     is_extended: bool = False
-    taken_at: float = 0.0
+    taken: set[str] = field(default_factory=set)  # the attempts whose message a system took
     behind_until: float = 0.0  # a system has it, or the broker lost it: until its lock ends
     pause_until: float = 0.0
     paused_too_long_since: float = 0.0
@@ -146,7 +146,7 @@ class Auditor:
         truth, now = self.truth(task.id), self._view.now
         truth.is_extended = call != "fetchAndLock" or self._plan.lease == "direct"
         if call == "fetchAndLock":
-            truth.fetched_at, truth.pause_until, truth.taken_at = now, 0.0, 0.0
+            truth.fetched_at, truth.pause_until = now, 0.0
             truth.is_touched = False
         elif truth.pause_until and task.lock_ends > truth.pause_until + 1.0:
             truth.paused_too_long_since = truth.paused_too_long_since or now
@@ -158,10 +158,11 @@ class Auditor:
         truth.pause_until, truth.paused_too_long_since = self._view.now + pause, 0.0
         after = task.retries or 0
         if said.startswith("no answer from"):
-            self._check_blame(task, truth)
+            self._check_blame(task, truth, attempt_of(before))
         elif said == "it did not work":
             truth.failures[attempt_of(before)] += 1
             is_new = before is None or after < before
+            truth.excuses += not self._view.echoes(task)  # a late one counts for the attempt that goes on
             if is_new and self._view.echoes(task) and attempt_of(before) not in truth.answered:
                 self._break(
                     "false failure", f"{task.id} failed, no system said so of attempt {attempt_of(before)}"
@@ -172,9 +173,9 @@ class Auditor:
         elif after < (self._plan.retries if before is None else before):
             self._break("lost retry", f"{task.id} lost a retry: {said}")
 
-    def _check_blame(self, task: Task, truth: Truth) -> None:
+    def _check_blame(self, task: Task, truth: Truth, attempt: str) -> None:
         system = self._view.system_of(task)
-        if truth.taken_at < truth.fetched_at or not truth.taken_at:
+        if attempt not in truth.taken:
             self._break(
                 "false blame",
                 f"{task.id} lost a retry, 'no answer from {system}', which never had its message",
@@ -209,8 +210,10 @@ class Auditor:
             truth.messages[message] = None
         elif word in ("expired", "acked", "deleted", "dropped", "rejected"):
             truth.messages.pop(message, None)
-            if word in ("deleted", "dropped", "rejected"):
+            if word != "acked":  # nothing comes of it until its lock ends
                 truth.behind_until = max(truth.behind_until, lock_end_of(message))
+            if word == "deleted":  # by its partner; who had it by then cannot be known
+                truth.taken.add(attempt_of(self._view.task(message.task_id).retries))
 
     def _check_hand_out(self, queue: str, message: Message, truth: Truth) -> None:
         task, now = self._view.task(message.task_id), self._view.now
@@ -233,9 +236,13 @@ class Auditor:
         """Whether an answer to the task's present attempt has been with us since before that moment."""
         attempt = attempt_of(task.retries)
         return any(
-            answer.kind in ANSWERS and answer.since < before and answer.attempt in (None, attempt)
+            answer.kind in ANSWERS and answer.since < before and self._is_of(answer, attempt)
             for answer in truth.answers.values()
         )
+
+    def _is_of(self, answer: Answer, attempt: str) -> bool:
+        """Whether it answers this attempt; a failure that does not say may have had its effect already."""
+        return answer.attempt == attempt or (answer.attempt is None and answer.kind != "failure")
 
     def sent(self, message: Message) -> None:
         """The worker publishes: for a task whose lock has ended it must not."""
@@ -288,9 +295,12 @@ class Auditor:
     def worked(self, word: str, task_id: str, message_lock_end: float) -> None:
         if word in ("taken", "reject", "requeue"):
             truth = self.truth(task_id)
-            truth.taken_at = self._view.now
+            truth.taken.add(attempt_of(self._view.task(task_id).retries))
             truth.behind_until = max(truth.behind_until, message_lock_end)
-        elif word.startswith("answers") and "extend_lock" not in word:
+        elif "extend_lock" in word:
+            truth = self.truth(task_id)
+            truth.behind_until = max(truth.behind_until, message_lock_end)
+        elif word.startswith("answers") and self.truth(task_id).behind_until <= message_lock_end:
             self.truth(task_id).behind_until = 0.0
 
     # --- every second -----------------------------------------------------------------------------------------
@@ -311,7 +321,9 @@ class Auditor:
         now = self._view.now
         self._check_limbo(task, truth, now)
         self._check_pace(task, truth, now)
-        if truth.paused_too_long_since and now - truth.paused_too_long_since > 6.0 and now < task.lock_ends:
+        is_held = any(answer.kind in ("complete", "bpmn_error") for answer in truth.answers.values())
+        is_too_long = truth.paused_too_long_since and now - truth.paused_too_long_since > 6.0
+        if is_too_long and now < task.lock_ends and not is_held:
             self._break(
                 "pause became a lock",
                 f"{task.id} was to be offered again at {truth.pause_until - 1000:.1f} s, "
@@ -352,7 +364,11 @@ class Auditor:
     def _check_in_flight(self, process: str, table: LeaseTable) -> None:
         for lease in table.all():
             over_since = self.truth(lease.task_id).over_since
-            if over_since and self._view.now - max(over_since, self._quiet_since) > IN_FLIGHT_SECONDS:
+            if (
+                over_since
+                and self._view.runs
+                and self._view.now - max(over_since, self._quiet_since) > IN_FLIGHT_SECONDS
+            ):
                 self._break(
                     "in flight for ever", f"{lease.task_id} is over and counts as in flight in process {process}"
                 )

@@ -142,6 +142,7 @@ def installed(clockwork: Clockwork) -> Iterator[None]:
         "now": lambda: clockwork.now,
         "Event": partial(Event, clockwork),
         "Lock": partial(Semaphore, clockwork, 1),
+        "RLock": partial(Condition, clockwork),  # nothing waits while it holds one
         "Condition": partial(Condition, clockwork),
         "BoundedSemaphore": partial(Semaphore, clockwork),
         "SimpleQueue": partial(SimpleQueue, clockwork),

@@ -43,7 +43,7 @@ def plan_of(seed: int) -> Plan:
         max_tasks=chance.choice((1, 3, 10)),
         max_in_flight=chance.choice((2, 5) + (10_000,) * 8),
         high_water=chance.choice((4,) + (1_000,) * 9),
-        prefetch=chance.choice((4, 10, 100)),
+        prefetch=chance.choice((20, 100)),
         retries=chance.choice((0, 1, 1, 2)),
         retry_pause=chance.choice((0.0, 1.0, 5.0, 20.0)),
         extend_after=chance.choice((0.0, 1.5, 1.5, 5.0)),

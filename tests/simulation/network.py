@@ -147,7 +147,7 @@ class Network:
             self._stuck.append(lambda: self._finish(request, answered))
             return
         reply = self.engine.finish(request)
-        if reply.body == b"[]" and request.word == "fetchAndLock" and request.body["asyncResponseTimeout"] > 0:
+        if reply.body == b"[]" and request.word == "fetchAndLock" and request.body.get("asyncResponseTimeout"):
             self._wait_for_tasks(request, answered)
             return
         self._after_effect(request, answered, reply)

@@ -32,6 +32,7 @@ class System:
         self.prefetch = plan.prefetch
         self.unacked: dict[Message, None] = {}
         self.is_up = False
+        self.up_since = 0.0
         self.answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.attempts: Counter[str] = Counter()
         self._unsent: Counter[str] = Counter()
@@ -52,6 +53,7 @@ class System:
 
     def _come(self) -> None:
         self.is_up = True
+        self.up_since = self._node.clockwork.now
         self.look()
 
     def _go(self) -> None:
@@ -106,7 +108,7 @@ class System:
             self._node.broker.ack(queue, self, message)
         elif message_id in self._answered:
             self._node.broker.ack(queue, self, message)
-            self._send(task_id, self._answered[message_id])
+            self._send(task_id, self._answered[message_id], lock_end_of(message))
         else:
             self._begin_work(queue, message, message_id, task_id)
 
@@ -138,42 +140,46 @@ class System:
             self._at(self.plan.heartbeat, self._beat, message_id, task_id)
 
     def _say_alive(self, message_id: str, task_id: str) -> None:
-        self._send(task_id, {"response_type": "extend_lock", **self._echo(message_id)})
+        until = self._node.clockwork.now + self.plan.lock
+        self._send(task_id, {"response_type": "extend_lock", **self._echo(message_id)}, until)
 
     def _echo(self, message_id: str) -> dict[str, str]:
         return {"attempt": message_id.rpartition(":")[2]} if self.plan.echoes_attempt else {}
 
     def _answer(self, message_id: str, task_id: str, kind: str) -> None:
-        if self._at_work.pop(message_id, None) is None:
+        lock_end = self._at_work.pop(message_id, None)
+        if lock_end is None:
             return
         word, _, pause = kind.partition(" ")
         body: dict[str, Any] = {"response_type": word, **self._echo(message_id)}
         if word == "failure":
             body |= {"retry_timeout": int(float(pause) * 1000), "error_message": "it did not work"}
             if kind != self.plan.answers[-1]:
-                body["retries"] = 5  # more will come of this task
+                body["retries"] = (
+                    len(self.plan.answers) + 1 - self.attempts[task_id]
+                )  # more will come of this task
         elif word == "bpmn_error":
             body["error_code"] = "no"
         if word in ("complete", "bpmn_error"):
             self._answered[message_id] = body
-        self._send(task_id, body)
+        self._send(task_id, body, lock_end)
         if self.plan.twice:
             self._at(0.01, self._send, task_id, body)
         if self.plan.afterthought:
             self._at(self.plan.afterthought, self._say_alive, message_id, task_id)
 
-    def _send_again(self, task_id: str, body: dict[str, Any]) -> None:
+    def _send_again(self, task_id: str, body: dict[str, Any], lock_end: float) -> None:
         self._unsent[task_id] -= 1
-        self._send(task_id, body)
+        self._send(task_id, body, lock_end)
 
-    def _send(self, task_id: str, body: dict[str, Any]) -> None:
+    def _send(self, task_id: str, body: dict[str, Any], lock_end: float = 0.0) -> None:
         """Publish an answer; while the broker takes none, try again."""
         if not self._node.is_well or RESPONSE_QUEUE not in self._node.broker.queues:
             self._unsent[task_id] += 1
-            self._at(RETRY_SECONDS, self._send_again, task_id, body)
+            self._at(RETRY_SECONDS, self._send_again, task_id, body, lock_end)
             return
         self.answers[task_id][body["response_type"]] += 1
-        self._on_work(f"answers {body['response_type']} for", task_id, 0.0)
+        self._on_work(f"answers {body['response_type']} for", task_id, lock_end)
         raw = json.dumps({"task_id": task_id, **body}).encode()
         properties = BasicProperties(correlation_id=task_id, user_id=self.plan.name)
         self._node.broker.publish(Message("", RESPONSE_QUEUE, raw, properties))

@@ -24,6 +24,7 @@ from tests.simulation.systems import System
 # No wait is shorter, so that idle loops cost little: threads may be late, and a story is short.
 DULL_GRAIN, GRAIN = 0.25, 0.5
 CALM_SECONDS = 3.0
+ALARM_SECONDS = 10.0  # so old may be what an alarm says
 Tell = Callable[[float, str], None]
 
 
@@ -238,7 +239,7 @@ class World:
         if queue == RESPONSE_QUEUE:
             return any(p.is_running and p.kind != "worker" for p in self.processes)
         system = self.systems.get(queue.removesuffix(".queue"))
-        return system is not None and system.is_up
+        return system is not None and system.is_up and self.now - system.up_since > ALARM_SECONDS
 
     def tables(self) -> Iterator[tuple[str, LeaseTable]]:
         for process in self.processes:

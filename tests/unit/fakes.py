@@ -1,8 +1,8 @@
 """An engine and a publisher without a network, which write down what they are asked."""
 
 import json
-import threading
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import Mock
@@ -14,6 +14,7 @@ from camunda_client import CamundaClient, Http, Login, Reply
 from errors import Unavailable
 from messages import ExternalTask, Publication
 from rabbitmq_client import Delivery, Outcome
+from rabbitmq_client.publisher import Settled
 
 OURS = "universal-worker"
 NOW = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
@@ -70,6 +71,14 @@ class FakeEngine(Http):
             return Reply(200, json.dumps(self.tasks[word]).encode()) if word in self.tasks else GONE
         return ACCEPTED
 
+    def failed(self, task_id: str, *, retries: int, message: str) -> None:
+        """Let a failure have its effect once the task was read."""
+        row = self.tasks[task_id]
+        before = Reply(200, json.dumps(row).encode())
+        self.replies[task_id] = [before]
+        end = (NOW + timedelta(seconds=30)).isoformat()
+        self.tasks[task_id] = row | {"retries": retries, "errorMessage": message, "lockExpirationTime": end}
+
     def client(self) -> CamundaClient:
         return CamundaClient(self, OURS)
 
@@ -104,10 +113,20 @@ class FakePublisher:
     def __init__(self) -> None:
         self.published: list[Publication] = []
         self.outcomes: list[Outcome] = []
+        self.keeps = False
+        self._kept: list[Callable[[], None]] = []
 
-    def publish_and_wait(self, publication: Publication, _stopping: threading.Event) -> Outcome:
-        self.published.append(publication)
-        return self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED
+    def publish(self, publications: Sequence[Publication], settled: Settled) -> None:
+        self.published += publications
+        outcomes = [self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED for _ in publications]
+        self._kept.append(lambda: settled(outcomes))
+        if not self.keeps:
+            self.settle_kept()
+
+    def settle_kept(self) -> None:
+        """Tell the outcomes that were kept back."""
+        while self._kept:
+            self._kept.pop(0)()
 
 
 def delivery(body: object, **properties: Any) -> Delivery:

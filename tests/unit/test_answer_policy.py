@@ -31,6 +31,8 @@ class Desk:
         self.engine = FakeEngine()
         self.publisher = FakePublisher()
         self.acknowledged: list[Delivery] = []
+        self.parked: list[Delivery] = []
+        self.deliveries: SimpleQueue[Delivery | None] = SimpleQueue()
         self.stopping = threading.Event()
         self.paused = 0
         rules = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retries=3, retry_timeout_ms=30_000)
@@ -43,8 +45,8 @@ class Desk:
             self.leases,
             cast(Publisher, self.publisher),
             Detours(US),
-            SimpleQueue(),
-            self.acknowledged.append,
+            self.deliveries,
+            self,
             self.stopping,
             AnswerRules(max_message_bytes=10_000, require_user_id=require_user_id),
         )
@@ -52,8 +54,17 @@ class Desk:
     def _pause(self) -> None:
         self.paused += 1
 
+    def ack(self, given: Delivery) -> None:
+        self.acknowledged.append(given)
+
+    def deliver_again(self, given: Delivery, _seconds: float) -> None:
+        self.parked.append(given)
+
     def take(self, given: Delivery) -> None:
+        """Hand a response in, again each time that it has to wait."""
         self.handler.handle(given)
+        while self.parked:
+            self.handler.handle(self.parked.pop())
         assert self.acknowledged[-1] is given
 
     @property
@@ -719,13 +730,14 @@ def test_an_engine_that_is_away_is_told_later_and_the_copy_is_made_once(desk: De
     assert len(desk.publisher.published) == 1
 
 
-def test_an_answer_whose_task_cannot_be_told_before_a_stop_is_left_to_the_broker(desk: Desk) -> None:
+def test_an_answer_whose_task_cannot_be_told_now_waits_and_holds_no_thread(desk: Desk) -> None:
     desk.engine.replies["t1"] = [fakes.AWAY] * 5
-    desk.engine.replies["version"] = [fakes.AWAY] * 5
-    desk.stopping.set()
     unread = delivery({"task_id": "t1"})
 
-    assert not desk.handler._settle(unread)
+    desk.handler.handle(unread)
+
+    assert desk.parked == [unread]
+    assert desk.acknowledged == []
 
 
 def warnings_of_keys(logged: list[str]) -> list[str]:
@@ -786,6 +798,70 @@ def test_an_answer_is_not_acknowledged_before_its_copy_is_safe(desk: Desk) -> No
     desk.take(delivery(b"garbage"))
 
     assert len(desk.publisher.published) == 2
+
+
+def test_copies_that_no_queue_takes_hold_no_thread(desk: Desk) -> None:
+    desk.publisher.outcomes = [Outcome.REFUSED] * 8
+    bad = [delivery(b"garbage") for _ in range(8)]
+
+    for one in bad:
+        desk.handler.handle(one)
+
+    assert desk.parked == bad
+    assert desk.acknowledged == []
+
+
+def test_an_answer_whose_copy_is_not_confirmed_yet_holds_no_thread_and_is_not_acknowledged(desk: Desk) -> None:
+    desk.publisher.keeps = True
+
+    desk.handler.handle(delivery(b"garbage"))
+
+    assert desk.acknowledged == []
+    desk.publisher.settle_kept()
+    assert len(desk.acknowledged) == 1
+
+
+def test_an_answer_of_an_instance_with_another_answer_under_way_comes_again_after_it(desk: Desk) -> None:
+    late = delivery(complete())
+    with desk.leases.answering("t1", lambda: None):
+        desk.handler.handle(late)
+        assert desk.deliveries.empty()
+
+    assert desk.deliveries.get_nowait() is late
+    assert desk.engine.calls == []
+
+
+def test_a_failure_whose_reply_was_lost_is_not_reported_again(desk: Desk) -> None:
+    desk.engine.replies["failure"] = [fakes.AWAY]
+    first = delivery(failure(retries=3, error_message="no"))
+    desk.engine.failed("t1", retries=3, message="no")
+
+    desk.handler.handle(first)
+
+    assert "extendLock" not in desk.engine.words()
+    assert desk.engine.words().count("failure") == 1
+    assert desk.acknowledged == [first]
+    assert desk.publisher.published == []
+
+
+def test_a_sign_of_life_of_an_attempt_that_failed_leaves_its_pause_alone(desk: Desk) -> None:
+    desk.take(delivery(failure(retries=2, retry_timeout=60_000)))
+
+    desk.take(delivery({"task_id": "t1", "response_type": "extend_lock"}))
+    desk.take(delivery({"task_id": "t1", "response_type": "extend_lock", "attempt": "4"}))
+
+    assert "extendLock" not in desk.engine.words()
+    assert "lock" not in desk.engine.words()
+
+
+def test_the_answer_for_a_suspended_task_holds_its_lock_by_a_new_one_and_comes_again_soon(desk: Desk) -> None:
+    desk.engine.tasks["t1"]["suspended"] = True
+    desk.engine.replies["complete"] = [fakes.SUSPENDED]
+
+    desk.take(delivery(complete()))
+
+    assert desk.engine.body_of("lock")["lockDuration"] == 600_000
+    assert desk.publisher.published[0].routing_key == "camunda.responses.retry.30s"
 
 
 def test_an_answer_on_a_lost_channel_is_left_to_the_broker(desk: Desk) -> None:

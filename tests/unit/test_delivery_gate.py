@@ -2,15 +2,16 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
+import clock as clock_module
 from config import RoutingConfig
-from delivery_gate import DeliveryGate, Limits
+from delivery_gate import CATCHING_UP_SECONDS, DeliveryGate, Limits
 from leases import LeaseKeeper, LeaseRules, LeaseTable
 from messages import RESPONSE_QUEUE
-from rabbitmq_client import Publisher, QueueState
+from rabbitmq_client import Consumer, Publisher, QueueState
 from tests.unit.conftest import Clock
 from tests.unit.fakes import external_task
 
@@ -35,23 +36,34 @@ class Watch:
 class Side:
     watch: Watch = field(default_factory=Watch)
     ready: bool = True
-    answers_in_hand: int = 0
-    has_all_answers: bool = False
-    reconciled: list[str] = field(default_factory=list)
+    in_hand: int = 0
+    has_all: bool = False
+    subscribed: bool = True
+    done: int = 0
+    reconciled: int = 0
 
-    def reconcile(self, system: Any) -> None:
-        self.reconciled.append(system.name)
+    def reconcile(self) -> None:
+        self.reconciled += 1
 
     def gate(self, table: LeaseTable) -> DeliveryGate:
+        """A gate after its start: no answer waited then."""
+        before = self.watch.states.get(RESPONSE_QUEUE, QueueState(seen_at=1.0))
+        gate = self.new_gate(table)
+        self.watch.states[RESPONSE_QUEUE] = QueueState(seen_at=time.monotonic(), seen_empty_at=time.monotonic())
+        in_hand, self.in_hand = self.in_hand, 0
+        gate.may_fetch()
+        self.in_hand, self.watch.states[RESPONSE_QUEUE] = in_hand, before
+        self.watch.hurried = 0
+        return gate
+
+    def new_gate(self, table: LeaseTable) -> DeliveryGate:
         limits = Limits(queue_high_water=100, max_in_flight=2, waiting_answers=50)
         return DeliveryGate(
             cast(Publisher, self),
             table,
             cast(LeaseKeeper, self),
-            ROUTING,
             limits,
-            answers_in_hand=lambda: self.answers_in_hand,
-            has_all_answers=lambda: self.has_all_answers,
+            cast(Consumer, self),
         )
 
 
@@ -75,7 +87,7 @@ def test_nothing_is_fetched_while_the_publisher_is_not_ready(side: Side, table: 
     ("in_hand", "in_queue", "may"), [(0, 0, True), (49, 0, True), (50, 0, False), (0, 50, False)]
 )
 def test_answers_go_before_new_work(side: Side, table: LeaseTable, in_hand: int, in_queue: int, may: bool) -> None:
-    side.answers_in_hand = in_hand
+    side.in_hand = in_hand
     side.watch.states[RESPONSE_QUEUE] = QueueState(ready=in_queue)
 
     assert side.gate(table).may_fetch() is may
@@ -85,9 +97,9 @@ def test_an_old_look_at_the_answers_stops_nothing_once_all_of_them_are_in_hand(
     side: Side, table: LeaseTable
 ) -> None:
     side.watch.states[RESPONSE_QUEUE] = QueueState(ready=1000)
-    side.answers_in_hand = 49
+    side.in_hand = 49
 
-    side.has_all_answers = True
+    side.has_all = True
 
     assert side.gate(table).may_fetch()
 
@@ -101,28 +113,62 @@ def test_after_an_outage_of_the_engine_the_answers_that_wait_go_first(side: Side
     assert gate.may_fetch()
 
 
-def test_answers_in_hand_after_an_outage_call_for_another_look_at_their_queue(
-    side: Side, table: LeaseTable
-) -> None:
-    gate = side.gate(table)
-    gate.note_outage()
-    side.watch.states[RESPONSE_QUEUE] = QueueState(seen_empty_at=time.monotonic())
-    side.answers_in_hand = 1
-
-    assert not gate.may_fetch()
-    side.answers_in_hand = 0
-    assert not gate.may_fetch()
-    side.watch.states[RESPONSE_QUEUE] = QueueState(seen_empty_at=time.monotonic())
-    assert gate.may_fetch()
+def seen(*, ready: int = 0) -> QueueState:
+    """The response queue as it is seen now."""
+    now = clock_module.now()
+    return QueueState(ready=ready, seen_at=now, seen_empty_at=-1.0 if ready else now)
 
 
-def test_answers_that_nobody_applies_stop_new_work_for_a_minute_at_most(
+def test_what_waited_after_an_outage_is_applied_first_and_what_came_since_does_not_count(
     side: Side, table: LeaseTable, clock: Clock
 ) -> None:
     gate = side.gate(table)
     gate.note_outage()
+    clock.advance(1)
+    side.watch.states[RESPONSE_QUEUE], side.in_hand = seen(ready=3), 1
 
-    clock.advance(61)
+    assert not gate.may_fetch()
+    side.done = 3
+    assert not gate.may_fetch()
+    side.done = 4
+    assert gate.may_fetch()
+
+
+def test_nothing_is_fetched_before_the_response_queue_was_seen_at_the_start(
+    side: Side, table: LeaseTable, clock: Clock
+) -> None:
+    gate = side.new_gate(table)
+
+    assert not gate.may_fetch()
+    clock.advance(1)
+    side.watch.states[RESPONSE_QUEUE] = seen()
+    assert gate.may_fetch()
+
+
+def test_nothing_is_fetched_after_an_outage_before_the_answers_are_read_again(
+    side: Side, table: LeaseTable, clock: Clock
+) -> None:
+    gate = side.gate(table)
+    gate.note_outage()
+    clock.advance(1)
+    side.watch.states[RESPONSE_QUEUE], side.subscribed = seen(), False
+
+    assert not gate.may_fetch()
+    side.subscribed = True
+    assert gate.may_fetch()
+
+
+def test_answers_that_nobody_applies_stop_new_work_for_seconds_and_those_that_go_on_for_longer(
+    side: Side, table: LeaseTable, clock: Clock
+) -> None:
+    gate = side.gate(table)
+    gate.note_outage()
+    for ready in (40, 30, 20):
+        clock.advance(CATCHING_UP_SECONDS - 1)
+        side.watch.states[RESPONSE_QUEUE] = seen(ready=ready)
+        assert not gate.may_fetch()
+
+    clock.advance(CATCHING_UP_SECONDS)
 
     assert gate.may_fetch()
 
@@ -183,5 +229,5 @@ def test_a_system_with_too_much_in_flight_is_counted_anew_and_paused(side: Side,
         table.add(external_task(task_id), BITRIX, 0.0)
 
     assert not gate.is_open(BITRIX)
-    assert side.reconciled == ["bitrix24"]
-    assert gate.room() == 2
+    assert side.reconciled == 1
+    assert gate.room([ONE_C]) == 2

@@ -40,13 +40,14 @@ class House:
         rules = LeaseRules(lease_ms=60_000, extend_after_seconds=0.0, retries=3, retry_timeout_ms=30_000)
         self.engine = FakeEngine()
         self.watch = FakeWatch()
+        self.in_hand: set[str] = set()
         self.table = LeaseTable(rules)
         camunda = self.engine.client()
         self.keeper = LeaseKeeper(
             camunda,
             self.table,
             Extension(camunda, self.table),
-            Silence(camunda, self.table, self.watch, rules),
+            Silence(camunda, self.table, self.watch, rules, lambda task_id: task_id in self.in_hand),
             threading.Event(),
         )
 
@@ -62,6 +63,7 @@ class House:
         self.keeper.tick()  # the look after the extension
         lease.move_end(time.monotonic() + 1)
         lease.published_at = time.monotonic() - 599
+        lease.message_ends = time.monotonic() - 9
         end = lease.lock_expires_at
         self.engine.tasks["t1"] = task_row(**row) | {"lockExpirationTime": end.isoformat()}
         self.engine.calls.clear()
@@ -69,10 +71,14 @@ class House:
         return lease
 
     def was_taken(self) -> None:
-        self.watch.states[BITRIX.queue] = QueueState(seen_empty_at=time.monotonic())
+        self.table.all()[0].is_taken = True
 
     def answers_were_read(self) -> None:
         self.watch.states[RESPONSE_QUEUE] = QueueState(consumers=1, seen_empty_at=time.monotonic() + 1)
+
+
+def never() -> None:
+    raise AssertionError("nobody waits")
 
 
 @pytest.fixture
@@ -84,29 +90,20 @@ def test_answers_of_one_instance_are_applied_one_after_the_other(house: House) -
     for task_id in ("t1", "t2"):  # both of the instance p1
         house.table.add(external_task(task_id), BITRIX, time.monotonic())
     events: list[str] = []
-    first_is_inside = threading.Event()
 
-    def answer_second() -> None:
-        first_is_inside.wait()
-        with house.table.answering("t2"):
-            events.append("second")
+    with house.table.answering("t1", never) as first:
+        with house.table.answering("t2", lambda: events.append("second may come again")) as second:
+            assert (first, second) == (True, False)
+        events.append("first is done")
 
-    thread = threading.Thread(target=answer_second)
-    thread.start()
-    with house.table.answering("t1"):
-        first_is_inside.set()
-        thread.join(0.2)
-        events.append("first")
-    thread.join()
-
-    assert events == ["first", "second"]
+    assert events == ["first is done", "second may come again"]
 
 
 def test_a_task_offered_again_while_its_answer_is_applied_is_not_published_again(house: House) -> None:
     lease = house.publish()
     lease.full_lock_ends = time.monotonic() - 1
 
-    with house.table.answering("t1"):
+    with house.table.answering("t1", never):
         again = house.table.add(external_task(lock_ends_in=2000), BITRIX, time.monotonic())
 
     assert again is False
@@ -123,7 +120,7 @@ def test_a_task_offered_again_after_its_full_lock_is_published_again(house: Hous
 def test_answers_of_different_instances_do_not_wait_for_each_other(house: House) -> None:
     entered = []
 
-    with house.table.answering("t1"), house.table.answering("t2"):
+    with house.table.answering("t1", never), house.table.answering("t2", never):
         entered.append("both")
 
     assert entered == ["both"]
@@ -253,7 +250,7 @@ def test_the_leases_extended_at_the_end_are_looked_at_too(house: House) -> None:
 def test_no_extension_happens_while_an_answer_is_applied(house: House) -> None:
     lease = house.publish()
 
-    with house.table.answering("t1"):
+    with house.table.answering("t1", never):
         house.keeper.tick()
 
     assert "extendLock" not in house.engine.words()
@@ -341,6 +338,7 @@ def test_an_engine_that_is_away_is_asked_once_for_many_silent_tasks(house: House
         house.table.published([f"t{number}"])
     for lease in house.table.all():
         lease.published_at -= 59
+        lease.is_taken = True
         house.table.plan(lease, 0.0)
     house.watch.states[QUICK.queue] = QueueState(seen_empty_at=time.monotonic())
     house.engine.replies["t0"] = [fakes.AWAY]
@@ -415,7 +413,7 @@ def test_tasks_that_were_answered_through_another_process_are_dropped(house: Hou
     house.extended()
     house.engine.tasks.clear()
 
-    house.keeper.reconcile(BITRIX)
+    house.keeper.reconcile()
 
     assert house.table.in_flight(BITRIX) == 0
 

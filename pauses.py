@@ -1,0 +1,56 @@
+"""The pauses after failures that were reported here: nothing may turn one into a lock."""
+
+from dataclasses import dataclass
+
+import clock
+from messages import TaskState
+
+MOST_REMEMBERED = 10_000
+TOLERANCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A failure that was sent: how the task stood before, and the retries and the message that it sets."""
+
+    before: TaskState
+    retries: int
+    message: str
+
+
+class Pauses:
+    """Knows which tasks pause, also where the reply to the failure was lost. From any thread."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, _Begun] = {}
+        self._ends: dict[str, float] = {}
+
+    def begin(self, before: TaskState, retries: int, message: str) -> None:
+        """Note that a failure is about to be reported, which sets these retries and this message."""
+        self._begun[before.id] = _Begun(before, retries, message)
+
+    def has_begun(self, state: TaskState) -> bool:
+        """Whether a failure whose reply was lost has had its effect, as the task stands now."""
+        begun = self._begun.get(state.id)
+        if begun is None or state.retries != begun.retries:
+            return False
+        if begun.before.retries != begun.retries:
+            return True
+        is_moved = state.lock_expires_at != begun.before.lock_expires_at
+        return is_moved and state.error_message == begun.message
+
+    def note(self, task_id: str, pause_ms: int) -> None:
+        """Note that a failure has had its effect."""
+        self._begun.pop(task_id, None)
+        if len(self._ends) >= MOST_REMEMBERED:
+            now = clock.now()
+            self._ends = {task: end for task, end in self._ends.items() if end > now}
+        self._ends[task_id] = clock.now() + pause_ms / 1000
+
+    def forget(self, task_id: str) -> None:
+        """Note that a failure was refused."""
+        self._begun.pop(task_id, None)
+
+    def goes_on(self, task_id: str) -> bool:
+        """Whether the task pauses now."""
+        return clock.now() < self._ends.get(task_id, 0.0) + TOLERANCE_SECONDS
