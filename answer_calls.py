@@ -13,7 +13,6 @@ from config import RoutingConfig
 from errors import TaskGone, Unavailable
 from leases import LeaseTable
 from messages import NamedTask, Response, ResponseType, TaskState, attempt_of
-from pauses import Pauses
 from routing_file import System
 from unknown_keys import UNKNOWN_SYSTEM, UnknownKeys
 
@@ -43,7 +42,6 @@ class AnswerCalls:
         self._routing = routing
         self._leases = leases
         self._rules = rules
-        self._pauses = Pauses()
         self._json_type = "Json"
         self._unknown_keys = UnknownKeys()
         self._told_until: dict[str, float] = {}
@@ -101,15 +99,15 @@ class AnswerCalls:
     def _fail(self, response: Response, worker_id: str) -> Answer:
         state = self._camunda.read_task(response.task_id)
         pause_ms = self._rules.retry_timeout_ms if response.retry_timeout is None else response.retry_timeout
-        if self._pauses.has_begun(state):
-            self._pauses.note(state.id, pause_ms)
+        if self._leases.pauses.has_begun(state):
+            self._leases.pauses.note(state.id, pause_ms)
             return Answer(Verdict.ACCEPTED, "it was taken before, and the reply was lost")
         if stale := _stale(response, state):
             return stale
         left = self._rules.retries if state.retries is None else max(0, state.retries - 1)
         retries = left if response.retries is None else response.retries
         message = response.error_message or NO_MESSAGE
-        self._pauses.begin(state, retries, message[:LONGEST_ERROR_MESSAGE])
+        self._leases.pauses.begin(state, retries, message[:LONGEST_ERROR_MESSAGE])
         answer = self._camunda.failure(
             response.task_id,
             worker_id,
@@ -119,10 +117,16 @@ class AnswerCalls:
             retry_timeout_ms=pause_ms,
         )
         if answer.verdict is Verdict.ACCEPTED:
-            self._pauses.note(state.id, pause_ms)
+            self._leases.pauses.note(state.id, pause_ms)
         elif answer.verdict is not Verdict.AWAY:
-            self._pauses.forget(state.id)
+            self._leases.pauses.forget(state.id)
         return answer
+
+    def has_had_effect(self, response: Response) -> bool:
+        """Whether a failure was taken whose reply was lost. Raises TaskGone, Unavailable."""
+        if response.response_type is not ResponseType.FAILURE:
+            return False
+        return self._leases.pauses.has_begun(self._camunda.read_task(response.task_id))
 
     def _keep_alive(self, response: Response) -> Answer:
         """Make the lock of a task longer that is being worked on, and never the pause after a failure."""
@@ -130,7 +134,7 @@ class AnswerCalls:
         if stale := _stale(response, state):
             return stale
         is_known = self._leases.topic_of(state.id) is not None  # fetched since its last failure
-        if not is_known and self._pauses.goes_on(state.id):
+        if not is_known and self._leases.pauses.goes_on(state.id):
             return Answer(Verdict.STALE, "it has failed and pauses")
         lock_ms = response.lock_duration or self._routing.system_of(state.topic).lock_ms
         answer = self._extend(response, lock_ms)
@@ -179,17 +183,17 @@ class AnswerCalls:
     def outlast(self, response: Response, delay_ms: int) -> Answer:
         """Let the task's lock end later than a delay of its response. Raises TaskGone, Unavailable.
 
-        STALE where the response is of no use any more, or has had its effect: nothing is made longer then. The
-        engine extends no lock of a suspended task, but takes a new one.
+        STALE where the response is of no use any more: nothing is made longer then. A lock that has ended, or is of
+        a suspended task, cannot be extended; the engine takes a new one.
         """
         state = self._camunda.read_task(response.task_id)
-        if self._pauses.has_begun(state):
-            return Answer(Verdict.STALE, "it was taken, and the reply was lost")
         if stale := _stale(response, state):
             return stale
         lock_ms = max(self._routing.system_of(state.topic).lock_ms, delay_ms)
         if not state.suspended:
-            return self._extend(response, lock_ms)
+            answer = self._extend(response, lock_ms)
+            if answer.verdict is not Verdict.EXPIRED:
+                return answer
         answer = self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
         return self._note_extended(response, answer, lock_ms)
 

@@ -58,7 +58,10 @@ class DeliveryGate:
         """
         # The last look at the queue may be old: where the engine is fast, it would keep the gate closed too long.
         has_all = self._answers is not None and self._answers.has_all
-        in_queue = 0 if has_all else self._publisher.watch.state(RESPONSE_QUEUE).ready
+        responses = self._publisher.watch.state(RESPONSE_QUEUE)
+        in_queue = 0 if has_all else responses.ready
+        if not self._is_read or (in_queue and not responses.consumers):
+            self.note_outage()  # of whoever should read or apply them
         if in_queue >= self._limits.waiting_answers:
             self._publisher.watch.hurry()
         return (

@@ -285,6 +285,8 @@ class ResponseHandler:
 
     def _delay(self, delivery: Delivery, response: Response, tier: str, attempts: int) -> Fate:
         """Put the response into a delay tier, with the task's lock made to outlast it."""
+        if self._has_had_effect(response):
+            return self._note_done(response, Verdict.ACCEPTED)
         outlast_ms = RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS
         helped = self._help(lambda: self._calls.outlast(response, outlast_ms))
         if helped.verdict in (Verdict.GONE, Verdict.STALE):
@@ -296,6 +298,12 @@ class ResponseHandler:
             logger.warning("the answer for task {} is tried again in {}", response.task_id, tier)
 
         return self._move(delivery, self._detours.delayed(delivery, retry_queue(tier), attempts), moved)
+
+    def _has_had_effect(self, response: Response) -> bool:
+        try:
+            return self._calls.has_had_effect(response)
+        except (TaskGone, Unavailable):
+            return False
 
     def _help(self, call: Callable[[], Answer]) -> Answer:
         """Make a call that helps the task while its answer goes elsewhere; it may fail, the answer must not wait.

@@ -106,7 +106,7 @@ class Extension:
 
     def _call_engine(self, lease: Lease) -> bool:
         sent = clock.now()
-        lock_ms = max(1000, int((lease.full_lock_ends - sent) * 1000))
+        lock_ms = max(1000, int((lease.held_until - sent) * 1000))
         answer = self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, lock_ms)
         if answer.verdict is Verdict.EXPIRED:
             metrics.lapsed(lease.system.name).inc()

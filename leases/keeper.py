@@ -18,7 +18,8 @@ from routing_file import System
 TICK_SECONDS = 0.25
 PAGE = 1000
 RECONCILE_SECONDS = 30.0
-LAPSED_SECONDS = 60.0  # a lock that has ended may be extended yet: its answer may be waiting
+TOLERANCE_SECONDS = 10.0  # the end of a lock is known as exactly as the moment of a reply
+LAPSED_SECONDS = 10.0  # a lock that has ended may be extended yet: its answer may be waiting
 
 
 class LeaseKeeper:
@@ -105,16 +106,23 @@ class LeaseKeeper:
             batch = published[start : start + PAGE]
             states = self._camunda.read_tasks([lease.task_id for lease in batch])
             for lease in batch:
-                if not lease.answering and not self._is_in_flight(lease, states.get(lease.task_id)):
+                state = states.get(lease.task_id)
+                if state is None or not (lease.answering or self._is_in_flight(lease, state)):
                     self._table.drop(lease)
 
-    def _is_in_flight(self, lease: Lease, state: TaskState | None) -> bool:
+    def _is_in_flight(self, lease: Lease, state: TaskState) -> bool:
         return (
-            state is not None
-            and state.worker_id == self._camunda.worker_id
+            state.worker_id == self._camunda.worker_id
             and state.retries == lease.retries
+            and not self._has_paused(lease, state)
             and clock.now() < max(lease.full_lock_ends, lease.lock_ends, lease.answered_until) + LAPSED_SECONDS
         )
+
+    def _has_paused(self, lease: Lease, state: TaskState) -> bool:
+        """Whether another process reported a failure: the lock ends earlier than any call of ours would let it."""
+        if state.lock_expires_at is None:
+            return True
+        return (lease.lock_expires_at - state.lock_expires_at).total_seconds() > TOLERANCE_SECONDS
 
     def _locked_ids(self) -> set[str]:
         """Return the ids of all tasks that our worker id holds now. Raises Unavailable."""

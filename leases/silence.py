@@ -67,6 +67,8 @@ class Silence:
             self._table.plan(lease, now + SUSPENDED_SECONDS)
         elif longer > HEARTBEAT_TOLERANCE_SECONDS:  # a heartbeat came another way
             self._table.note_extension(lease, lease.lock_ends + longer)
+        elif lease.has_answer and not lease.answering:  # it waits for another answer of its instance
+            self._hold_on(lease, now)
         else:
             with self._table.extending(lease) as is_free:
                 if not is_free:  # an extension now could turn the back-off of its failure into a lock
@@ -106,16 +108,17 @@ class Silence:
             "if it needs longer, raise its lock_duration or let it send extend_lock"
         )
         # Its system may work for as long as its message said.
-        promised_ms = int((lease.full_lock_ends - clock.now()) * 1000)
+        pause_ms = max(self._rules.retry_timeout_ms, int((lease.full_lock_ends - clock.now()) * 1000))
         answer = self._camunda.failure(
             lease.task_id,
             self._camunda.worker_id,
             message,
             retries=retries,
-            retry_timeout_ms=max(self._rules.retry_timeout_ms, promised_ms),
+            retry_timeout_ms=pause_ms,
         )
         if answer.verdict in FOR_NOW:
             raise Unavailable(answer.detail)
+        self._table.pauses.note(lease.task_id, pause_ms)
         metrics.no_answers(lease.system.name).inc()
         logger.error("task {}: {}; {} retries left", lease.task_id, message, retries)
         self._table.drop(lease)

@@ -1,6 +1,7 @@
 """The in-flight table: which tasks are out, until when they are locked, and when to look at them."""
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ import clock
 import metrics
 from leases.rules import LeaseRules
 from messages import ExternalTask, TaskState
+from pauses import Pauses
 from routing_file import System
 
 KEPT_PLACES = 1000
 LOOK_BEFORE_SECONDS = 0.5
-BUSY_SECONDS = 60.0  # no call to the engine takes much longer
+HANDED_ON_SECONDS = 60.0  # an answer that waited for another one is applied by then
 
 
 @dataclass(slots=True, eq=False)
@@ -72,11 +74,16 @@ class Lease:
             return clock.now() - self.published_at
         return None if self.extended else 0.0  # its answer was faster than the confirm
 
-    def go_on_from(self, before: "Lease") -> None:
-        """Take over what is known of the message, and of the answer, of the same attempt."""
-        self.published_at, self.message_ends = before.published_at, before.message_ends
-        self.full_lock_ends = max(before.full_lock_ends, before.answered_until)
-        self.is_taken, self.answered_until = before.is_taken, before.answered_until
+    def renew(self, fetched: "Lease") -> None:
+        """Go on with the lock that was fetched for the same attempt: its message or its answer is out."""
+        self.lock_expires_at, self.lock_ends = fetched.lock_expires_at, fetched.lock_ends
+        self.extended, self.silent_since = False, 0.0
+
+    @property
+    def held_until(self) -> float:
+        """Until when the lock should last: as its message promises, or until its answer is applied."""
+        answered_until = min(self.answered_until, clock.now() + HANDED_ON_SECONDS)
+        return max(self.full_lock_ends, answered_until)
 
     def move_end(self, lock_ends: float) -> None:
         """Note another end of the lock, given in monotonic seconds."""
@@ -100,12 +107,13 @@ class LeaseTable:
     """The tasks in flight by id; may be used from any thread."""
 
     def __init__(self, rules: LeaseRules) -> None:
+        self.pauses = Pauses()
         self._rules = rules
         self._leases: dict[str, Lease] = {}
         self._in_flight: Counter[str] = Counter()
         self._lock = clock.RLock()
         # Tasks being extended, and process instances with an answer being applied; who waits for the end of that.
-        self._busy: dict[str, list[Callable[[], None]]] = {}
+        self._busy: dict[str, list[tuple[Lease | None, Callable[[], None]]]] = {}
         self._agenda: list[tuple[float, int, Lease]] = []
         self._sequence = count()
 
@@ -151,15 +159,18 @@ class LeaseTable:
             message_ends=fetch_sent + (system.lock_ms - system.margin_ms) / 1000,
         )
         before = self._leases.get(task.id)
-        self._enter(lease)
         fetched_at = task.lock_expires_at - timedelta(milliseconds=lease_ms)
-        if before is None or not before.is_same_attempt(task.retries, fetched_at):
-            return True
-        if not (before.has_answer or before.is_still_out):
-            return True
-        lease.go_on_from(before)
-        self.plan(lease, 0.0)
-        return False
+        if (
+            before
+            and before.is_same_attempt(task.retries, fetched_at)
+            and (before.has_answer or before.is_still_out)
+        ):
+            before.renew(lease)
+            self.plan(before, 0.0)
+            return False
+        self.pauses.forget(task.id)
+        self._enter(lease)
+        return True
 
     def add_locked(self, state: TaskState, system: System) -> None:
         """Enter a task that an earlier process of ours locked: it counts, and is published when offered again."""
@@ -257,8 +268,9 @@ class LeaseTable:
             instance = lease.process_instance_id if lease else task_id
             busy = next((key for key in (task_id, instance) if key in self._busy), None)
             if busy is not None:
-                self._busy[busy].append(when_free)
-                self.answer_waits(task_id, BUSY_SECONDS)
+                self._busy[busy].append((lease, when_free))
+                if lease is not None:
+                    lease.answered_until = math.inf
             else:
                 self._busy[instance] = []
         if busy is not None:
@@ -291,7 +303,9 @@ class LeaseTable:
     def _release(self, key: str) -> None:
         with self._lock:
             waiting = self._busy.pop(key)
-        for go_on in waiting:
+        for lease, go_on in waiting:
+            if lease is not None:
+                lease.answered_until = clock.now() + HANDED_ON_SECONDS
             go_on()
 
     def plan(self, lease: Lease, moment: float) -> None:

@@ -4,6 +4,7 @@ The auditor sees the engine, the broker and the systems; of the worker only its 
 """
 
 import json
+import math
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ class View(Protocol):
     def find(self, task_id: str) -> Task | None: ...
     def system_of(self, task: Task) -> str: ...
     def works_until(self, task: Task) -> float: ...
+    def has_unsent(self, task: Task) -> bool: ...
     def is_healthy(self, system: str) -> bool: ...
     def echoes(self, task: Task) -> bool: ...
     def answered(self, task: Task) -> bool: ...
@@ -144,10 +146,9 @@ class Auditor:
 
     def locked(self, task: Task, call: str) -> None:
         truth, now = self.truth(task.id), self._view.now
-        truth.is_extended = call != "fetchAndLock" or self._plan.lease == "direct"
+        truth.is_extended = call != "fetchAndLock"
         if call == "fetchAndLock":
             truth.fetched_at, truth.pause_until = now, 0.0
-            truth.is_touched = False
         elif truth.pause_until and task.lock_ends > truth.pause_until + 1.0:
             truth.paused_too_long_since = truth.paused_too_long_since or now
         if task.lock_ends <= truth.pause_until + 6.0:
@@ -162,7 +163,9 @@ class Auditor:
         elif said == "it did not work":
             truth.failures[attempt_of(before)] += 1
             is_new = before is None or after < before
-            truth.excuses += not self._view.echoes(task)  # a late one counts for the attempt that goes on
+            truth.excuses += 1  # a late one counts for the attempt that goes on
+            for answer in truth.answers.values():
+                answer.since = math.inf if answer.kind == "failure" else answer.since  # it has had its effect
             if is_new and self._view.echoes(task) and attempt_of(before) not in truth.answered:
                 self._break(
                     "false failure", f"{task.id} failed, no system said so of attempt {attempt_of(before)}"
@@ -180,7 +183,7 @@ class Auditor:
                 "false blame",
                 f"{task.id} lost a retry, 'no answer from {system}', which never had its message",
             )
-        elif self._waiting_answer(task, truth, self._view.now - 1.0):
+        elif self._view.now - self._last_fault > LEASE and self._waiting_answer(task, truth, self._view.now - 1.0):
             self._break("false silence", f"{task.id} lost a retry, 'no answer from {system}', which had answered")
 
     def ended(self, task: Task) -> None:
@@ -323,12 +326,17 @@ class Auditor:
         self._check_pace(task, truth, now)
         is_held = any(answer.kind in ("complete", "bpmn_error") for answer in truth.answers.values())
         is_too_long = truth.paused_too_long_since and now - truth.paused_too_long_since > 6.0
+        is_held = is_held or not self._can_be_fenced(task)
         if is_too_long and now < task.lock_ends and not is_held:
             self._break(
                 "pause became a lock",
                 f"{task.id} was to be offered again at {truth.pause_until - 1000:.1f} s, "
                 f"now it is locked until {task.lock_ends - 1000:.1f} s",
             )
+
+    def _can_be_fenced(self, task: Task) -> bool:
+        """Whether it can be known of which attempt a sign of life is: through one process, or where it says so."""
+        return self._view.echoes(task) or len(self._plan.processes) == 1
 
     def _check_limbo(self, task: Task, truth: Truth, now: float) -> None:
         is_behind = (
@@ -340,6 +348,7 @@ class Auditor:
             or truth.answers
             or now < max(truth.behind_until, truth.pause_until) + 0.5
             or self._view.works_until(task)
+            or self._view.has_unsent(task)
         )
         if is_behind:
             truth.limbo_since = 0.0

@@ -1,7 +1,6 @@
 """The systems that work: they take messages, answer once, twice, late or never, fail, reject, and are down."""
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import datetime
@@ -91,11 +90,13 @@ class System:
         self._at(RETRY_SECONDS, self.look)
 
     def works_until(self, task_id: str) -> float:
-        """Return when the lock ends of a task it works on; never where its answer could not be sent yet."""
-        if self._unsent[task_id]:
-            return math.inf
+        """Return when the lock ends of a task that it works on."""
         ends = [end for message_id, end in self._at_work.items() if message_id.startswith(f"{task_id}:")]
         return max(ends, default=0.0)
+
+    def has_unsent(self, task_id: str) -> bool:
+        """Whether it could not send its answer yet."""
+        return self._unsent[task_id] > 0
 
     def take(self, queue: Queue, message: Message) -> None:
         self._at(self._node.latency(), self._consider, queue, message)

@@ -215,6 +215,9 @@ class World:
     def works_until(self, task: Task) -> float:
         return self.systems[self.system_of(task)].works_until(task.id)
 
+    def has_unsent(self, task: Task) -> bool:
+        return self.systems[self.system_of(task)].has_unsent(task.id)
+
     def is_healthy(self, system: str) -> bool:
         """Whether the system takes what comes, and its queue is not full."""
         queue = self.broker.queues.get(f"{system}.queue")

@@ -116,7 +116,7 @@ def test_after_an_outage_of_the_engine_the_answers_that_wait_go_first(side: Side
 def seen(*, ready: int = 0) -> QueueState:
     """The response queue as it is seen now."""
     now = clock_module.now()
-    return QueueState(ready=ready, seen_at=now, seen_empty_at=-1.0 if ready else now)
+    return QueueState(ready=ready, consumers=1, seen_at=now, seen_empty_at=-1.0 if ready else now)
 
 
 def test_what_waited_after_an_outage_is_applied_first_and_what_came_since_does_not_count(
@@ -155,6 +155,8 @@ def test_nothing_is_fetched_after_an_outage_before_the_answers_are_read_again(
 
     assert not gate.may_fetch()
     side.subscribed = True
+    clock.advance(1)
+    side.watch.states[RESPONSE_QUEUE] = seen()
     assert gate.may_fetch()
 
 
