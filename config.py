@@ -162,9 +162,15 @@ def secret_names() -> list[str]:
     return [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
 
 
-def _read_secret(name: str, path: object) -> str:
+def _found(path: Path) -> Path:
+    """Return a file of the operator's: a relative one may lie beside the code, as `.env` and the logs do."""
+    return path if path.exists() else ENV_FILE.parent / path
+
+
+def _read_secret(name: str, given: object) -> str:
+    path = _found(Path(str(given)))
     try:
-        secret = Path(str(path)).read_text(encoding="utf-8-sig").strip()  # an editor may begin it with a mark
+        secret = path.read_text(encoding="utf-8-sig").strip()  # an editor may begin it with a mark
     except (OSError, ValueError) as error:
         raise SettingsError(f"{name.upper()}: cannot read {path}: {error}") from error
     if not secret:
@@ -290,11 +296,12 @@ class RoutingConfig:
     def load(cls, path: Path | None, lock_ms: int) -> Self:
         """Return the routing of a TOML file, or the built-in one where `path` is None.
 
-        Raises SettingsError that names the file, the line and the value.
+        A relative path is looked for in the current directory, then beside the code. Raises SettingsError that
+        names the file, the line and the value.
         """
         if path is None:
             return cls.built_in(lock_ms)
-        systems, default_name = read_routing_file(path, lock_ms, cls.DEFAULT_SYSTEM)
+        systems, default_name = read_routing_file(_found(path), lock_ms, cls.DEFAULT_SYSTEM)
         default = systems.pop(default_name, System(default_name, lock_ms))
         return cls(systems.values(), default)
 

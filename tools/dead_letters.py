@@ -15,10 +15,9 @@ Exit code: 0 done, 1 nothing found or the broker is away, 2 wrong use.
 """
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
 from rich.table import Table
+from rich.text import Text
 
 from config import Settings
 from messages import RESPONSE_QUEUE
@@ -33,6 +33,7 @@ from rabbitmq_client import Found, QueueBrowser
 from rabbitmq_client.topology import ERROR_QUEUE
 from tools.toolbox import OK, PROBLEM, broker_of, console, run, show_json
 
+NOTHING = "Nothing there."
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 REASONS = ("invalid", "too_large", "forged", "foreign_lock", "rejected_by_engine", "retries_exhausted")
 
@@ -56,8 +57,11 @@ class Choice:
     def _is_old(self, found: Found) -> bool:
         if self.older_than is None:
             return True
-        failed_at = str(found.headers.get("x-failed-at", ""))
-        return bool(failed_at) and datetime.now(UTC) - datetime.fromisoformat(failed_at) > self.older_than
+        try:
+            failed_at = datetime.fromisoformat(str(found.headers.get("x-failed-at", "")))
+        except ValueError:
+            return False
+        return datetime.now(UTC) - failed_at.astimezone(UTC) > self.older_than
 
 
 def main(argv: Sequence[str]) -> int:
@@ -67,16 +71,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _do(arguments: argparse.Namespace, settings: Settings) -> int:
     choice = Choice(arguments.reason, arguments.topic, arguments.task_id, arguments.older_than)
-    commands: dict[str, Callable[[QueueBrowser, list[Found], argparse.Namespace], None]] = {
-        "list": _list,
-        "show": _show,
-        "replay": _replay,
-        "drop": _drop,
-    }
     with QueueBrowser(broker_of(settings), ERROR_QUEUE) as browser:
-        found = [message for message in browser.messages() if choice.takes(message)]
-        commands[arguments.command](browser, found, arguments)
-    return OK if found else PROBLEM
+        found = (message for message in browser.messages() if choice.takes(message))
+        return OK if COMMANDS[arguments.command](browser, found, arguments) else PROBLEM
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,15 +95,29 @@ def _age(text: str) -> timedelta:
     return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
-def _list(_browser: QueueBrowser, found: list[Found], arguments: argparse.Namespace) -> None:
-    rows = list(map(_row, found))
-    if arguments.json:
-        show_json(rows)
-        return
+# Each command takes the messages one by one, for there may be many large ones, and returns how many it met.
+Command = Callable[[QueueBrowser, Iterable[Found], argparse.Namespace], int]
+
+
+def _list(_browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Namespace) -> int:
+    rows = map(_row, found)
+    return _print_lines(rows) if arguments.json else _print_table(list(rows))
+
+
+def _print_lines(rows: Iterable[dict[str, object]]) -> int:
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007  # what was counted last is wanted
+        show_json([row])
+    return count
+
+
+def _print_table(rows: Sequence[dict[str, object]]) -> int:
     table = Table("failed at", "reason", "topic", "task", "detail")
     for row in rows:
-        table.add_row(*(str(row[name]) for name in ("failed_at", "reason", "topic", "task_id", "detail")))
-    console().print(table if rows else "Nothing there.")
+        # Text, not markup: a detail may hold square brackets.
+        table.add_row(*(Text(str(row[name])) for name in ("failed_at", "reason", "topic", "task_id", "detail")))
+    console().print(table if rows else NOTHING)
+    return len(rows)
 
 
 def _row(found: Found) -> dict[str, object]:
@@ -115,41 +126,44 @@ def _row(found: Found) -> dict[str, object]:
     return {**values, "bytes": len(found.body)}
 
 
-def _show(_browser: QueueBrowser, found: list[Found], arguments: argparse.Namespace) -> None:
-    for message in found:
+def _show(_browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Namespace) -> int:
+    count = 0
+    for count, message in enumerate(found, 1):  # noqa: B007
         body = message.body.decode("utf-8", "backslashreplace")
         if arguments.json:
-            print(json.dumps({**_row(message), "headers": message.headers, "body": body}, default=str))
+            show_json([{**_row(message), "headers": message.headers, "body": body}])
         else:
-            print(
-                "\n".join(f"{name}: {value}" for name, value in message.headers.items()),
-                body,
-                sep="\n\n",
-                end="\n\n",
-            )
+            head = "\n".join(f"{name}: {value}" for name, value in message.headers.items())
+            print(head, body, sep="\n\n", end="\n\n")
+    if not count:
+        of_task = f" for task {arguments.task_id}" if arguments.task_id else ""
+        print(f"{NOTHING.removesuffix('.')}{of_task}.", file=sys.stderr if arguments.json else sys.stdout)
+    return count
 
 
-def _replay(browser: QueueBrowser, found: list[Found], arguments: argparse.Namespace) -> None:
-    for message in _announced("replay", found, arguments):
-        browser.move(message, RESPONSE_QUEUE, lambda name: not name.startswith("x-"))
+def _replay(browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Namespace) -> int:
+    return _do_each(
+        "replay", found, arguments, lambda one: browser.move(one, RESPONSE_QUEUE, lambda name: name[:2] != "x-")
+    )
 
 
-def _drop(browser: QueueBrowser, found: list[Found], arguments: argparse.Namespace) -> None:
-    for message in _announced("drop", found, arguments):
-        browser.drop(message)
+def _drop(browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Namespace) -> int:
+    return _do_each("drop", found, arguments, browser.drop)
 
 
-def _announced(act: str, found: list[Found], arguments: argparse.Namespace) -> Iterator[Found]:
-    """Yield what is to be done, saying so; nothing in a dry run."""
-    for message in found:
-        would = "would " if arguments.dry_run else ""
-        print(
-            f"{would}{act} {message.headers.get('x-error-reason')} {message.headers.get('x-task-id', '')}".rstrip()
-        )
+def _do_each(act: str, found: Iterable[Found], arguments: argparse.Namespace, do: Callable[[Found], None]) -> int:
+    """Say and do it for each message; only say so in a dry run."""
+    would, count = "would " if arguments.dry_run else "", 0
+    for count, message in enumerate(found, 1):  # noqa: B007
+        reason, task_id = (message.headers.get(name, "") for name in ("x-error-reason", "x-task-id"))
+        print(f"{would}{act} {reason} {task_id}".rstrip())
         if not arguments.dry_run:
-            yield message
-    print(f"{len(found)} messages" if found else "Nothing there.")
+            do(message)
+    print(f"{count} messages" if count else NOTHING)
+    return count
 
+
+COMMANDS: dict[str, Command] = {"list": _list, "show": _show, "replay": _replay, "drop": _drop}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -18,7 +18,6 @@ from config import RoutingConfig, Settings, load_settings
 from errors import SettingsError, Unavailable, Unprocessable
 from rabbitmq_client import Broker, Topology
 
-ROOT = Path(__file__).resolve().parent.parent
 OK, PROBLEM, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
 COPIED = ("task", "instance", "queue")  # kept in one piece as long as there is room
@@ -87,10 +86,7 @@ def broker_of(settings: Settings) -> Broker:
 
 def routing_of(settings: Settings) -> RoutingConfig:
     """Return the routing that the worker uses. Raises SettingsError."""
-    file = settings.routing_file
-    if file and not file.exists() and (ROOT / file).exists():
-        file = ROOT / file  # a worker is started beside the code as a rule, a tool anywhere
-    return RoutingConfig.load(file, settings.camunda_lock_duration)
+    return RoutingConfig.load(settings.routing_file, settings.camunda_lock_duration)
 
 
 def topology_of(settings: Settings, routing: RoutingConfig) -> Topology:

@@ -10,6 +10,7 @@ from errors import SettingsError
 from routing_file import System
 
 LOCK_MS = 600_000
+ROOT = Path(__file__).resolve().parents[2]
 Load = Callable[[str], RoutingConfig]
 
 
@@ -218,6 +219,60 @@ def test_a_wrong_entry_is_named_with_its_line(
         load(text)
 
     assert str(caught.value).startswith(f"ROUTING_FILE {routing_file}, line {line}: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# lock_duration: milliseconds\n[systems.a]\n# lock_duration = 60000\nlock_duration = 5", 4),
+        ("[systems.a]\ntopics = [] # lock_duration below\nlock_duration = 5", 3),
+        ("# [systems.a]\n[systems.b]\nlock_duration = 60000\n[systems.a]\nlock_duration = 5", 5),
+        ("[systems.b]\n\n# of a\n[ systems . a ]\n\n\nlock_duration = 5", 7),
+        ("[systems]\nb = {lock_duration = 60000}\na = {lock_duration = 5}", 3),
+        ("systems.b.lock_duration = 60000\nsystems.a.lock_duration = 5", 2),
+        ("[systems.a]\ntopics = [\n  'lock_duration',\n]\n'lock_duration' = 5", 5),
+        ("[systems.a]\ntopics = ['x']\ntopic = []", 3),
+        ("[systems.a]\nmy_topics = []\n# topics\ntopics = 5", 2),
+        ("[systems.a]\nusers = ['topics']\n# topics\ntopics = [\n'x',\n5]", 4),
+        ("# systems\n[systems]", 2),
+        ("# default_system is a text\n\ndefault_system = 5\n[systems.a]", 3),
+        ("[systems.a]\ntopics = ['x']\n[systems.b]\n# 'x' is of a\ntopics = ['y', # 'x'\n'x']", 6),
+        ("[systems.a]\npatterns = ['x']\n[systems.b]\nusers = ['x']\ntopics = ['a#x', 'x']", 5),
+    ],
+)
+def test_the_line_is_that_of_the_entry_and_of_no_comment(load: Load, text: str, line: int) -> None:
+    with pytest.raises(SettingsError, match=f", line {line}: "):
+        load(text)
+
+
+def test_a_byte_order_mark_before_a_routing_file_is_skipped(routing_file: Path) -> None:
+    routing_file.write_text("[systems.a]\n", encoding="utf-8-sig")
+
+    assert RoutingConfig.load(routing_file, LOCK_MS).systems[0].name == "a"
+
+
+def test_a_relative_routing_file_is_found_beside_the_code_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    routing = RoutingConfig.load(Path("routing.example.toml"), LOCK_MS)
+
+    assert routing.described() == RoutingConfig.load(ROOT / "routing.example.toml", LOCK_MS).described()
+
+
+def test_a_relative_routing_file_in_the_current_directory_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "routing.example.toml").write_text("[systems.mine]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert RoutingConfig.load(Path("routing.example.toml"), LOCK_MS).systems[0].name == "mine"
+
+
+def test_a_relative_routing_file_that_is_nowhere_is_named_where_it_was_looked_for() -> None:
+    with pytest.raises(SettingsError, match=f"ROUTING_FILE {ROOT}/no-such.toml: "):
+        RoutingConfig.load(Path("no-such.toml"), LOCK_MS)
 
 
 def test_a_syntax_error_names_file_and_line(load: Load, routing_file: Path) -> None:
