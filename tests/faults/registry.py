@@ -12,10 +12,12 @@ from tests.faults import (
     clocks,
     engine,
     failures,
+    gateways,
     logins,
     network,
     queues,
     replicas,
+    unreadable,
 )
 from tests.faults.scene import Scene
 
@@ -66,6 +68,11 @@ FAULTS = [
     Fault(24, clocks.apart),
     Fault(25, replicas.rolled_out),
     Fault(25, replicas.rolled_out_as_one),
+    Fault(28, unreadable.cannot_give_out),
+    Fault(29, gateways.named_engine),
+    Fault(30, gateways.refuses_complete),
+    Fault(30, gateways.cuts_polls),
+    Fault(30, gateways.answers_polls_at_once),
 ]
 
 
