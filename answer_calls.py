@@ -183,8 +183,8 @@ class AnswerCalls:
     def outlast(self, response: Response, delay_ms: int) -> Answer:
         """Let the task's lock end later than a delay of its response. Raises TaskGone, Unavailable.
 
-        STALE where the response is of no use any more: nothing is made longer then. A lock that has ended, or is of
-        a suspended task, cannot be extended; the engine takes a new one.
+        STALE where the response is of no use any more: nothing is made longer then. The lock of a suspended task,
+        or one that has ended, cannot be extended; the engine takes a new one.
         """
         state = self._camunda.read_task(response.task_id)
         if stale := _stale(response, state):

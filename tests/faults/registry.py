@@ -12,11 +12,13 @@ from tests.faults import (
     clocks,
     engine,
     failures,
+    gateways,
     logins,
     network,
     queues,
     replicas,
     rights,
+    unreadable,
 )
 from tests.faults.scene import Scene
 
@@ -67,6 +69,11 @@ FAULTS = [
     Fault(24, clocks.apart),
     Fault(25, replicas.rolled_out),
     Fault(25, replicas.rolled_out_as_one),
+    Fault(28, unreadable.cannot_give_out),
+    Fault(29, gateways.named_engine),
+    Fault(30, gateways.refuses_complete),
+    Fault(30, gateways.cuts_polls),
+    Fault(30, gateways.answers_polls_at_once),
     Fault(32, queues.queue_made_anew, lease_ms=30_000),
     Fault(35, rights.missing),
 ]

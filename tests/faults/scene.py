@@ -47,6 +47,8 @@ class Scale:
     tiers_ms: str = "5000,30000,300000"
     kills: int = 5
     calm_tasks: int = 20_000
+    gateway_seconds: float = 360.0
+    idle_seconds: float = 60.0
 
     @property
     def lease_seconds(self) -> float:
@@ -67,6 +69,8 @@ QUICK = Scale(
     tiers_ms="500,2000,4000",
     kills=1,
     calm_tasks=3000,
+    gateway_seconds=40.0,
+    idle_seconds=10.0,
 )
 
 
