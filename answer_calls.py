@@ -98,8 +98,8 @@ class AnswerCalls:
 
     def _fail(self, response: Response, worker_id: str) -> Answer:
         state = self._camunda.read_task(response.task_id)
-        pause_ms = self._rules.retry_timeout_ms if response.retry_timeout is None else response.retry_timeout
-        if self._leases.pauses.has_begun(state):
+        pause_ms = self._pause_ms(response)
+        if self._leases.pauses.has_begun(state, response.attempt):
             self._leases.pauses.note(state.id, pause_ms)
             return Answer(Verdict.ACCEPTED, "it was taken before, and the reply was lost")
         if stale := _stale(response, state):
@@ -126,7 +126,14 @@ class AnswerCalls:
         """Whether a failure was taken whose reply was lost. Raises TaskGone, Unavailable."""
         if response.response_type is not ResponseType.FAILURE:
             return False
-        return self._leases.pauses.has_begun(self._camunda.read_task(response.task_id))
+        state = self._camunda.read_task(response.task_id)
+        has_begun = self._leases.pauses.has_begun(state, response.attempt)
+        if has_begun:
+            self._leases.pauses.note(state.id, self._pause_ms(response))
+        return has_begun
+
+    def _pause_ms(self, response: Response) -> int:
+        return self._rules.retry_timeout_ms if response.retry_timeout is None else response.retry_timeout
 
     def _keep_alive(self, response: Response) -> Answer:
         """Make the lock of a task longer that is being worked on, and never the pause after a failure."""

@@ -167,7 +167,12 @@ class Assembly:
 
     def _alarms(self, watch: QueueWatch) -> Alarms:
         queues = [*(system.queue for system in self.routing.systems), RESPONSE_QUEUE]
-        return Alarms(watch, queues, self.settings.rabbitmq_error_queue_max, self.stopping)
+        most = self.settings.rabbitmq_error_queue_max
+        return Alarms(watch, queues, most, self.stopping, self._is_held_back)
+
+    def _is_held_back(self, queue: str) -> bool:
+        """Whether we leave messages of a queue there on purpose: answers, while the engine is unavailable."""
+        return queue == RESPONSE_QUEUE and self._consumer is not None and self._consumer.paused
 
     def _publisher(self, what: str, place: tuple[str, str]) -> Publisher:
         name, is_first = f"{self.settings.camunda_worker_id} {what}", self._tasks is None

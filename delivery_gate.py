@@ -15,7 +15,7 @@ from rabbitmq_client import Consumer, Publisher
 from routing_file import System
 
 CATCHING_UP_SECONDS = 10.0
-SETTLED_SECONDS = 2.0
+SETTLED_SECONDS = 7.0  # another process may find out later than we that the engine is back
 RECONCILED_PER_SECOND = 1000
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import clock
-from messages import TaskState
+from messages import TaskState, attempt_of
 
 MOST_REMEMBERED = 10_000
 TOLERANCE_SECONDS = 1.0
@@ -29,10 +29,15 @@ class Pauses:
         """Note that a failure is about to be reported, which sets these retries and this message."""
         self._begun[before.id] = _Begun(before, retries, message)
 
-    def has_begun(self, state: TaskState) -> bool:
-        """Whether a failure whose reply was lost has had its effect, as the task stands now."""
+    def has_begun(self, state: TaskState, attempt: str | None) -> bool:
+        """Whether a failure of that attempt, whose reply was lost, has had its effect, as the task stands now.
+
+        `attempt` is None where the system does not say.
+        """
         begun = self._begun.get(state.id)
         if begun is None or state.retries != begun.retries:
+            return False
+        if attempt not in (None, attempt_of(begun.before.retries)):
             return False
         if begun.before.retries != begun.retries:
             return True

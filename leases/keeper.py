@@ -53,15 +53,20 @@ class LeaseKeeper:
         """Do what is due now."""
         now = clock.now()
         due = self._table.due(now)
+        self._look(due, now)
         self._extension.extend([lease for lease in due if not lease.extended])
-        extended = [lease for lease in due if lease.extended]
-        for lease in extended:
-            if now < lease.checked_at and not lease.silent_since and not lease.is_taken:
-                self._silence.look(lease)
-        self._check([lease for lease in extended if now >= lease.checked_at or lease.silent_since])
+        self._check([lease for lease in due if lease.extended and (lease.checked_at <= now or lease.silent_since)])
         if now >= self._reconcile_at:
             self._reconcile_at = now + RECONCILE_SECONDS
             self._reconcile_if_possible()
+
+    def _look(self, due: Sequence[Lease], now: float) -> None:
+        """See whose messages were taken, and plan when to ask for their answers."""
+        for lease in due:
+            if lease.published_at and not lease.is_taken:
+                self._silence.look(lease)
+            if lease.extended and now < lease.checked_at and not lease.silent_since:
+                self._table.plan(lease, lease.looked_at_next)
 
     def _check(self, leases: Sequence[Lease]) -> None:
         for place, lease in enumerate(leases):

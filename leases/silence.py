@@ -37,11 +37,10 @@ class Silence:
         self._is_in_hand = is_in_hand
 
     def look(self, lease: Lease) -> None:
-        """Note whether the message was taken; to be asked just before it expires, which empties a queue too."""
+        """Note whether the message was taken; to be asked before it expires, which empties a queue too."""
         queue = self._watch.state(lease.system.queue)
         is_lost = queue.lost_at > lease.published_at  # deleted with its queue
         lease.is_taken = not is_lost and lease.published_at < queue.drained_at < lease.message_ends
-        self._table.plan(lease, lease.checked_at)
 
     def check(self, lease: Lease) -> None:
         """Report the task as failed if its system really is silent; else drop it or look again later.

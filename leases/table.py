@@ -99,8 +99,9 @@ class Lease:
 
     @property
     def is_still_out(self) -> bool:
-        """Whether its message may still be on its way or at work."""
-        return bool(self.published_at) and clock.now() < self.full_lock_ends
+        """Whether its message may still be on its way, or at work."""
+        until = self.full_lock_ends if self.is_taken else self.message_ends
+        return bool(self.published_at) and clock.now() < until
 
 
 class LeaseTable:

@@ -232,8 +232,17 @@ class Auditor:
             else:
                 what = f"{system} works on it" if at_work else "another message of it waits"
                 self._break("doubled", f"{task.id} was published again while {what}")
-        elif not truth.is_touched and self._waiting_answer(task, truth, truth.fetched_at - 0.5):
+        elif (
+            not truth.is_touched
+            and not self._is_hidden
+            and self._waiting_answer(task, truth, truth.fetched_at - 0.5)
+        ):
             self._break("answered and handed out", f"{task.id} was published again while its answer is with us")
+
+    @property
+    def _is_hidden(self) -> bool:
+        """Whether an answer may be in the hand of a process that another one cannot look into, after a fault."""
+        return len(self._plan.processes) > 1 and self._view.now - self._last_fault < 2 * FORGOTTEN_SECONDS
 
     def _waiting_answer(self, task: Task, truth: Truth, before: float) -> bool:
         """Whether an answer to the task's present attempt has been with us since before that moment."""
@@ -344,6 +353,7 @@ class Auditor:
             or task.retries == 0
             or task.worker is None
             or task.instance.is_suspended
+            or truth.is_touched
             or truth.messages
             or truth.answers
             or now < max(truth.behind_until, truth.pause_until) + 0.5

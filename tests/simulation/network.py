@@ -13,7 +13,7 @@ from tests.simulation.engine import Engine, Refused, Request
 
 Answered = Callable[[Reply | None], None]
 DULL_SECONDS = 0.001
-LONGEST_CALL_SECONDS = 30.0
+LONGEST_CALL_SECONDS, LONGEST_COMPLETE_SECONDS = 30.0, 300.0
 PAGE = Reply(503, b"<html>upstream connect error</html>")
 
 
@@ -83,7 +83,8 @@ class Network:
         for mishap in self._mishaps:
             if mishap.word == word and mishap.kind in kinds:
                 mishap.count -= 1
-                self.on_mishap(LONGEST_CALL_SECONDS if mishap.kind in ("lose", "late") else 0.0)
+                longest = LONGEST_COMPLETE_SECONDS if word in ("complete", "bpmnError") else LONGEST_CALL_SECONDS
+                self.on_mishap(longest if mishap.kind in ("lose", "late") else 0.0)
                 if not mishap.count:
                     self._mishaps.remove(mishap)
                 return mishap

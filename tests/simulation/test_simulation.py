@@ -27,16 +27,7 @@ NEAR = {
 MOST_SEEDS = 600
 
 
-@pytest.mark.parametrize(
-    "story",
-    [
-        pytest.param(story, marks=pytest.mark.xfail(strict=True, reason="not mended yet"))
-        if story.rule == "wrong alarm"
-        else story
-        for story in STORIES
-    ],
-    ids=lambda story: story.name,
-)
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 def test_what_was_found_once_is_mended(story: Story) -> None:
     assert run(story.plan).broken == ()
 

@@ -118,6 +118,7 @@ class World:
         away = [end for system in plan.systems for _, end in system.down]
         faults_end = sum(fault.after + fault.lasts for fault in plan.faults)
         slow = 330.0 * any(fault.what in ("suspend", "trouble") for fault in plan.faults)
+        slow += 1000.0 * any(fault.what in ("lose", "late") and "complete" in fault.of for fault in plan.faults)
         attempts = plan.retries + 2 + max(len(system.answers) for system in plan.systems)
         tasks = sum(start.count * len(start.systems) for start in plan.starts)
         attempts *= 1 + tasks // min(plan.max_in_flight, plan.high_water)

@@ -1,12 +1,13 @@
 """Alarms: what stands in the log before a person notices it elsewhere."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
 
-from alarms import REMIND_SECONDS, UNHEARD_SECONDS, Alarms
+import clock as clock_module
+from alarms import HEARD_SECONDS, REMIND_SECONDS, UNHEARD_SECONDS, Alarms
 from rabbitmq_client import ERROR_QUEUE, QueueState, QueueWatch
 from tests.unit.conftest import Clock
 
@@ -17,9 +18,12 @@ UNHEARD = f"WARNING alarm: nobody listens to {QUEUE}, 7 messages wait; is its sy
 @dataclass
 class Watch:
     states: dict[str, QueueState] = field(default_factory=dict)
+    held_back: set[str] = field(default_factory=set)
+    is_fresh: bool = True
 
     def state(self, queue: str) -> QueueState:
-        return self.states.get(queue, QueueState())
+        state = self.states.get(queue, QueueState())
+        return replace(state, seen_at=clock_module.now()) if self.is_fresh else state
 
 
 @pytest.fixture
@@ -28,35 +32,75 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-def guard(watch: Watch, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Alarms:
-    return Alarms(cast(QueueWatch, watch), [QUEUE], 100, threading.Event())
+def guard(watch: Watch, clock: Clock) -> Alarms:
+    is_held_back = watch.held_back.__contains__
+    return Alarms(cast(QueueWatch, watch), [QUEUE], 100, threading.Event(), is_held_back)
+
+
+def look(guard: Alarms, clock: Clock, seconds: float) -> None:
+    """Look every second, as often as it takes."""
+    for _ in range(int(seconds)):
+        clock.advance(1)
+        guard.look()
 
 
 def test_a_queue_that_nobody_listens_to_is_an_alarm_after_a_while_and_so_is_its_end(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
 ) -> None:
     watch.states[QUEUE] = QueueState(ready=7)
-    guard.look()
+    look(guard, clock, UNHEARD_SECONDS)
     assert logged == []
 
-    clock.advance(UNHEARD_SECONDS)
-    guard.look()
-    guard.look()
+    look(guard, clock, 2)
     assert [line.strip() for line in logged] == [UNHEARD]
 
     watch.states[QUEUE] = QueueState(ready=7, consumers=1)
-    guard.look()
+    look(guard, clock, HEARD_SECONDS + 1)
     assert logged[-1].strip() == f"INFO alarm over: {QUEUE}"
+
+
+def test_a_tool_that_has_a_look_at_the_queue_does_not_end_the_alarm(
+    guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
+) -> None:
+    for consumers in (0, 1, 0, 1, 0):
+        watch.states[QUEUE] = QueueState(ready=7, consumers=consumers)
+        look(guard, clock, HEARD_SECONDS - 2 if consumers else UNHEARD_SECONDS + 2)
+
+    assert [line.strip() for line in logged] == [UNHEARD]
+
+
+def test_a_queue_that_we_leave_alone_on_purpose_is_no_alarm(
+    guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
+) -> None:
+    watch.states[QUEUE] = QueueState(ready=7)
+    watch.held_back.add(QUEUE)
+
+    look(guard, clock, 2 * UNHEARD_SECONDS)
+
+    assert logged == []
+
+
+def test_what_was_seen_long_ago_begins_no_alarm_and_ends_none(
+    guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
+) -> None:
+    watch.states[QUEUE] = QueueState(ready=7, seen_at=clock.now())
+    watch.is_fresh = False
+    look(guard, clock, 2 * UNHEARD_SECONDS)
+    assert logged == []
+
+    watch.is_fresh = True
+    look(guard, clock, 2)
+    watch.states[QUEUE], watch.is_fresh = QueueState(ready=7, consumers=1), False
+    look(guard, clock, 2 * UNHEARD_SECONDS)
+
+    assert [line.strip() for line in logged] == [UNHEARD]
 
 
 def test_an_alarm_that_lasts_comes_again_now_and_then(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
 ) -> None:
     watch.states[QUEUE] = QueueState(ready=7)
-    guard.look()
-    for pause in (UNHEARD_SECONDS, REMIND_SECONDS - 1, 1):
-        clock.advance(pause)
-        guard.look()
+    look(guard, clock, UNHEARD_SECONDS + REMIND_SECONDS + 1)
 
     assert [line.strip() for line in logged] == [UNHEARD, UNHEARD]
 
@@ -66,8 +110,7 @@ def test_a_system_that_only_restarts_is_no_alarm(
 ) -> None:
     for consumers in (0, 1, 0):
         watch.states[QUEUE] = QueueState(ready=7, consumers=consumers)
-        guard.look()
-        clock.advance(UNHEARD_SECONDS - 1)
+        look(guard, clock, UNHEARD_SECONDS - 1)
 
     assert logged == []
 

@@ -101,7 +101,7 @@ def test_answers_of_one_instance_are_applied_one_after_the_other(house: House) -
 
 def test_a_task_offered_again_while_its_answer_is_applied_is_not_published_again(house: House) -> None:
     lease = house.publish()
-    lease.full_lock_ends = time.monotonic() - 1
+    lease.full_lock_ends = lease.message_ends = time.monotonic() - 1
 
     with house.table.answering("t1", never):
         again = house.table.add(external_task(lock_ends_in=2000), BITRIX, time.monotonic())
@@ -112,7 +112,7 @@ def test_a_task_offered_again_while_its_answer_is_applied_is_not_published_again
 
 def test_a_task_offered_again_after_its_full_lock_is_published_again(house: House) -> None:
     lease = house.publish()
-    lease.full_lock_ends = time.monotonic() - 1
+    lease.full_lock_ends = lease.message_ends = time.monotonic() - 1
 
     assert house.table.add(external_task(lock_ends_in=2000), BITRIX, time.monotonic())
 
