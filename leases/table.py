@@ -278,7 +278,7 @@ class LeaseTable:
             yield False
             return
         if lease is not None:
-            lease.answering = True
+            lease.answering, lease.answered_until = True, 0.0
         try:
             yield True
         finally:

@@ -19,13 +19,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import clock
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+import clock
 from camunda_client import Inspection, Operations
 from config import Settings
 from errors import Unprocessable

@@ -178,7 +178,7 @@ class Auditor:
 
     def _check_blame(self, task: Task, truth: Truth, attempt: str) -> None:
         system = self._view.system_of(task)
-        if attempt not in truth.taken:
+        if attempt not in truth.taken and self._view.echoes(task):  # else an old sign of life counts
             self._break(
                 "false blame",
                 f"{task.id} lost a retry, 'no answer from {system}', which never had its message",

@@ -15,14 +15,10 @@ SCHEDULES = 2_000
 FIRST_SEED = 1_000_000
 # A seed from which each mutant is looked for; it is found a little after it.
 NEAR = {
-    "confirms off": 50,
-    "unlock unknown": 330,
-    "blind extension": 25,
-    "charge for the broker": 480,
-    "forget waiting answers": 40,
-    "publish late": 870,
-    "never resume": 105,
-    "lose the unconfirmed": 570,
+    "unlock unknown": 255,
+    "charge for the broker": 595,
+    "forget waiting answers": 960,
+    "publish late": 1_155,
 }
 MOST_SEEDS = 600
 
@@ -68,13 +64,14 @@ def test_a_calm_world_ends_with_every_task_done() -> None:
 
 
 def test_a_broken_invariant_is_told_by_the_smallest_plan_in_words() -> None:
-    with applied("acknowledge first"):
-        plan = next(plan for seed in range(200) if breaks(plan := plan_of(seed), "lost answer"))
-        short = shrunk(plan, "lost answer")
-        story = story_of(short, "lost answer")
+    rule = "pause became a lock"
+    with applied("blind extension"):
+        plan = next(plan for seed in range(200) if breaks(plan := plan_of(seed), rule))
+        short = shrunk(plan, rule)
+        story = story_of(short, rule)
 
     assert len(code_of(short)) < len(code_of(plan))
-    assert "BROKEN, lost answer" in story
+    assert f"BROKEN, {rule}" in story
 
 
 def breaks(plan: Plan, rule: str) -> bool:
