@@ -20,7 +20,7 @@ from engine_gate import EngineGate
 from errors import TaskGone, Unavailable, Unprocessable
 from leases import LeaseTable
 from messages import NamedTask, Publication, Response, ResponseType, named_task
-from rabbitmq_client import RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue
+from rabbitmq_client import ERROR_QUEUE, RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue
 
 REPEATS_AFTER_COLLISION = 5
 TIERS = tuple(RETRY_TIERS)
@@ -373,9 +373,22 @@ class ResponseHandler:
             metrics.responses(response.response_type if response else UNKNOWN, "error_queue").inc()
             logger.error("a response went to the error queue: {}", error)
 
-        return self._move(delivery, copy, moved)
+        return self._move(delivery, copy, moved, refused=lambda: self._set_aside_later(delivery, error))
 
-    def _move(self, delivery: Delivery, copy: Publication, moved: Callable[[], None]) -> Fate:
+    def _set_aside_later(self, delivery: Delivery, error: Unprocessable) -> None:
+        """Let a response that the error queue does not take wait where it keeps no other from being delivered."""
+        copy = self._detours.delayed(delivery, retry_queue(SLOW_TIER), self._detours.attempts(delivery))
+        reason = f"{ERROR_QUEUE} takes nothing; a response is set aside in {SLOW_TIER}: {error}"
+        self._move(delivery, copy, lambda: logger.error("{}", reason))
+
+    def _move(
+        self,
+        delivery: Delivery,
+        copy: Publication,
+        moved: Callable[[], None],
+        *,
+        refused: Callable[[], None] | None = None,
+    ) -> Fate:
         """Publish a copy; only once a queue has it for certain the original is acknowledged."""
         self._copies_out.add(delivery)
 
@@ -384,6 +397,8 @@ class ResponseHandler:
             if outcomes[0] is Outcome.CONFIRMED:
                 moved()
                 self._answers.ack(delivery)
+            elif refused and outcomes[0] in (Outcome.REFUSED, Outcome.RETURNED):
+                refused()
             else:
                 self._park(delivery, f"its copy for {copy.routing_key} is not safe: {outcomes[0].value}")
 

@@ -801,7 +801,7 @@ def test_an_answer_is_not_acknowledged_before_its_copy_is_safe(desk: Desk) -> No
 
 
 def test_copies_that_no_queue_takes_hold_no_thread(desk: Desk) -> None:
-    desk.publisher.outcomes = [Outcome.REFUSED] * 8
+    desk.publisher.outcomes = [Outcome.UNKNOWN] * 8
     bad = [delivery(b"garbage") for _ in range(8)]
 
     for one in bad:
@@ -809,6 +809,16 @@ def test_copies_that_no_queue_takes_hold_no_thread(desk: Desk) -> None:
 
     assert desk.parked == bad
     assert desk.acknowledged == []
+
+
+def test_a_full_error_queue_keeps_no_other_answer_from_being_delivered(desk: Desk) -> None:
+    desk.publisher.outcomes = [Outcome.REFUSED]
+    bad = delivery(b"garbage")
+
+    desk.handler.handle(bad)
+
+    assert [copy.routing_key for copy in desk.publisher.published][1] == "camunda.responses.retry.5m"
+    assert desk.acknowledged == [bad]
 
 
 def test_an_answer_whose_copy_is_not_confirmed_yet_holds_no_thread_and_is_not_acknowledged(desk: Desk) -> None:
