@@ -31,6 +31,7 @@ class Clockwork:
         self.grain = grain
         self._agenda: list[tuple[float, float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._sequence = 0
+        self._threads: list[Thread] = []
         self._hub = getcurrent()
 
     def at(self, moment: float, action: Callable[..., object], *arguments: object) -> None:
@@ -89,8 +90,16 @@ class Clockwork:
         """Begin a thread of a process."""
         thread = Thread(body, process, name, self._hub)
         process.threads.append(thread)
+        self._threads.append(thread)
         self.at(self.now, self._resume, thread, 0, True)
         return thread
+
+    def close(self) -> None:
+        """Let go of everything: a greenlet that has ended is not always collected with what it refers to."""
+        self._agenda.clear()
+        for thread in self._threads:
+            vars(thread).clear()
+        self._threads.clear()
 
     def thaw(self, process: "Process") -> None:
         process.is_frozen = False

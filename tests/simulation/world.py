@@ -75,6 +75,7 @@ class World:
             finally:
                 for process in self.processes:
                     process.kill()
+                self.clockwork.close()
         return Outcome(
             tuple(self.auditor.broken), self.clockwork.steps, self.clockwork.now - BEGIN, len(self.engine.tasks)
         )
