@@ -203,10 +203,12 @@ class QueueWatch:
     def _note(self, name: str, trouble: str) -> None:
         """Log trouble with a queue when it begins and when it ends."""
         before = self._states[name]
+        if trouble == before.trouble:
+            return
         self._states[name] = replace(before, trouble=trouble)
-        if trouble and trouble != before.trouble:
+        if trouble:
             logger.error("{}: {}", name, trouble)
-        elif before.trouble and not trouble:
+        else:
             logger.info("{} is as it should be again", name)
 
     def _on_closed(self, channel: Channel, reason: Exception) -> None:

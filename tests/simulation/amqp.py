@@ -18,6 +18,7 @@ from tests.simulation.broker import Broker, Message, Queue
 from tests.simulation.clockwork import Clockwork, Process, Thread
 
 ANSWER_SECONDS = 10.0
+SPREAD = (0.4, 1.0, 4.0, 10.0)
 SERVER = {"product": "RabbitMQ", "version": "3.10.8"}
 
 
@@ -41,7 +42,7 @@ class Node:
     def latency(self) -> float:
         if self.chance is None:
             return self._latency
-        return self._latency * self.chance.choice((0.4, 1.0, 4.0, 10.0))
+        return self._latency * SPREAD[int(self.chance.random() * len(SPREAD))]
 
     def go_down(self) -> None:
         """End all connections; what they sent and was not read is lost, queues and messages stay."""
@@ -103,7 +104,7 @@ class Loop:
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> None:
         self._sequence += 1
-        moment = self._clockwork.now + max(2 * seconds, self._clockwork.grain)
+        moment = self._clockwork.now + max(4 * seconds, self._clockwork.grain)
         heapq.heappush(self._timers, (moment, self._sequence, function))
 
     def stop(self) -> None:

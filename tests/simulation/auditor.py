@@ -106,7 +106,7 @@ class Auditor:
         if plan.lease == "direct":
             self._limbo_seconds = max(system.lock for system in plan.systems) + 5.0
         self._quiet_since = 0.0
-        self._calls: deque[int] = deque(maxlen=WINDOW_SECONDS + 1)
+        self._calls: deque[int] = deque(maxlen=WINDOW_SECONDS // 2 + 1)
         self._queues = {f"{system.name}.queue": system for system in plan.systems}
 
     def _break(self, rule: str, what: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from camunda_client import Reply
 
@@ -86,20 +86,19 @@ class Deaf:
 
 @dataclass(slots=True)
 class Request:
-    """A request under way; `seen` are the versions of what it reads when it begins."""
+    """A request under way; `seen` are the versions of what it reads when it begins.
+
+    `word` is what it is called for: `complete`, `fetchAndLock`, `read` for one task, `query` for many.
+    """
 
     method: str
     path: str
     body: Body
     seen: tuple[int, int] | None = None
+    word: str = ""
 
-    @property
-    def word(self) -> str:
-        """What it is called for: `complete`, `fetchAndLock`, `read` for one task, `query` for many."""
-        last = urlsplit(self.path).path.rpartition("/")[2]
-        if last == "external-task":
-            return "query"
-        return "read" if self.method == "GET" and last not in ("version", "topic-names", "count") else last
+    def __post_init__(self) -> None:
+        self.word = _word_of(self.method, self.path)
 
 
 @dataclass(eq=False)
@@ -163,8 +162,8 @@ class Engine:
             return refused.reply
 
     def _answer(self, request: Request) -> Reply:
-        url = urlsplit(request.path)
-        parts, query = url.path.split("/"), parse_qs(url.query)
+        path, _, search = request.path.partition("?")
+        parts, query = path.split("/"), parse_qs(search) if search else {}
         match request.method, parts[1:]:
             case "GET", ["version"]:
                 return _json({"version": "7.24.0"})
@@ -358,6 +357,13 @@ CALLS: dict[str, Callable[[Engine, Request, str], None]] = {
 def _check_active(task: Task) -> None:
     if task.instance.is_suspended:
         raise Refused(400, f"ENGINE-03043 ExternalTask with id '{task.id}' is suspended.")
+
+
+def _word_of(method: str, path: str) -> str:
+    last = path.partition("?")[0].rpartition("/")[2]
+    if last == "external-task":
+        return "query"
+    return "read" if method == "GET" and last not in ("version", "topic-names", "count") else last
 
 
 def _json(document: object) -> Reply:

@@ -22,8 +22,9 @@ from tests.simulation.process import WorkerProcess
 from tests.simulation.systems import System
 
 # No wait is shorter, so that idle loops cost little: threads may be late, and a story is short.
-DULL_GRAIN, GRAIN = 0.25, 0.5
+DULL_GRAIN, GRAIN = 0.25, 1.0
 CALM_SECONDS = 3.0
+LOOK_SECONDS = 2
 ALARM_SECONDS = 10.0  # so old may be what an alarm says
 Tell = Callable[[float, str], None]
 
@@ -104,7 +105,8 @@ class World:
             while self.clockwork.step(second):
                 if self.auditor.broken and not self._goes_on:
                     return
-            self.auditor.look()
+            if second % LOOK_SECONDS == 0:
+                self.auditor.look()
             self._look_for_crashes()
             calm_since = (calm_since or second) if self._is_calm() else 0.0
             if calm_since and second - calm_since >= CALM_SECONDS:
