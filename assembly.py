@@ -194,9 +194,9 @@ class Assembly:
         )
         self._engine_troubles.append(lambda: worker.engine_trouble)
         return [
-            Service("camunda-worker", worker.run),
+            Service("camunda-worker", worker.run, holds_nothing=lambda: not worker.has_fetched),
             Service("leases", keeper.run),
-            Service("publisher", publisher.run, publisher.stop),
+            Service("publisher", publisher.run, publisher.stop, holds_nothing=lambda: publisher.holds_nothing),
         ]
 
     def _lease_keeper(self, publisher: Publisher) -> LeaseKeeper:
@@ -271,8 +271,8 @@ class Assembly:
                 Service(f"answers-{n}", handler.work, lambda: self.deliveries.put(None), turns=False)
                 for n in range(1, ANSWER_THREADS + 1)
             ),
-            Service("response-handler", consumer.run, consumer.stop),
-            Service("detours", detours.run, detours.stop),
+            Service("response-handler", consumer.run, consumer.stop, holds_nothing=lambda: consumer.holds_nothing),
+            Service("detours", detours.run, detours.stop, holds_nothing=lambda: detours.holds_nothing),
         ]
 
 
