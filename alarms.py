@@ -1,30 +1,43 @@
 """What a person should know before it hurts: a queue that nobody listens to, an error queue that fills up."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from loguru import logger
 
 import clock
 import heartbeats
+from messages import RESPONSE_QUEUE
 from rabbitmq_client import ERROR_QUEUE, QueueWatch
 
 LOOK_SECONDS = 5.0
 UNHEARD_SECONDS = 30.0  # a system that restarts is no alarm
+QUIET_SECONDS = 60.0  # a tool that reads a queue holds its messages meanwhile: it only looks empty
 REMIND_SECONDS = 600.0
 
 
 class Alarms:
-    """Looks at the queues as last seen; logs an alarm when it begins, while it lasts now and then, and its end."""
+    """Looks at the queues as last seen; logs an alarm when it begins, while it lasts now and then, and its end.
+
+    `why_unread` says why we do not read the answers ourselves, where that is so.
+    """
 
     def __init__(
-        self, watch: QueueWatch, queues: Sequence[str], error_queue_max: int, stopping: threading.Event
+        self,
+        watch: QueueWatch,
+        queues: Sequence[str],
+        error_queue_max: int,
+        stopping: threading.Event,
+        *,
+        why_unread: Callable[[], str] = lambda: "",
     ) -> None:
         self._watch = watch
         self._queues = queues
         self._error_queue_max = error_queue_max
         self._stopping = stopping
+        self._why_unread = why_unread
         self._unheard_since: dict[str, float] = {}
+        self._quiet_since: dict[str, float] = {}
         self._remind_at: dict[str, float] = {}
 
     def run(self) -> None:
@@ -35,23 +48,41 @@ class Alarms:
 
     def look(self) -> None:
         """Log what has changed since the last look."""
-        alarms = {queue: (level, text) for queue, level, text in self._alarms(clock.now())}
+        now = clock.now()
+        alarms = {queue: (level, text) for queue, level, text in self._alarms(now)}
         for queue in self._remind_at.keys() - alarms.keys():
-            del self._remind_at[queue]
-            logger.info("alarm over: {}", queue)
+            if self._is_over(queue, now):
+                self._forget(queue)
+                logger.info("alarm over: {}", queue)
         for queue, (level, text) in alarms.items():
-            if clock.now() >= self._remind_at.get(queue, 0.0):
-                self._remind_at[queue] = clock.now() + REMIND_SECONDS
+            self._quiet_since.pop(queue, None)
+            if now >= self._remind_at.get(queue, 0.0):
+                self._remind_at[queue] = now + REMIND_SECONDS
                 logger.log(level, "alarm: {}", text)
+
+    def _is_over(self, queue: str, now: float) -> bool:
+        """Whether somebody listens now, or there has been nothing to listen to for a while."""
+        is_heard = queue in self._queues and self._watch.state(queue).consumers > 0
+        return is_heard or now - self._quiet_since.setdefault(queue, now) >= QUIET_SECONDS
+
+    def _forget(self, queue: str) -> None:
+        for times in (self._remind_at, self._quiet_since, self._unheard_since):
+            times.pop(queue, None)
 
     def _alarms(self, now: float) -> Iterator[tuple[str, str, str]]:
         for queue in self._queues:
             state = self._watch.state(queue)
-            if not state.ready or state.consumers:
+            if state.consumers or not (state.ready or queue in self._remind_at):
                 self._unheard_since.pop(queue, None)
-            elif now - self._unheard_since.setdefault(queue, now) >= UNHEARD_SECONDS:
-                text = f"nobody listens to {queue}, {state.ready} messages wait; is its system running?"
-                yield queue, "WARNING", text
+            elif state.ready and now - self._unheard_since.setdefault(queue, now) >= UNHEARD_SECONDS:
+                yield queue, "WARNING", self._unheard(queue, state.ready)
         if (dead := self._watch.state(ERROR_QUEUE).ready) >= self._error_queue_max:
             text = f"{ERROR_QUEUE} holds {dead} messages, RABBITMQ_ERROR_QUEUE_MAX is {self._error_queue_max}"
             yield ERROR_QUEUE, "ERROR", f"{text}; look at them with tools/dead_letters.py"
+
+    def _unheard(self, queue: str, ready: int) -> str:
+        if queue != RESPONSE_QUEUE:
+            return f"nobody listens to {queue}, {ready} messages wait; is its system running?"
+        if why := self._why_unread():
+            return f"{ready} answers wait in {queue}, which we do not read now: {why}"
+        return f"nobody reads {queue}, {ready} answers wait; is the response handler running?"

@@ -159,7 +159,16 @@ class Assembly:
 
     def _alarms(self, watch: QueueWatch) -> Alarms:
         queues = [*(system.queue for system in self.routing.systems), RESPONSE_QUEUE]
-        return Alarms(watch, queues, self.settings.rabbitmq_error_queue_max, self.stopping)
+        most = self.settings.rabbitmq_error_queue_max
+        return Alarms(watch, queues, most, self.stopping, why_unread=self._why_unread)
+
+    def _why_unread(self) -> str:
+        """Return why answers are not read now, as far as it is known here: it is no system's fault."""
+        if trouble := next((trouble for ask in self._engine_troubles if (trouble := ask())), ""):
+            return f"they wait for the engine ({trouble})"
+        if self._consumer and not self._consumer.subscribed:
+            return self._consumer.trouble or "our consumer is not subscribed"
+        return ""
 
     def _publisher(self, what: str, place: tuple[str, str]) -> Publisher:
         name, is_first = f"{self.settings.camunda_worker_id} {what}", self._tasks is None

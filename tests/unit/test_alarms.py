@@ -6,7 +6,8 @@ from typing import cast
 
 import pytest
 
-from alarms import REMIND_SECONDS, UNHEARD_SECONDS, Alarms
+from alarms import QUIET_SECONDS, REMIND_SECONDS, UNHEARD_SECONDS, Alarms
+from messages import RESPONSE_QUEUE
 from rabbitmq_client import ERROR_QUEUE, QueueState, QueueWatch
 from tests.unit.conftest import Clock
 
@@ -29,7 +30,12 @@ def watch() -> Watch:
 
 @pytest.fixture
 def guard(watch: Watch, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Alarms:
-    return Alarms(cast(QueueWatch, watch), [QUEUE], 100, threading.Event())
+    return guard_of(watch)
+
+
+def guard_of(watch: Watch, why_unread: str = "") -> Alarms:
+    queues = [QUEUE, RESPONSE_QUEUE]
+    return Alarms(cast(QueueWatch, watch), queues, 100, threading.Event(), why_unread=lambda: why_unread)
 
 
 def test_a_queue_that_nobody_listens_to_is_an_alarm_after_a_while_and_so_is_its_end(
@@ -83,3 +89,64 @@ def test_a_full_error_queue_is_an_alarm_naming_the_tool(guard: Alarms, watch: Wa
     assert len(logged) == 1
     assert logged[0].startswith(f"ERROR alarm: {ERROR_QUEUE} holds 100 messages")
     assert "tools/dead_letters.py" in logged[0]
+
+
+@pytest.mark.parametrize(("queue", "ready"), [(QUEUE, 7), (ERROR_QUEUE, 100)])
+def test_an_alarm_is_steady_while_a_tool_holds_the_messages(
+    guard: Alarms, watch: Watch, clock: Clock, logged: list[str], queue: str, ready: int
+) -> None:
+    watch.states[queue] = QueueState(ready=ready)
+    guard.look()
+    clock.advance(UNHEARD_SECONDS)
+    guard.look()
+
+    for _ in range(3):
+        watch.states[queue] = QueueState(ready=0)
+        guard.look()
+        clock.advance(QUIET_SECONDS - 1)
+        guard.look()
+        watch.states[queue] = QueueState(ready=ready)
+        guard.look()
+
+    assert len(logged) == 1, logged
+
+
+def test_an_alarm_is_over_once_its_queue_stays_empty(
+    guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
+) -> None:
+    watch.states[QUEUE] = QueueState(ready=7)
+    guard.look()
+    clock.advance(UNHEARD_SECONDS)
+    guard.look()
+
+    watch.states[QUEUE] = QueueState(ready=0)
+    guard.look()
+    clock.advance(QUIET_SECONDS)
+    guard.look()
+
+    assert logged[-1].strip() == f"INFO alarm over: {QUEUE}"
+
+
+@pytest.mark.parametrize(
+    ("why", "text"),
+    [
+        (
+            "they wait for the engine (refused)",
+            "7 answers wait in {}, which we do not read now: they wait for the",
+        ),
+        ("", "nobody reads {}, 7 answers wait; is the response handler running?"),
+    ],
+)
+def test_answers_that_we_do_not_read_are_no_systems_fault(
+    watch: Watch, clock: Clock, logged: list[str], why: str, text: str
+) -> None:
+    guard = guard_of(watch, why)
+    watch.states[RESPONSE_QUEUE] = QueueState(ready=7)
+    guard.look()
+    clock.advance(UNHEARD_SECONDS)
+
+    guard.look()
+
+    (line,) = logged
+    assert text.format(RESPONSE_QUEUE) in line
+    assert "is its system running" not in line
