@@ -168,11 +168,15 @@ class Assembly:
     def _alarms(self, watch: QueueWatch) -> Alarms:
         queues = [*(system.queue for system in self.routing.systems), RESPONSE_QUEUE]
         most = self.settings.rabbitmq_error_queue_max
-        return Alarms(watch, queues, most, self.stopping, self._is_held_back)
+        return Alarms(watch, queues, most, self.stopping, why_unread=self._why_unread)
 
-    def _is_held_back(self, queue: str) -> bool:
-        """Whether we leave messages of a queue there on purpose: answers, while the engine is unavailable."""
-        return queue == RESPONSE_QUEUE and self._consumer is not None and self._consumer.paused
+    def _why_unread(self) -> str:
+        """Return why answers are not read now, as far as it is known here: it is no system's fault."""
+        if trouble := next((trouble for ask in self._engine_troubles if (trouble := ask())), ""):
+            return f"they wait for the engine ({trouble})"
+        if self._consumer and not self._consumer.subscribed:
+            return self._consumer.trouble or "our consumer is not subscribed"
+        return ""
 
     def _publisher(self, what: str, place: tuple[str, str]) -> Publisher:
         name, is_first = f"{self.settings.camunda_worker_id} {what}", self._tasks is None
@@ -208,9 +212,9 @@ class Assembly:
         self._engine_troubles.append(lambda: worker.engine_trouble)
         self._not_given_out = worker.not_given_out
         return [
-            Service("camunda-worker", worker.run),
+            Service("camunda-worker", worker.run, holds_nothing=lambda: not worker.has_fetched),
             Service("leases", keeper.run),
-            Service("publisher", publisher.run, publisher.stop),
+            Service("publisher", publisher.run, publisher.stop, holds_nothing=lambda: publisher.holds_nothing),
         ]
 
     def _lease_keeper(self, publisher: Publisher) -> LeaseKeeper:
@@ -287,8 +291,8 @@ class Assembly:
                 Service(f"answers-{n}", handler.work, self._end_answers, turns=False)
                 for n in range(1, ANSWER_THREADS + 1)
             ),
-            Service("response-handler", consumer.run, consumer.stop),
-            Service("detours", detours.run, detours.stop),
+            Service("response-handler", consumer.run, consumer.stop, holds_nothing=lambda: consumer.holds_nothing),
+            Service("detours", detours.run, detours.stop, holds_nothing=lambda: detours.holds_nothing),
         ]
 
     def _end_answers(self) -> None:

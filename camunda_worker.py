@@ -1,5 +1,6 @@
 """From the engine to the queues: fetch and lock, route, publish; one batch per turn."""
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ UNCONFIRMED_BATCHES = 4  # fetching goes on while the broker writes the last bat
 CLOSED_GATE_SECONDS = 0.02
 NO_TOPICS_SECONDS = 0.25
 WAIT_MS_BESIDE_FULL_SYSTEM = 500
+FIRST_WAIT_MS = 500
 LONGEST_PAUSE_SECONDS = 5.0  # tasks flow again soon after the engine is back
 CONFIRM_SECONDS_AT_STOP = 10.0
 
@@ -79,12 +81,15 @@ class CamundaWorker:
         self._narrowing = Narrowing(camunda, routing, self._take)
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._is_rebuilt = False
+        self._began = -math.inf
+        self.has_fetched = False
         self.engine_trouble = ""
         self._window = clock.BoundedSemaphore(UNCONFIRMED_BATCHES)
         self._published_line = PublishedLine()
 
     def run(self) -> None:
         """Take turns until stopping; then bring what is in hand to a safe end."""
+        self._began = clock.now()
         while not self._stopping.is_set():
             heartbeats.beat()
             try:
@@ -115,6 +120,9 @@ class CamundaWorker:
         if not asked:
             nothing_to_ask_for = open_systems and not topics
             self._stopping.wait(NO_TOPICS_SECONDS if nothing_to_ask_for else CLOSED_GATE_SECONDS)
+            return
+        self.has_fetched = True
+        if self._stopping.is_set():  # a stop does not wait for us before the first fetch
             return
         self._narrowing.attend(served)
         wait_ms = 0 if len(asked) < len(served) else self._wait_ms(asked, open_systems)
@@ -179,12 +187,16 @@ class CamundaWorker:
             yield from ((topic, lease_ms) for topic in topics[system.name])
 
     def _wait_ms(self, asked: Sequence[System], open_systems: Sequence[System]) -> int:
-        """Return how long the poll waits: one without the topics of a full system must let these in again soon."""
+        """Return how long the poll waits: one without the topics of a full system must let these in again soon.
+
+        A stop waits for the poll, which is no longer than we have run: a worker that has just started stops soon.
+        """
         all_open = len(open_systems) == len(self._routing.systems)
-        until_due_ms = 1000 * self._narrowing.due_in()
+        longest = self._rules.wait_ms if all_open else WAIT_MS_BESIDE_FULL_SYSTEM
+        run_ms = int(min(clock.now() - self._began, 3600) * 1000)
         return self._polls.wait_ms(
             [self._rules.leases.lease_ms_of(system) for system in asked],
-            at_most_ms=min(self._rules.wait_ms if all_open else WAIT_MS_BESIDE_FULL_SYSTEM, until_due_ms),
+            at_most_ms=min(longest, max(FIRST_WAIT_MS, run_ms), 1000 * self._narrowing.due_in()),
         )
 
     def _publish(self, batch: Sequence[HeldTask]) -> None:

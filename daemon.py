@@ -5,12 +5,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import FrameType
 
 from loguru import logger
 
+import clock
 from errors import SettingsError, Unavailable
 from monitoring import Statistics
 
@@ -18,6 +20,9 @@ EXIT_OK = 0
 EXIT_CRASHED = 1
 EXIT_WRONG_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart does not help
 STATISTICS_SECONDS = 30.0
+# Python runs a signal's handler in the main thread only, and the kernel may hand the signal to another one, which
+# does not wake the main thread: so that it never sleeps for long.
+LONGEST_NAP_SECONDS = 0.25
 STOP_SECONDS = 25.0
 RELOAD = "SIGHUP"
 
@@ -28,13 +33,15 @@ Ending = str | Exception  # a signal's name, or what a service died of
 class Service:
     """A thread's name and body, and how to ask it to end once the services before it have ended.
 
-    `turns`: its loop says that it turns (`heartbeats.py`), also while it has nothing to do.
+    `turns`: its loop says that it turns (`heartbeats.py`), also while it has nothing to do. `holds_nothing`: it
+    has nothing to bring to an end, such as while it only connects, so that a stop need not wait for it.
     """
 
     name: str
     run: Callable[[], None]
     stop: Callable[[], None] = lambda: None
     turns: bool = True
+    holds_nothing: Callable[[], bool] = lambda: False
 
 
 class Daemon:
@@ -92,13 +99,19 @@ class Daemon:
         if not self._stopping.is_set():  # else it ends anyway, and its successor is well
             self._endings.put(error)
 
+    def _next_ending(self) -> Ending:
+        """Wait for an ending, and log the statistics now and then."""
+        line_due = clock.now() + STATISTICS_SECONDS
+        while True:
+            with suppress(Empty):
+                return self._endings.get(timeout=LONGEST_NAP_SECONDS)
+            if clock.now() >= line_due:
+                logger.info(self._statistics.line())
+                line_due += STATISTICS_SECONDS
+
     def _wait_for_ending(self) -> "Ending | Daemon":
         while True:
-            try:
-                ending = self._endings.get(timeout=STATISTICS_SECONDS)
-            except Empty:
-                logger.info(self._statistics.line())
-                continue
+            ending = self._next_ending()
             if ending != RELOAD:
                 if isinstance(ending, SettingsError):
                     logger.error("{}", ending)
@@ -125,7 +138,8 @@ class Daemon:
         self._stopping.set()
         for service, thread in zip(self._services, self._threads, strict=True):
             service.stop()
-            thread.join()
+            while thread.is_alive() and not service.holds_nothing():
+                thread.join(LONGEST_NAP_SECONDS)
         timer.cancel()
 
 

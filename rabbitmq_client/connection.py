@@ -295,6 +295,11 @@ class BrokerConnection:
             self._connection.abort(reason)
 
     @property
+    def holds_nothing(self) -> bool:
+        """Whether there is no connection, not even one that is being opened or closed in good order."""
+        return self._connection is None
+
+    @property
     def unsent_bytes(self) -> int:
         """How many bytes the broker has not taken yet."""
         return 0 if self._connection is None else self._connection.unsent_bytes

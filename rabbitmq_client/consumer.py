@@ -93,6 +93,11 @@ class Consumer:
         return self._subscribed.is_set()
 
     @property
+    def holds_nothing(self) -> bool:
+        """Whether there is nothing to bring to an end at a stop: it has no connection, at most it seeks one."""
+        return self._connection.holds_nothing
+
+    @property
     def connected(self) -> bool:
         """Whether the connection is open."""
         return not self._connection.trouble

@@ -50,13 +50,26 @@ def _sentence(text: str) -> str:
 
 
 def _of_queues(now: Snapshot) -> Iterator[Trouble]:
-    for queue in (*(system.queue for system in now.systems), now.answers):
+    for queue in (system.queue for system in now.systems):
         if queue.is_unheard:
             wait = f"{queue.ready} messages wait" if queue.ready > 1 else "a message waits"
             yield Trouble(Level.LOOK, f"Nobody listens to {queue.name}: {wait}. Is its system running?", QUEUES)
+    if now.answers.is_unheard:
+        yield Trouble(Level.LOOK, _of_unread_answers(now), QUEUES)
     for system in now.systems:
         if system.paused:
             yield Trouble(Level.LOOK, f"Tasks for {system.name} stay in the engine: {system.paused}", QUEUES)
+
+
+def _of_unread_answers(now: Snapshot) -> str:
+    """Return whose turn it is to read them: it is ours where the engine is away or our consumer is."""
+    queue = now.answers
+    wait = f"{queue.ready} answers wait" if queue.ready > 1 else "an answer waits"
+    if now.engine_trouble:
+        return f"{_sentence(wait)} in {queue.name} until the engine is back"
+    if now.subscribed is False:
+        return f"{_sentence(wait)} in {queue.name} until we read it again"
+    return f"Nobody reads {queue.name}: {wait}. Is the response handler running?"
 
 
 def _of_the_error_queue(errors: QueueView, last_hour: Counts) -> Iterator[Trouble]:

@@ -140,6 +140,15 @@ def test_it_rings_and_no_other(tmp_path: Path, alert: str, changes: dict[str, st
     check(tmp_path, changes, {alert}, minute=40)
 
 
+@pytest.mark.parametrize(("engine", "alert"), [("1x60", "NobodyListens"), ("0x60", "EngineAway")])
+def test_answers_that_nobody_reads_are_told_unless_they_wait_for_the_engine(
+    tmp_path: Path, engine: str, alert: str
+) -> None:
+    unread = {ENGINE: engine, ANSWERS: "5x60", ANSWERS_CONSUMERS: "0x60"}
+
+    check(tmp_path, unread, {f"CamundaWorker{alert}"}, minute=40)
+
+
 @pytest.mark.parametrize(("changes", "what"), HOLDS_STILL, ids=[what for _, what in HOLDS_STILL])
 def test_nothing_rings_for(tmp_path: Path, changes: dict[str, str], what: str) -> None:
     check(tmp_path, changes, set(), minute=31)

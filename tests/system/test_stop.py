@@ -1,5 +1,9 @@
 """The worker ends in good order, and what it left is finished by the next one."""
 
+import signal
+import socket
+import threading
+
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
@@ -16,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("samples")
 KEYS = ["bitrix24_task", "email", "one_c_sync"] * 100
 QUEUES = ["bitrix24.queue", "python-services.queue", "1c.queue"]
 STOP_SECONDS = 25
+STOP_SECONDS_AT_START = 2
 
 
 def test_a_stop_under_load_loses_nothing_and_doubles_nothing(
@@ -100,7 +105,30 @@ def test_a_stop_at_the_very_start_is_in_good_order(start_worker: StartWorker, wo
     code, seconds = worker.stop()
 
     assert code == 0, worker.output
-    assert seconds < 10
+    assert seconds < STOP_SECONDS_AT_START
+
+
+@pytest.mark.parametrize("poll", ["500", "5000"])
+def test_a_stop_at_any_moment_after_the_start_is_quick(start_worker: StartWorker, poll: str) -> None:
+    for tenths in range(13):
+        worker = start_worker(CAMUNDA_ASYNC_RESPONSE_TIMEOUT=poll)
+        threading.Event().wait(tenths / 10)
+
+        code, seconds = worker.stop()
+
+        assert code in (0, -signal.SIGTERM), worker.output  # before it listens, the kernel ends it
+        assert seconds < STOP_SECONDS_AT_START
+
+
+def test_a_stop_does_not_wait_for_an_engine_that_says_nothing(start_worker: StartWorker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        worker = start_worker(CAMUNDA_BASE_URL=f"http://127.0.0.1:{deaf.getsockname()[1]}/engine-rest")
+        worker.wait_connected()
+
+        code, seconds = worker.stop()
+
+    assert code == 0, worker.output
+    assert seconds < STOP_SECONDS_AT_START
 
 
 def test_a_restart_of_the_broker_in_mid_flow_loses_nothing(

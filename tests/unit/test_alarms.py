@@ -7,7 +7,8 @@ from typing import cast
 import pytest
 
 import clock as clock_module
-from alarms import HEARD_SECONDS, REMIND_SECONDS, UNHEARD_SECONDS, Alarms
+from alarms import QUIET_SECONDS, REMIND_SECONDS, UNHEARD_SECONDS, Alarms
+from messages import RESPONSE_QUEUE
 from rabbitmq_client import ERROR_QUEUE, QueueState, QueueWatch
 from tests.unit.conftest import Clock
 
@@ -18,7 +19,7 @@ UNHEARD = f"WARNING alarm: nobody listens to {QUEUE}, 7 messages wait; is its sy
 @dataclass
 class Watch:
     states: dict[str, QueueState] = field(default_factory=dict)
-    held_back: set[str] = field(default_factory=set)
+
     is_fresh: bool = True
 
     def state(self, queue: str) -> QueueState:
@@ -32,75 +33,40 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-def guard(watch: Watch, clock: Clock) -> Alarms:
-    is_held_back = watch.held_back.__contains__
-    return Alarms(cast(QueueWatch, watch), [QUEUE], 100, threading.Event(), is_held_back)
+def guard(watch: Watch, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Alarms:
+    return guard_of(watch)
 
 
-def look(guard: Alarms, clock: Clock, seconds: float) -> None:
-    """Look every second, as often as it takes."""
-    for _ in range(int(seconds)):
-        clock.advance(1)
-        guard.look()
+def guard_of(watch: Watch, why_unread: str = "") -> Alarms:
+    queues = [QUEUE, RESPONSE_QUEUE]
+    return Alarms(cast(QueueWatch, watch), queues, 100, threading.Event(), why_unread=lambda: why_unread)
 
 
 def test_a_queue_that_nobody_listens_to_is_an_alarm_after_a_while_and_so_is_its_end(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
 ) -> None:
     watch.states[QUEUE] = QueueState(ready=7)
-    look(guard, clock, UNHEARD_SECONDS)
+    guard.look()
     assert logged == []
 
-    look(guard, clock, 2)
+    clock.advance(UNHEARD_SECONDS)
+    guard.look()
+    guard.look()
     assert [line.strip() for line in logged] == [UNHEARD]
 
     watch.states[QUEUE] = QueueState(ready=7, consumers=1)
-    look(guard, clock, HEARD_SECONDS + 1)
+    guard.look()
     assert logged[-1].strip() == f"INFO alarm over: {QUEUE}"
-
-
-def test_a_tool_that_has_a_look_at_the_queue_does_not_end_the_alarm(
-    guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
-) -> None:
-    for consumers in (0, 1, 0, 1, 0):
-        watch.states[QUEUE] = QueueState(ready=7, consumers=consumers)
-        look(guard, clock, HEARD_SECONDS - 2 if consumers else UNHEARD_SECONDS + 2)
-
-    assert [line.strip() for line in logged] == [UNHEARD]
-
-
-def test_a_queue_that_we_leave_alone_on_purpose_is_no_alarm(
-    guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
-) -> None:
-    watch.states[QUEUE] = QueueState(ready=7)
-    watch.held_back.add(QUEUE)
-
-    look(guard, clock, 2 * UNHEARD_SECONDS)
-
-    assert logged == []
-
-
-def test_what_was_seen_long_ago_begins_no_alarm_and_ends_none(
-    guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
-) -> None:
-    watch.states[QUEUE] = QueueState(ready=7, seen_at=clock.now())
-    watch.is_fresh = False
-    look(guard, clock, 2 * UNHEARD_SECONDS)
-    assert logged == []
-
-    watch.is_fresh = True
-    look(guard, clock, 2)
-    watch.states[QUEUE], watch.is_fresh = QueueState(ready=7, consumers=1), False
-    look(guard, clock, 2 * UNHEARD_SECONDS)
-
-    assert [line.strip() for line in logged] == [UNHEARD]
 
 
 def test_an_alarm_that_lasts_comes_again_now_and_then(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
 ) -> None:
     watch.states[QUEUE] = QueueState(ready=7)
-    look(guard, clock, UNHEARD_SECONDS + REMIND_SECONDS + 1)
+    guard.look()
+    for pause in (UNHEARD_SECONDS, REMIND_SECONDS - 1, 1):
+        clock.advance(pause)
+        guard.look()
 
     assert [line.strip() for line in logged] == [UNHEARD, UNHEARD]
 
@@ -110,7 +76,8 @@ def test_a_system_that_only_restarts_is_no_alarm(
 ) -> None:
     for consumers in (0, 1, 0):
         watch.states[QUEUE] = QueueState(ready=7, consumers=consumers)
-        look(guard, clock, UNHEARD_SECONDS - 1)
+        guard.look()
+        clock.advance(UNHEARD_SECONDS - 1)
 
     assert logged == []
 
@@ -126,3 +93,76 @@ def test_a_full_error_queue_is_an_alarm_naming_the_tool(guard: Alarms, watch: Wa
     assert len(logged) == 1
     assert logged[0].startswith(f"ERROR alarm: {ERROR_QUEUE} holds 100 messages")
     assert "tools/dead_letters.py" in logged[0]
+
+
+@pytest.mark.parametrize(("queue", "ready"), [(QUEUE, 7), (ERROR_QUEUE, 100)])
+def test_an_alarm_is_steady_while_a_tool_holds_the_messages(
+    guard: Alarms, watch: Watch, clock: Clock, logged: list[str], queue: str, ready: int
+) -> None:
+    watch.states[queue] = QueueState(ready=ready)
+    guard.look()
+    clock.advance(UNHEARD_SECONDS)
+    guard.look()
+
+    for _ in range(3):
+        watch.states[queue] = QueueState(ready=0)
+        guard.look()
+        clock.advance(QUIET_SECONDS - 1)
+        guard.look()
+        watch.states[queue] = QueueState(ready=ready)
+        guard.look()
+
+    assert len(logged) == 1, logged
+
+
+def test_an_alarm_is_over_once_its_queue_stays_empty(
+    guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
+) -> None:
+    watch.states[QUEUE] = QueueState(ready=7)
+    guard.look()
+    clock.advance(UNHEARD_SECONDS)
+    guard.look()
+
+    watch.states[QUEUE] = QueueState(ready=0)
+    guard.look()
+    clock.advance(QUIET_SECONDS)
+    guard.look()
+
+    assert logged[-1].strip() == f"INFO alarm over: {QUEUE}"
+
+
+@pytest.mark.parametrize(
+    ("why", "text"),
+    [
+        (
+            "they wait for the engine (refused)",
+            "7 answers wait in {}, which we do not read now: they wait for the",
+        ),
+        ("", "nobody reads {}, 7 answers wait; is the response handler running?"),
+    ],
+)
+def test_answers_that_we_do_not_read_are_no_systems_fault(
+    watch: Watch, clock: Clock, logged: list[str], why: str, text: str
+) -> None:
+    guard = guard_of(watch, why)
+    watch.states[RESPONSE_QUEUE] = QueueState(ready=7)
+    guard.look()
+    clock.advance(UNHEARD_SECONDS)
+
+    guard.look()
+
+    (line,) = logged
+    assert text.format(RESPONSE_QUEUE) in line
+    assert "is its system running" not in line
+
+
+def test_what_was_seen_long_ago_begins_no_alarm(
+    guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
+) -> None:
+    watch.states[QUEUE] = QueueState(ready=7, seen_at=clock.now())
+    watch.is_fresh = False
+    for _ in range(10):
+        clock.advance(UNHEARD_SECONDS)
+        guard.look()
+
+    assert logged == []

@@ -55,6 +55,12 @@ def test_the_loops_of_the_components_must_turn(components: list[str], loops: lis
     assert [service.name for service in services(*components) if service.turns] == loops
 
 
+def test_an_alarm_for_unread_answers_says_what_our_own_consumer_waits_for() -> None:
+    (alarms,) = (service.run.__self__ for service in services(HANDLER) if service.name == "alarms")  # type: ignore[attr-defined]
+
+    assert alarms._why_unread() == "not connected yet"
+
+
 def test_the_status_is_the_last_to_end_so_that_a_stop_can_be_watched() -> None:
     assert [service.name for service in services(WORKER)][-1] == "status"
 

@@ -21,6 +21,7 @@ from rabbitmq_client import Outcome, Publisher
 from rabbitmq_client.publisher import Settled
 from routing_file import System
 from tests.unit import fakes
+from tests.unit.conftest import Clock
 from tests.unit.fakes import FakeEngine, task_row
 from topics import Topics
 from undelivered import RetryRules, Undelivered
@@ -393,10 +394,10 @@ def test_a_message_that_may_be_out_is_never_unlocked_even_if_its_repeat_was_not_
 def test_a_stop_is_heard_while_the_broker_owes_all_confirms(bench: Bench) -> None:
     for _ in range(UNCONFIRMED_BATCHES):
         bench.worker._window.acquire()
-    bench.offer(task_row())
+    [held] = bench.holder.hold_all([fakes.external_task()], time.monotonic())
     bench.stopping.set()
 
-    bench.worker.turn()
+    bench.worker._publish([held])
 
     assert bench.publisher.batches == []
     assert [outcome for _, outcome in bench.undelivered._take_all()] == [Outcome.UNSENT]
@@ -469,6 +470,26 @@ def test_a_stop_frees_only_what_was_certainly_not_published(
 
     assert ("unlock" in bench.engine.words()) is unlocked
     assert bench.keeper.finished
+
+
+def test_nothing_is_fetched_once_a_stop_need_not_wait_for_it(bench: Bench) -> None:
+    bench.stopping.set()
+
+    bench.worker.turn()
+
+    assert "fetchAndLock" not in bench.engine.words()
+
+
+def test_a_poll_is_no_longer_than_the_worker_has_run(bench: Bench, clock: Clock) -> None:
+    bench.nothing_more()
+    bench.worker._began = clock.now()
+
+    for seconds in (0, 2, 60):
+        clock.advance(seconds)
+        bench.worker.turn()
+
+    waits = [body["asyncResponseTimeout"] for word, body in bench.engine.calls if word == "fetchAndLock"]
+    assert waits == [500, 2000, 5000]
 
 
 def test_nothing_is_fetched_while_the_broker_is_away(bench: Bench) -> None:

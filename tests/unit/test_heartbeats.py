@@ -135,7 +135,7 @@ def test_the_loop_of_the_leases_turns(beats: list[str]) -> None:
 def test_the_loop_of_the_alarms_turns(beats: list[str]) -> None:
     watch = FakeWatch()
 
-    Alarms(watch, [], 10_000, TwoTurns(), lambda _: False).run()
+    Alarms(watch, [], 10_000, TwoTurns()).run()
 
     assert beats == ["MainThread"] * 2
 

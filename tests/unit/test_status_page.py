@@ -103,6 +103,30 @@ def test_what_stops_the_work_comes_first() -> None:
     ]
 
 
+UNREAD = queue("camunda.responses.queue", ready=7, consumers=0)
+
+
+@pytest.mark.parametrize(
+    ("now", "text"),
+    [
+        (
+            working(answers=UNREAD, engine_trouble="refused", subscribed=False),
+            "7 answers wait in camunda.responses.queue until the engine is back",
+        ),
+        (
+            working(answers=UNREAD, subscribed=False),
+            "7 answers wait in camunda.responses.queue until we read it again",
+        ),
+        (
+            working(answers=UNREAD, subscribed=None),
+            "Nobody reads camunda.responses.queue: 7 answers wait. Is the response handler running?",
+        ),
+    ],
+)
+def test_answers_that_we_do_not_read_are_no_systems_fault(now: Snapshot, text: str) -> None:
+    assert texts(now)[-1] == text
+
+
 def test_the_error_queue_is_told_with_the_reasons_of_the_last_hour() -> None:
     now = working(errors=queue("errors.camunda_tasks.queue", ready=9))
     last_hour = Counter({("dead_letters", "invalid"): 5, ("dead_letters", "forged"): 2, ("applied", ""): 1})
