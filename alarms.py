@@ -13,7 +13,7 @@ from rabbitmq_client import ERROR_QUEUE, QueueWatch
 LOOK_SECONDS = 5.0
 UNHEARD_SECONDS = 30.0  # a system that restarts is no alarm
 QUIET_SECONDS = 60.0  # a tool that reads a queue holds its messages meanwhile: it only looks empty
-FRESH_SECONDS = 15.0
+FRESH_SECONDS = 9.0
 REMIND_SECONDS = 600.0
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from loguru import logger
 
@@ -109,25 +110,22 @@ class LeaseKeeper:
         published = [lease for lease in leases if lease.published_at]
         for start in range(0, len(published), PAGE):
             batch = published[start : start + PAGE]
+            ends = [
+                lease.lock_expires_at for lease in batch
+            ]  # before the look: others make locks longer meanwhile
             states = self._camunda.read_tasks([lease.task_id for lease in batch])
-            for lease in batch:
+            for lease, lock_expires_at in zip(batch, ends, strict=True):
                 state = states.get(lease.task_id)
-                if state is None or not (lease.answering or self._is_in_flight(lease, state)):
+                if state is None or not (lease.answering or self._is_in_flight(lease, state, lock_expires_at)):
                     self._table.drop(lease)
 
-    def _is_in_flight(self, lease: Lease, state: TaskState) -> bool:
+    def _is_in_flight(self, lease: Lease, state: TaskState, lock_expires_at: datetime) -> bool:
         return (
             state.worker_id == self._camunda.worker_id
             and state.retries == lease.retries
-            and not self._has_paused(lease, state)
+            and not _has_paused(state, lock_expires_at)
             and clock.now() < max(lease.full_lock_ends, lease.lock_ends, lease.answered_until) + LAPSED_SECONDS
         )
-
-    def _has_paused(self, lease: Lease, state: TaskState) -> bool:
-        """Whether another process reported a failure: the lock ends earlier than any call of ours would let it."""
-        if state.lock_expires_at is None:
-            return True
-        return (lease.lock_expires_at - state.lock_expires_at).total_seconds() > TOLERANCE_SECONDS
 
     def _locked_ids(self) -> set[str]:
         """Return the ids of all tasks that our worker id holds now. Raises Unavailable."""
@@ -135,3 +133,10 @@ class LeaseKeeper:
         while states := self._camunda.read_locked_tasks(len(ids), PAGE):
             ids.update(states)
         return ids
+
+
+def _has_paused(state: TaskState, lock_expires_at: datetime) -> bool:
+    """Whether another process reported a failure: the lock ends earlier than any call of ours would let it."""
+    if state.lock_expires_at is None:
+        return True
+    return (lock_expires_at - state.lock_expires_at).total_seconds() > TOLERANCE_SECONDS

@@ -375,10 +375,9 @@ class Auditor:
             truth.fetchable_since = 0.0
             return
         truth.fetchable_since = truth.fetchable_since or now
-        if now - max(truth.fetchable_since, self._quiet_since) > STARVED_SECONDS:
-            self._break(
-                "starved", f"{task.id} could be fetched for {STARVED_SECONDS:g} s, its system {system} is well"
-            )
+        limit = STARVED_SECONDS + self._plan.retry_pause  # its queue may have refused a message just before
+        if now - max(truth.fetchable_since, self._quiet_since) > limit:
+            self._break("starved", f"{task.id} could be fetched for {limit:g} s, its system {system} is well")
 
     def _check_in_flight(self, process: str, table: LeaseTable) -> None:
         for lease in table.all():

@@ -7,7 +7,7 @@ from typing import Any
 
 import response_handler
 from camunda_client import Verdict
-from held_task import TaskHolder
+from held_task import TaskHolder, report_failure
 from leases import LeaseTable
 from leases.extension import Extension
 from leases.silence import Silence
@@ -75,15 +75,11 @@ def _never_look_for_topics() -> list[Change]:
 
 def _charge_for_the_broker() -> list[Change]:
     """Lets a full queue cost the task its retries."""
-    give_back = Undelivered._give_back
 
-    def costly(self: Any, held: Any, outcome: Any) -> None:
-        rules, self._rules = self._rules, type(self._rules)(1, self._rules.retry_timeout_ms)
-        object.__setattr__(held.task, "retries", 1)
-        give_back(self, held, outcome)
-        self._rules = rules
+    def costly(camunda: Any, task: Any, message: str, **options: Any) -> None:
+        report_failure(camunda, task, message, **{**options, "retries": 0})
 
-    return [(Undelivered, "_give_back", costly)]
+    return [(Undelivered._give_back.__globals__, "report_failure", costly)]
 
 
 def _forget_waiting_answers() -> list[Change]:

@@ -14,7 +14,7 @@ from tests.simulation.world import run
 SCHEDULES = 2_000
 FIRST_SEED = 1_000_000
 # A seed from which each mutant is looked for; it is found a little after it.
-NEAR = {"unlock unknown": 210, "forget waiting answers": 485, "publish late": 430}
+NEAR = {"unlock unknown": 1_560, "forget waiting answers": 485, "publish late": 430}
 MOST_SEEDS = 600
 
 
@@ -23,7 +23,6 @@ def test_what_was_found_once_is_mended(story: Story) -> None:
     assert run(story.plan).broken == ()
 
 
-@pytest.mark.xfail(strict=True, reason="not mended yet")
 def test_every_invariant_holds_in_thousands_of_worlds(capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["--seed", str(FIRST_SEED), "--schedules", str(SCHEDULES), "--stories", "1"])
 
