@@ -3,7 +3,7 @@
 import time
 
 from tests.faults.broker import note_outage_cost
-from tests.faults.queues import RESPONSE_QUEUE, TASK_EXCHANGE
+from tests.faults.queues import RESPONSE_QUEUE, STEADY, TASK_EXCHANGE
 from tests.faults.scene import QUEUE, Scene
 from tests.faults.worker import Worker
 
@@ -27,10 +27,11 @@ def missing(scene: Scene) -> None:
     scene.broker.api.add_user(scene.name, PASSWORD)
     scene.broker.api.set_permissions(scene.name, scene.name)
     declare_all(scene)
-    share = scene.total // (len(LACKS) + 1)
+    share = scene.total // (len(LACKS) + 2)
     for number, name in enumerate(LACKS):
         lack(scene, name, share, number)
-    flow_without_default_exchange(scene, scene.total - len(LACKS) * share)
+    flow_without_default_exchange(scene, scene.total - (len(LACKS) + 1) * share)
+    take_away(scene, share)
     scene.finish()
 
 
@@ -75,7 +76,24 @@ def flow_without_default_exchange(scene: Scene, tasks: int) -> None:
     scene.broker.api.set_permissions(scene.name, scene.name, **HARMLESS)
     worker = scene.worker("harmless", RABBITMQ_USERNAME=scene.name, RABBITMQ_PASSWORD=PASSWORD)
     with scene.load(tasks):
-        scene.until_seen(scene.total)
+        scene.until_seen(scene.total - scene.total // (len(LACKS) + 2))
         scene.pause(LACKING_SECONDS)
+    worker.stop()
     if "ACCESS_REFUSED" in worker.text():
         scene.figures.problems.append("an idle worker asks for a right that it does not need")
+
+
+def take_away(scene: Scene, tasks: int) -> None:
+    """Take the right to write from a worker that runs; the broker looks at it anew with the next connection."""
+    scene.broker.api.set_permissions(scene.name, scene.name)
+    with scene.load(tasks, per_second=STEADY):
+        worker = scene.worker("struck", RABBITMQ_USERNAME=scene.name, RABBITMQ_PASSWORD=PASSWORD)
+        scene.until_seen(scene.total - tasks // 2)
+        scene.watch.note_risk()
+        scene.broker.api.set_permissions(scene.name, scene.name, **LACKS["write"][0])
+        scene.broker.ctl("close_all_connections", "--vhost", scene.name, "the test wants it")
+        scene.watch.note_risk()
+        scene.until(lambda: LACKS["write"][1] in worker.text(), "words about the right that was taken away")
+        scene.pause_at_risk(LACKING_SECONDS)
+        scene.broker.api.set_permissions(scene.name, scene.name)
+        scene.note_recovery(time.time(), count_repeats=True)

@@ -522,6 +522,23 @@ def test_a_place_that_is_refused_is_certainly_not_delivered_and_asked_for_until_
     assert outcomes[0] in (Outcome.CONFIRMED, Outcome.UNKNOWN)
 
 
+def test_one_topic_that_is_refused_stops_no_other(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology
+) -> None:
+    topology.declare(broker.parameters("administrator"))
+    weak = weak_login(sandbox, vhost, broker)
+    limits = {"exchange": TASK_EXCHANGE, "write": r"^(?!1c\.)", "read": ".*"}
+    sandbox.broker.api.request("PUT", f"/topic-permissions/{vhost}/{weak.username}", limits)
+    publisher = Publisher(weak, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        first = outcomes_of(publisher, [message("a", key="1c.x"), message("b", key="bitrix24.x")])
+        assert eventual(lambda: outcomes_of(publisher, [message("b", key="bitrix24.x")]) == [Outcome.CONFIRMED])
+
+    assert first == [Outcome.DENIED, Outcome.UNSENT]
+
+
 def test_an_idle_publisher_needs_no_right_that_it_does_not_use(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
