@@ -12,7 +12,9 @@ from tests.faults import (
     clocks,
     engine,
     failures,
+    headers,
     logins,
+    millennia,
     network,
     queues,
     replicas,
@@ -66,6 +68,8 @@ FAULTS = [
     Fault(24, clocks.apart),
     Fault(25, replicas.rolled_out),
     Fault(25, replicas.rolled_out_as_one),
+    Fault(26, headers.odd),
+    Fault(27, millennia.locked),
 ]
 
 
