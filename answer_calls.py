@@ -117,7 +117,8 @@ class AnswerCalls:
             retry_timeout_ms=pause_ms,
         )
         if answer.verdict is Verdict.ACCEPTED:
-            self._leases.pauses.note(state.id, pause_ms)
+            self._leases.pauses.note(state.id, pause_ms, state.lock_expires_at)
+            self._leases.attempt_done(state.id, state.lock_expires_at)
         elif answer.verdict is not Verdict.AWAY:
             self._leases.pauses.forget(state.id)
         return answer
@@ -140,26 +141,31 @@ class AnswerCalls:
         state = self._camunda.read_task(response.task_id)
         if stale := _stale(response, state):
             return stale
-        is_known = self._leases.topic_of(state.id) is not None  # fetched since its last failure
-        if not is_known and self._leases.pauses.goes_on(state.id):
+        is_known = self._leases.topic_of(state.id) is not None
+        if self._pauses(state):
             return Answer(Verdict.STALE, "it has failed and pauses")
         lock_ms = response.lock_duration or self._routing.system_of(state.topic).lock_ms
-        answer = self._extend(response, lock_ms)
-        if answer.verdict is Verdict.EXPIRED and not is_known and state.retries is not None:
-            return Answer(Verdict.STALE, "it may have failed and wait to be fetched")  # through another process
+        answer = self._camunda.extend_lock(response.task_id, self._worker_id_of(response), lock_ms)
+        self._note_extended(response, answer, lock_ms)
+        if answer.verdict is Verdict.EXPIRED:
+            answer = self._lock_again(response, state, lock_ms, is_known=is_known)
         return self._give_back_pause(response, state) if answer.verdict is Verdict.ACCEPTED else answer
+
+    def _lock_again(self, response: Response, before: TaskState, lock_ms: int, *, is_known: bool) -> Answer:
+        """Take back a task whose lock has ended, unless it has failed: then it waits to be fetched."""
+        if not is_known and before.retries is not None:
+            return Answer(Verdict.STALE, "it may have failed and wait to be fetched")  # through another process
+        if _has_failed(self._camunda.read_task(before.id), before):
+            return Answer(Verdict.STALE, "it failed just before, and waits to be fetched")
+        answer = self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
+        return self._note_extended(response, answer, lock_ms)
 
     def _give_back_pause(self, response: Response, before: TaskState) -> Answer:
         """Shorten the lock again where another process reported a failure between the look and the extension."""
-        now = self._camunda.read_task(before.id)
-        if (now.retries, now.error_message) == (before.retries, before.error_message):
+        if not _has_failed(self._camunda.read_task(before.id), before):
             return Answer(Verdict.ACCEPTED)
         self._camunda.extend_lock(before.id, self._worker_id_of(response), PAUSE_AGAIN_MS)
         return Answer(Verdict.STALE, "it failed just before, and pauses again")
-
-    def _extend(self, response: Response, lock_ms: int) -> Answer:
-        answer = self._camunda.extend_lock(response.task_id, self._worker_id_of(response), lock_ms)
-        return self._note_extended(response, answer, lock_ms)
 
     def _note_extended(self, response: Response, answer: Answer, lock_ms: int) -> Answer:
         if answer.verdict is Verdict.ACCEPTED:
@@ -196,13 +202,16 @@ class AnswerCalls:
         state = self._camunda.read_task(response.task_id)
         if stale := _stale(response, state):
             return stale
+        if response.attempt is None and self._pauses(state):
+            return Answer(Verdict.ACCEPTED, "it pauses")
         lock_ms = max(self._routing.system_of(state.topic).lock_ms, delay_ms)
-        if not state.suspended:
-            answer = self._extend(response, lock_ms)
-            if answer.verdict is not Verdict.EXPIRED:
-                return answer
-        answer = self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
+        hold = self._camunda.lock if state.suspended else self._camunda.prolong
+        answer = hold(response.task_id, self._worker_id_of(response), lock_ms)
         return self._note_extended(response, answer, lock_ms)
+
+    def _pauses(self, state: TaskState) -> bool:
+        """Whether a task has failed, and was not fetched since."""
+        return self._leases.topic_of(state.id) is None and self._leases.pauses.goes_on(state.id)
 
     def note_unknown_keys(self, response: Response) -> None:
         """Warn of keys that nobody knows, once for each system, and count them."""
@@ -266,6 +275,11 @@ class AnswerCalls:
             retries=0,
             retry_timeout_ms=0,
         )
+
+
+def _has_failed(now: TaskState, before: TaskState) -> bool:
+    """Whether a failure was reported between two looks at a task."""
+    return (now.retries, now.error_message) != (before.retries, before.error_message)
 
 
 def _stale(response: Response, state: TaskState) -> Answer | None:

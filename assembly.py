@@ -91,7 +91,7 @@ class Assembly:
             passive=settings.rabbitmq_topology == "passive",
         )
         self.lease_rules = _lease_rules(settings)
-        self.leases = LeaseTable(self.lease_rules)
+        self.leases = LeaseTable(self.lease_rules, self._is_in_hand)
         self.deliveries: SimpleQueue[Delivery | None] = clock.SimpleQueue()
         self._tasks: Publisher | None = None
         self._gate: DeliveryGate | None = None
@@ -217,10 +217,12 @@ class Assembly:
             Service("publisher", publisher.run, publisher.stop, holds_nothing=lambda: publisher.holds_nothing),
         ]
 
+    def _is_in_hand(self, task_id: str) -> bool:
+        return AnswersInHand(self._consumer).has(task_id)
+
     def _lease_keeper(self, publisher: Publisher) -> LeaseKeeper:
         extension = Extension(self.camunda, self.leases)
-        is_in_hand = AnswersInHand(self._consumer).has
-        silence = Silence(self.camunda, self.leases, publisher.watch, self.lease_rules, is_in_hand)
+        silence = Silence(self.camunda, self.leases, publisher.watch, self.lease_rules)
         return LeaseKeeper(self.camunda, self.leases, extension, silence, self.stopping)
 
     def _delivery_gate(self, publisher: Publisher, keeper: LeaseKeeper) -> DeliveryGate:

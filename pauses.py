@@ -1,6 +1,7 @@
 """The pauses after failures that were reported here: nothing may turn one into a lock."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import clock
 from messages import TaskState, attempt_of
@@ -24,6 +25,7 @@ class Pauses:
     def __init__(self) -> None:
         self._begun: dict[str, _Begun] = {}
         self._ends: dict[str, float] = {}
+        self._failed_locks: dict[str, datetime | None] = {}
 
     def begin(self, before: TaskState, retries: int, message: str) -> None:
         """Note that a failure is about to be reported, which sets these retries and this message."""
@@ -44,13 +46,19 @@ class Pauses:
         is_moved = state.lock_expires_at != begun.before.lock_expires_at
         return is_moved and state.error_message == begun.message
 
-    def note(self, task_id: str, pause_ms: int) -> None:
-        """Note that a failure has had its effect."""
+    def note(self, task_id: str, pause_ms: int, lock_expires_at: datetime | None = None) -> None:
+        """Note that a failure has had its effect on the lock that would have ended then."""
         self._begun.pop(task_id, None)
         if len(self._ends) >= MOST_REMEMBERED:
             now = clock.now()
             self._ends = {task: end for task, end in self._ends.items() if end > now}
+            self._failed_locks = {task: self._failed_locks.get(task) for task in self._ends}
         self._ends[task_id] = clock.now() + pause_ms / 1000
+        self._failed_locks[task_id] = lock_expires_at
+
+    def has_failed(self, task_id: str, lock_expires_at: datetime) -> bool:
+        """Whether a failure was applied under just this lock."""
+        return self._failed_locks.get(task_id) == lock_expires_at
 
     def forget(self, task_id: str) -> None:
         """Note that a failure was refused."""

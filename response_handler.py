@@ -71,7 +71,7 @@ POLICY = {
     Verdict.GONE: Step.DONE,
     Verdict.STALE: Step.DONE,
     Verdict.LOCKED: Step.RELOCK,
-    Verdict.EXPIRED: Step.RELOCK,
+    Verdict.EXPIRED: Step.DONE,
     Verdict.SUSPENDED: Step.DELAY_SLOWLY,
     Verdict.REJECTED: Step.REJECT,
     Verdict.COLLISION: Step.REPEAT,
@@ -176,7 +176,7 @@ class ResponseHandler:
             return self._follow(delivery, response, Answer.missing(error))
         self._calls.note_unknown_keys(response)
         try:
-            with self._leases.answering(response.task_id, lambda: self._deliveries.put(delivery)) as is_free:
+            with self._leases.answering(response.named, lambda: self._deliveries.put(delivery)) as is_free:
                 answer = self._call_with_repeats(response) if is_free else None
                 return self._follow(delivery, response, answer) if answer else Fate.ELSEWHERE
         except TaskGone:
@@ -244,8 +244,11 @@ class ResponseHandler:
             metrics.succeeded("apply")
         if is_accepted and response.response_type is ResponseType.FAILURE:
             self._leases.attempt_done(response.task_id)
-        elif verdict is not Verdict.STALE and response.response_type is not ResponseType.EXTEND_LOCK:
-            self._leases.done(response.task_id, answered=is_accepted)
+        elif response.response_type is not ResponseType.EXTEND_LOCK:
+            if verdict is Verdict.STALE:
+                self._leases.answer_is_gone(response.task_id)
+            else:
+                self._leases.done(response.task_id, answered=is_accepted)
         return Fate.DONE
 
     def _relock(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
@@ -253,14 +256,15 @@ class ResponseHandler:
         if self._calls.is_held_by_us(answer):
             ours = response.model_copy(update={"worker_id": None})
             return self._follow(delivery, ours, self._calls.apply(ours))
-        if answer.verdict is Verdict.EXPIRED or answer.owner == "null":
+        if answer.owner == "null":
             taken = self._calls.take_back(response)
             if taken.verdict in FOR_NOW:
                 raise Unavailable(taken.detail)
-            if taken.verdict is Verdict.GONE or response.response_type is ResponseType.EXTEND_LOCK:
+            if taken.verdict is Verdict.GONE:
                 return self._note_done(response, taken.verdict)
             if taken.verdict is Verdict.ACCEPTED:
                 return Fate.AGAIN
+        self._leases.done(response.task_id)
         return self._set_aside(delivery, Unprocessable("foreign_lock", answer.detail), response)
 
     def _wait_for_the_engines_word(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
@@ -291,7 +295,7 @@ class ResponseHandler:
         helped = self._help(lambda: self._calls.outlast(response, outlast_ms))
         if helped.verdict in (Verdict.GONE, Verdict.STALE):
             return self._note_done(response, helped.verdict)
-        self._leases.answer_waits(response.task_id, outlast_ms / 1000)
+        self._leases.answer_waits(response.named, outlast_ms / 1000)
 
         def moved() -> None:
             metrics.responses(response.response_type, "delayed").inc()
@@ -352,7 +356,7 @@ class ResponseHandler:
 
         with (
             suppress(TaskGone, Unprocessable),
-            self._leases.answering(named.task_id, lambda: self._deliveries.put(delivery)) as is_free,
+            self._leases.answering(named, lambda: self._deliveries.put(delivery)) as is_free,
         ):
             if not is_free:
                 return False

@@ -197,6 +197,16 @@ class CamundaClient:
         """Lock a task that nobody holds (7.15 and newer; UNKNOWN_CALL from an older engine)."""
         return self._answer(task_id, "lock", {"workerId": worker_id, "lockDuration": lock_ms})
 
+    def prolong(self, task_id: str, worker_id: str, lock_ms: int) -> Answer:
+        """Let the lock end `lock_ms` from now, also one that has ended, or that of a suspended task.
+
+        The engine extends neither; it takes a new lock for both (7.15 and newer).
+        """
+        answer = self.extend_lock(task_id, worker_id, lock_ms)
+        if answer.verdict in (Verdict.EXPIRED, Verdict.SUSPENDED):
+            return self.lock(task_id, worker_id, lock_ms)
+        return answer
+
     def unlock(self, task_id: str) -> Answer:
         """Free a task at once. The engine asks nobody who they are: only for tasks certainly not published."""
         return self._answer(task_id, "unlock", {})

@@ -16,9 +16,26 @@ THREADS = 4
 # The read and the extensions it permits must lie close together, so the batches are small.
 READ_AT_ONCE = 2 * THREADS
 REPEAT_SECONDS = 2.0
+SURE_SECONDS = 1.0  # a lock that should last longer has not ended by itself
 # What its system asked for is not known any more; a short pause comes nearer to it than a full lock.
 PAUSE_AGAIN_MS = 5_000
-TOLERANCE_SECONDS = 10.0  # the end of a lock is known as exactly as the moment of the long poll's reply
+
+
+def give_back_pause(camunda: CamundaClient, table: LeaseTable, lease: Lease, state: TaskState | None) -> None:
+    """Drop a lease whose task failed through another process; shorten its lock if it grew just after."""
+    if state is None or state.retries == lease.retries or table.has_later(lease):
+        return
+    table.drop(lease)
+    if state.worker_id == camunda.worker_id and _ends_as(lease, state):
+        logger.warning("task {} was extended just after its failure; it pauses again", lease.task_id)
+        camunda.extend_lock(lease.task_id, camunda.worker_id, PAUSE_AGAIN_MS)
+
+
+def _ends_as(lease: Lease, state: TaskState) -> bool:
+    """Whether the lock ends where our last call put it, and not where a later failure did."""
+    if state.lock_expires_at is None:
+        return False
+    return abs((state.lock_expires_at - lease.lock_expires_at).total_seconds()) < lease.tolerance
 
 
 class Extension:
@@ -54,7 +71,7 @@ class Extension:
         before, self._just_extended = self._just_extended, ()
         states = self._camunda.read_tasks([lease.task_id for lease in (*before, *batch)])
         for lease in before:
-            self._give_back_pause(lease, states.get(lease.task_id))
+            give_back_pause(self._camunda, self._table, lease, states.get(lease.task_id))
         unchanged = []
         for lease in batch:
             if self._is_unchanged(lease, states.get(lease.task_id)):
@@ -68,21 +85,6 @@ class Extension:
         self._plan_again(unsettled)
         self._just_extended = [lease for lease in unchanged if lease.extended]
         logger.debug("settled {} of {} leases", len(unchanged) - len(unsettled), len(batch))
-
-    def _give_back_pause(self, lease: Lease, state: TaskState | None) -> None:
-        """Shorten the lock of a task whose failure was reported just before its extension."""
-        if state is None or state.retries == lease.retries or not self._table.is_current(lease):
-            return
-        self._table.drop(lease)
-        if self._has_end_of(lease, state):
-            logger.warning("task {} was extended just after its failure; it pauses again", lease.task_id)
-            self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, PAUSE_AGAIN_MS)
-
-    def _has_end_of(self, lease: Lease, state: TaskState) -> bool:
-        """Whether the lock ends where the extension put it, and not where a later failure did."""
-        if state.worker_id != self._camunda.worker_id or state.lock_expires_at is None:
-            return False
-        return abs((state.lock_expires_at - lease.lock_expires_at).total_seconds()) < TOLERANCE_SECONDS
 
     def _is_unchanged(self, lease: Lease, state: TaskState | None) -> bool:
         return (
@@ -106,9 +108,12 @@ class Extension:
 
     def _call_engine(self, lease: Lease) -> bool:
         sent = clock.now()
-        lock_ms = max(1000, int((lease.held_until - sent) * 1000))
+        lock_ms = max(1000, int((self._table.held_until(lease) - sent) * 1000))
         answer = self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, lock_ms)
         if answer.verdict is Verdict.EXPIRED:
+            if sent < lease.lock_ends - SURE_SECONDS:  # another process reported a failure, or somebody freed it
+                self._table.drop(lease)
+                return True
             metrics.lapsed(lease.system.name).inc()
         if answer.verdict in (
             Verdict.EXPIRED,

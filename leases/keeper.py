@@ -19,7 +19,6 @@ from routing_file import System
 TICK_SECONDS = 0.25
 PAGE = 1000
 RECONCILE_SECONDS = 30.0
-TOLERANCE_SECONDS = 10.0  # the end of a lock is known as exactly as the moment of a reply
 LAPSED_SECONDS = 10.0  # a lock that has ended may be extended yet: its answer may be waiting
 
 
@@ -123,8 +122,8 @@ class LeaseKeeper:
         return (
             state.worker_id == self._camunda.worker_id
             and state.retries == lease.retries
-            and not _has_paused(state, lock_expires_at)
-            and clock.now() < max(lease.full_lock_ends, lease.lock_ends, lease.answered_until) + LAPSED_SECONDS
+            and not _has_paused(lease, state, lock_expires_at)
+            and clock.now() < self._table.held_until(lease) + LAPSED_SECONDS
         )
 
     def _locked_ids(self) -> set[str]:
@@ -135,8 +134,8 @@ class LeaseKeeper:
         return ids
 
 
-def _has_paused(state: TaskState, lock_expires_at: datetime) -> bool:
+def _has_paused(lease: Lease, state: TaskState, lock_expires_at: datetime) -> bool:
     """Whether another process reported a failure: the lock ends earlier than any call of ours would let it."""
     if state.lock_expires_at is None:
         return True
-    return (lock_expires_at - state.lock_expires_at).total_seconds() > TOLERANCE_SECONDS
+    return (lock_expires_at - state.lock_expires_at).total_seconds() > lease.tolerance

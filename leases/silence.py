@@ -1,13 +1,12 @@
 """Systems that took a message and did not answer: reported before the lock ends, so that a person sees it."""
 
-from collections.abc import Callable
-
 from loguru import logger
 
 import clock
 import metrics
 from camunda_client import FOR_NOW, CamundaClient, Verdict
 from errors import TaskGone, Unavailable
+from leases.extension import give_back_pause
 from leases.rules import LeaseRules
 from leases.table import Lease, LeaseTable
 from messages import RESPONSE_QUEUE
@@ -27,14 +26,11 @@ class Silence:
         table: LeaseTable,
         watch: QueueWatch,
         rules: LeaseRules,
-        is_in_hand: Callable[[str], bool],
     ) -> None:
-        """Take `is_in_hand`, which says whether an answer for a task waits in this process."""
         self._camunda = camunda
         self._table = table
         self._watch = watch
         self._rules = rules
-        self._is_in_hand = is_in_hand
 
     def look(self, lease: Lease) -> None:
         """Note whether the message was taken; to be asked before it expires, which empties a queue too."""
@@ -47,39 +43,58 @@ class Silence:
 
         Raises Unavailable where the engine does not say.
         """
-        if not lease.is_taken and not lease.has_answer:
-            # It waited in its queue or was deleted with it, which is no silence: the engine offers the task again.
-            self._table.drop(lease)
+        if not lease.is_taken and not self._table.has_answer(lease):
+            self._check_waiting(lease)
             return
         try:
             self._ask_engine(lease)
         except TaskGone:
             self._table.drop(lease)
 
+    def _check_waiting(self, lease: Lease) -> None:
+        """Drop what waited in its queue or was deleted with it, no silence: the engine offers the task again."""
+        if clock.now() >= lease.silent_from:
+            self._table.drop(lease)
+        else:
+            self._table.plan(lease, lease.silent_from)
+
     def _ask_engine(self, lease: Lease) -> None:
         state = self._camunda.read_task(lease.task_id)
         now = clock.now()
         longer = (state.lock_expires_at - lease.lock_expires_at).total_seconds() if state.lock_expires_at else 0.0
         if state.retries != lease.retries or state.worker_id != self._camunda.worker_id:
+            give_back_pause(self._camunda, self._table, lease, state)
             self._table.drop(lease)
         elif state.suspended:
             self._table.plan(lease, now + SUSPENDED_SECONDS)
-        elif longer > HEARTBEAT_TOLERANCE_SECONDS:  # a heartbeat came another way
-            self._table.note_extension(lease, lease.lock_ends + longer)
-        elif lease.has_answer and not lease.answering:  # it waits for another answer of its instance
+        elif longer > HEARTBEAT_TOLERANCE_SECONDS:
+            self._adopt(lease, longer)
+        elif self._table.has_answer(lease) and not lease.answering:  # it waits for another answer of its instance
             self._hold_on(lease, now)
         else:
             with self._table.extending(lease) as is_free:
                 if not is_free:  # an extension now could turn the back-off of its failure into a lock
                     self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
-                elif self._may_be_answered(lease):
+                elif now < lease.silent_from or self._may_be_answered(lease):
                     self._hold_on(lease, now)
                 else:
                     self._fail(lease)
 
+    def _adopt(self, lease: Lease, longer: float) -> None:
+        """Go on with a longer lock: a heartbeat came another way. Once the old one ended it may be a new fetch."""
+        if clock.now() < lease.lock_ends:
+            self._table.note_extension(lease, lease.lock_ends + longer)
+        elif lease.silent_since:  # by another process, which published it again
+            self._table.drop(lease)
+        else:
+            lease.silent_since = clock.now()
+            self._table.plan(lease, clock.now() + LOOK_AGAIN_SECONDS)
+
     def _may_be_answered(self, lease: Lease) -> bool:
-        is_with_us = lease.has_answer or self._is_in_hand(lease.task_id)
-        return is_with_us or not self._answers_are_read(lease.silent_since)
+        return self._is_with_us(lease) or not self._answers_are_read(lease.silent_since)
+
+    def _is_with_us(self, lease: Lease) -> bool:
+        return self._table.has_answer(lease) or self._table.is_in_hand(lease.task_id)
 
     def _answers_are_read(self, since: float) -> bool:
         """Whether the response queue has a reader and was seen empty after `since`, a moment other than 0."""
@@ -88,16 +103,23 @@ class Silence:
 
     def _hold_on(self, lease: Lease, now: float) -> None:
         """Keep the task a little longer: its answer may still wait in the response queue."""
-        lease.silent_since = lease.silent_since or now
+        lease.silent_since = lease.silent_since or max(now, lease.silent_from)
+        self._watch.hurry()
+        is_with_us = self._is_with_us(lease)
+        if now >= lease.lock_ends and not is_with_us:  # another process may have fetched it by now
+            self._table.drop(lease)
+            return
         lease_ms = self._rules.lease_ms_of(lease.system)
         if lease.lock_ends - now < lease_ms / 2000:
-            answer = self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, lease_ms)
+            hold = self._camunda.prolong if is_with_us else self._camunda.extend_lock
+            answer = hold(lease.task_id, self._camunda.worker_id, lease_ms)
             if answer.verdict in FOR_NOW:
                 raise Unavailable(answer.detail)
             if answer.verdict is not Verdict.ACCEPTED:
                 self._table.drop(lease)  # not ours any more: the engine offers it, or another has it
                 return
             lease.move_end(now + lease_ms / 1000)
+            lease.extended = True  # it may have been fetched again meanwhile
         self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
 
     def _fail(self, lease: Lease) -> None:

@@ -5,20 +5,24 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import count
 
 import clock
 import metrics
+from leases.answers import AnswersWithUs
 from leases.rules import LeaseRules
-from messages import ExternalTask, TaskState
+from messages import ExternalTask, NamedTask, TaskState, attempt_of
 from pauses import Pauses
 from routing_file import System
 
 KEPT_PLACES = 1000
 LOOK_BEFORE_SECONDS = 0.5
+CHECK_BEFORE_SECONDS = 2.0  # what is due may be late, and a lock that has ended is not ours any more
+TOLERANCE_SECONDS = 10.0
 HANDED_ON_SECONDS = 60.0  # an answer that waited for another one is applied by then
+LONGEST_CALL_SECONDS = 600.0
 
 
 @dataclass(slots=True, eq=False)
@@ -27,7 +31,8 @@ class Lease:
 
     `full_lock_ends`: until when its message promises the lock; `message_ends`: when the message expires unread.
     `is_taken`: its queue was seen empty before that while somebody listened, or its system gave a sign of life.
-    `answered_until`: its answer is with us, in a delay tier, until then at the latest.
+    `known_within`: how long the fetch took, in which the engine began to count the lock.
+    `moved_at`: when we learnt of another end of the lock, which was `ended_before_at` until then.
     """
 
     task_id: str
@@ -43,13 +48,21 @@ class Lease:
     extended: bool = False
     answering: bool = False
     is_taken: bool = False
-    answered_until: float = 0.0
     silent_since: float = 0.0
+    known_within: float = 0.0
+    moved_at: float = 0.0
+    ended_before_at: datetime | None = None
 
     @property
     def checked_at(self) -> float:
-        """When to ask for the answer: shortly before the lock ends, after the message has expired."""
-        return self.lock_ends - self.system.margin_ms / 2000
+        """When to ask for the answer: before the lock ends, with time for calls to the engine."""
+        ends = min(self.lock_ends, self.full_lock_ends or math.inf)
+        return ends - max(self.system.margin_ms / 2000, CHECK_BEFORE_SECONDS)
+
+    @property
+    def silent_from(self) -> float:
+        """From when no answer is silence: shortly before the promised lock ends, after the message has expired."""
+        return (self.full_lock_ends or self.lock_ends) - self.system.margin_ms / 2000
 
     @property
     def looked_at_next(self) -> float:
@@ -58,9 +71,9 @@ class Lease:
         return self.checked_at if self.is_taken or clock.now() >= before_it_ends else before_it_ends
 
     @property
-    def has_answer(self) -> bool:
-        """Whether an answer of this attempt is with us: being applied, or in a delay tier."""
-        return self.answering or clock.now() < self.answered_until
+    def tolerance(self) -> float:
+        """How many seconds beside the truth the end of the lock may be, once it was made longer."""
+        return max(TOLERANCE_SECONDS, self.known_within + 2.0)
 
     @property
     def is_rebuilt(self) -> bool:
@@ -77,25 +90,26 @@ class Lease:
     def renew(self, fetched: "Lease") -> None:
         """Go on with the lock that was fetched for the same attempt: its message or its answer is out."""
         self.lock_expires_at, self.lock_ends = fetched.lock_expires_at, fetched.lock_ends
-        self.extended, self.silent_since = False, 0.0
-
-    @property
-    def held_until(self) -> float:
-        """Until when the lock should last: as its message promises, or until its answer is applied."""
-        answered_until = min(self.answered_until, clock.now() + HANDED_ON_SECONDS)
-        return max(self.full_lock_ends, answered_until)
+        self.extended = self.silent_since > 0.0 or self.full_lock_ends <= self.lock_ends
 
     def move_end(self, lock_ends: float) -> None:
         """Note another end of the lock, given in monotonic seconds."""
+        self.moved_at, self.ended_before_at = clock.now(), self.lock_expires_at
         self.lock_expires_at += timedelta(seconds=lock_ends - self.lock_ends)
         self.lock_ends = lock_ends
 
-    def is_same_attempt(self, retries: int | None, fetched_at: datetime) -> bool:
+    def is_same_attempt(self, retries: int | None, fetched_at: datetime, fetch_sent: float) -> bool:
         """Whether the engine offers the task again just because its lock lapsed.
 
-        Offered before that, somebody unlocked the task or failed it: this is a new attempt.
+        Offered before that, somebody unlocked the task or failed it: this is a new attempt. An extension that met
+        the fetch came after it.
         """
-        return self.retries == retries and self.lock_expires_at <= fetched_at
+        ended_at = self.lock_expires_at
+        if self.moved_at > fetch_sent and self.ended_before_at is not None:
+            ended_at = self.ended_before_at
+        if self.moved_at:
+            ended_at -= timedelta(seconds=self.known_within)
+        return self.retries == retries and ended_at <= fetched_at
 
     @property
     def is_still_out(self) -> bool:
@@ -107,14 +121,17 @@ class Lease:
 class LeaseTable:
     """The tasks in flight by id; may be used from any thread."""
 
-    def __init__(self, rules: LeaseRules) -> None:
+    def __init__(self, rules: LeaseRules, is_in_hand: Callable[[str], bool] = lambda _: False) -> None:
+        """Take `is_in_hand`, which says whether an answer for a task was delivered and waits in this process."""
         self.pauses = Pauses()
+        self.is_in_hand = is_in_hand
+        self._answers = AnswersWithUs()
         self._rules = rules
         self._leases: dict[str, Lease] = {}
         self._in_flight: Counter[str] = Counter()
         self._lock = clock.RLock()
         # Tasks being extended, and process instances with an answer being applied; who waits for the end of that.
-        self._busy: dict[str, list[tuple[Lease | None, Callable[[], None]]]] = {}
+        self._busy: dict[str, list[Callable[[], None]]] = {}
         self._agenda: list[tuple[float, int, Lease]] = []
         self._sequence = count()
 
@@ -141,6 +158,10 @@ class LeaseTable:
         """Whether the lease is still in the table, and not replaced by a later one of the same task."""
         return self._leases.get(lease.task_id) is lease
 
+    def has_later(self, lease: Lease) -> bool:
+        """Whether a later lease of the same task took its place in the table."""
+        return self._leases.get(lease.task_id) not in (None, lease)
+
     def add(self, task: ExternalTask, system: System, fetch_sent: float) -> bool:
         """Enter a fetched task; False where its message must not be published again.
 
@@ -158,16 +179,26 @@ class LeaseTable:
             # The engine counts from somewhere between the request and now, and so does what the message promises.
             full_lock_ends=clock.now() + system.lock_ms / 1000,
             message_ends=fetch_sent + (system.lock_ms - system.margin_ms) / 1000,
+            known_within=clock.now() - fetch_sent,
         )
+        if self._answers.applied_at(task.id) > fetch_sent or self.pauses.has_failed(task.id, task.lock_expires_at):
+            return False  # its answer met the fetch, and was applied before the reply came
         before = self._leases.get(task.id)
         fetched_at = task.lock_expires_at - timedelta(milliseconds=lease_ms)
         if (
             before
-            and before.is_same_attempt(task.retries, fetched_at)
-            and (before.has_answer or before.is_still_out)
+            and before.is_same_attempt(task.retries, fetched_at, fetch_sent)
+            and (
+                before.is_still_out or task.id in self._busy or self.has_answer(before) or self.is_in_hand(task.id)
+            )
         ):
             before.renew(lease)
             self.plan(before, 0.0)
+            return False
+        if self._is_answered(lease):
+            lease.full_lock_ends = lease.lock_ends
+            self._enter(lease)
+            self.plan(lease, 0.0)
             return False
         self.pauses.forget(task.id)
         self._enter(lease)
@@ -175,7 +206,7 @@ class LeaseTable:
 
     def add_locked(self, state: TaskState, system: System) -> None:
         """Enter a task that an earlier process of ours locked: it counts, and is published when offered again."""
-        if state.id not in self._leases and state.lock_expires_at:
+        if state.id not in self._leases and state.lock_expires_at and not self.pauses.goes_on(state.id):
             self._enter(
                 Lease(
                     task_id=state.id,
@@ -210,8 +241,37 @@ class LeaseTable:
                     lease, lease.looked_at_next if lease.extended else now + self._rules.extend_after_seconds
                 )
 
+    def has_answer(self, lease: Lease) -> bool:
+        """Whether an answer of this attempt is with us: being applied, or in a delay tier."""
+        return lease.answering or self._is_answered(lease)
+
+    def _is_answered(self, lease: Lease) -> bool:
+        return clock.now() < self._answers.until(lease.task_id, lease.retries)
+
+    def held_until(self, lease: Lease) -> float:
+        """Return until when the lock should last: as its message promises, or until its answer is applied."""
+        answered_until = self._answers.until(lease.task_id, lease.retries)
+        return max(lease.full_lock_ends, lease.lock_ends, min(answered_until, clock.now() + HANDED_ON_SECONDS))
+
+    def answer_waits(self, answer: NamedTask, seconds: float) -> None:
+        """Note that the task's answer is with us for so long at the most: it must not be handed out again."""
+        if answer.response_type == "extend_lock":
+            return
+        lease = self._leases.get(answer.task_id)
+        if lease is not None and answer.attempt is None and answer.response_type == "failure":
+            answer = replace(answer, attempt=attempt_of(lease.retries))
+        self._answers.note(answer, clock.now() + seconds)
+
+    def answer_is_gone(self, task_id: str) -> None:
+        """Note that an answer is of no use any more."""
+        self._answers.forget(task_id)
+
     def done(self, task_id: str, *, answered: bool = False) -> None:
         """Forget a task: it was answered, or given back to the engine; note how long an answer took."""
+        self._answers.forget(task_id, applied=answered)
+        self._remove(task_id, answered=answered)
+
+    def _remove(self, task_id: str, *, answered: bool = False) -> None:
         with self._lock:
             lease = self._leases.pop(task_id, None)
             if lease is not None:
@@ -219,22 +279,26 @@ class LeaseTable:
         if answered and lease is not None and (seconds := lease.round_trip_seconds) is not None:
             metrics.round_trip(lease.topic).observe(seconds)
 
-    def attempt_done(self, task_id: str) -> None:
-        """Forget the attempt whose failure was applied; the next one may have been fetched already."""
+    def attempt_done(self, task_id: str, lock_expires_at: datetime | None = None) -> None:
+        """Forget the attempt whose failure was applied; the next one may have been fetched already.
+
+        `lock_expires_at`: the end of the lock under which it was applied, where that is known.
+        """
+        self._answers.forget(task_id)
         lease = self._leases.get(task_id)
-        if lease is not None and lease.answering:
-            self.done(task_id, answered=True)
+        if lease is not None and (lease.answering or lease.is_rebuilt or lease.lock_expires_at == lock_expires_at):
+            self._remove(task_id, answered=True)
 
     def let_go(self, task: ExternalTask) -> None:
         """Forget a task that was fetched and not published, unless it was fetched again since."""
         lease = self._leases.get(task.id)
         if lease is not None and lease.lock_expires_at == task.lock_expires_at:
-            self.done(task.id)
+            self._remove(task.id)
 
     def drop(self, lease: Lease) -> None:
         """Forget a lease, unless a later one of the same task took its place."""
         if self.is_current(lease):
-            self.done(lease.task_id)
+            self._remove(lease.task_id)
 
     def extended(self, task_id: str, lock_ms: int) -> None:
         """Note a lock that an answer made longer: a heartbeat, or a delay before the answer is tried again."""
@@ -242,12 +306,6 @@ class LeaseTable:
         if lease is not None:
             lease.is_taken = True
             self.note_extension(lease, clock.now() + lock_ms / 1000)
-
-    def answer_waits(self, task_id: str, seconds: float) -> None:
-        """Note that the task's answer is with us for so long at the most: it must not be handed out again."""
-        lease = self._leases.get(task_id)
-        if lease is not None:
-            lease.answered_until = clock.now() + seconds
 
     def note_extension(self, lease: Lease, lock_ends: float) -> None:
         """Note that the lock now ends at that moment, and look at the task again shortly before."""
@@ -257,28 +315,28 @@ class LeaseTable:
         self.plan(lease, lease.looked_at_next)
 
     @contextmanager
-    def answering(self, task_id: str, when_free: Callable[[], None]) -> Iterator[bool]:
+    def answering(self, answer: NamedTask, when_free: Callable[[], None]) -> Iterator[bool]:
         """Keep a task from extensions, and its process instance from other answers, while its answer is applied.
 
         An extension right after a reported failure would turn its back-off into a full lock, and two answers
         of one instance at once collide in the engine. Yields False where such a call is under way; `when_free` is
         called once it is over.
         """
+        task_id = answer.task_id
         with self._lock:
             lease = self._leases.get(task_id)
             instance = lease.process_instance_id if lease else task_id
+            self.answer_waits(answer, LONGEST_CALL_SECONDS)
             busy = next((key for key in (task_id, instance) if key in self._busy), None)
             if busy is not None:
-                self._busy[busy].append((lease, when_free))
-                if lease is not None:
-                    lease.answered_until = math.inf
+                self._busy[busy].append(when_free)
             else:
                 self._busy[instance] = []
         if busy is not None:
             yield False
             return
         if lease is not None:
-            lease.answering, lease.answered_until = True, 0.0
+            lease.answering = True
         try:
             yield True
         finally:
@@ -304,9 +362,7 @@ class LeaseTable:
     def _release(self, key: str) -> None:
         with self._lock:
             waiting = self._busy.pop(key)
-        for lease, go_on in waiting:
-            if lease is not None:
-                lease.answered_until = clock.now() + HANDED_ON_SECONDS
+        for go_on in waiting:
             go_on()
 
     def plan(self, lease: Lease, moment: float) -> None:

@@ -8,9 +8,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from messages.fields import TASK_ID
+from messages.task import attempt_of
 
 READ_BYTES = 65_536
 SIMILAR = 0.7
+LAST_WORDS = ("complete", "bpmn_error")
 # Where a body is no JSON, its first fields may still be legible: up to the first object or list within.
 FIRST_FIELDS = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{[^{\[]*")
 FIELD = rb'"%s"\s*:\s*"([A-Za-z0-9_-]{1,64})"'
@@ -18,11 +20,20 @@ FIELD = rb'"%s"\s*:\s*"([A-Za-z0-9_-]{1,64})"'
 
 @dataclass(frozen=True, slots=True)
 class NamedTask:
-    """The task that an unusable answer is about, and what else can be read of it."""
+    """The task that an answer is about, and what else can be read of it; `attempt` None: it does not say."""
 
     task_id: str
     attempt: str | None = None
     response_type: str | None = None
+
+    def is_of_attempt(self, retries: int | None) -> bool:
+        """Whether it answers a task that has so many retries left.
+
+        A failure that does not say of which attempt it is may have had its effect, and be why the task is offered.
+        """
+        if self.attempt is None:
+            return self.response_type in LAST_WORDS
+        return self.attempt == attempt_of(retries) and self.response_type != "extend_lock"
 
 
 def nearest(key: str, known: Iterable[str]) -> str | None:

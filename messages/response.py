@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from errors import Unprocessable
 from messages.fields import TASK_ID
-from messages.keys import first_fields, meant_by
+from messages.keys import NamedTask, first_fields, meant_by
 from messages.variables import Variables, typed
 from routing_file import LONGEST_LOCK_MS
 
@@ -76,6 +76,11 @@ class Response(BaseModel):
 
     def _hint(self, missing: str) -> str:
         return _hint(missing, self.unknown_keys, type(self).model_fields)
+
+    @property
+    def named(self) -> NamedTask:
+        """The task that it is about."""
+        return NamedTask(self.task_id, self.attempt, self.response_type)
 
     @property
     def unknown_keys(self) -> tuple[str, ...]:

@@ -19,10 +19,13 @@ from tests.simulation.plan import Plan
 from tests.simulation.systems import lock_end_of
 
 LEASE = 30.0
-CALM_LIMBO_SECONDS, FORGOTTEN_SECONDS = 5.0, 60.0
+CALM_LIMBO_SECONDS, FORGOTTEN_SECONDS = 8.0, 60.0
 STARVED_SECONDS = 15.0
+RACE_SECONDS = 1.0
+LATE_SECONDS = 1.5  # a thread may be so late with a message, and its expiration counts from there
 IN_FLIGHT_SECONDS = 65.0
 CALLS_PER_SECOND, WINDOW_SECONDS = 25, 10
+REDELIVERING = ("broker down", "broker frozen", "connections lost", "kill", "restart", "freeze")
 ANSWERS = ("complete", "failure", "bpmn_error")
 TIERS = "camunda.responses.retry."
 
@@ -64,6 +67,7 @@ class Truth:
     over_since: float = 0.0
     excuses: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    failed_at: float = 0.0
     is_touched: bool = False  # an operator freed it, or gave it other retries
 
 
@@ -87,6 +91,7 @@ class View(Protocol):
     def has_unsent(self, task: Task) -> bool: ...
     def is_healthy(self, system: str) -> bool: ...
     def echoes(self, task: Task) -> bool: ...
+    def says_twice(self, task: Task) -> bool: ...
     def answered(self, task: Task) -> bool: ...
     def is_set_aside(self, task_id: str) -> bool: ...
     def is_listened_to(self, queue: str) -> bool: ...
@@ -148,7 +153,7 @@ class Auditor:
         truth, now = self.truth(task.id), self._view.now
         truth.is_extended = call != "fetchAndLock"
         if call == "fetchAndLock":
-            truth.fetched_at, truth.pause_until = now, 0.0
+            truth.fetched_at, truth.pause_until, truth.paused_too_long_since = now, 0.0, 0.0
         elif truth.pause_until and task.lock_ends > truth.pause_until + 1.0:
             truth.paused_too_long_since = truth.paused_too_long_since or now
         if task.lock_ends <= truth.pause_until + 6.0:
@@ -162,6 +167,7 @@ class Auditor:
             self._check_blame(task, truth, attempt_of(before))
         elif said == "it did not work":
             truth.failures[attempt_of(before)] += 1
+            truth.failed_at = self._view.now
             is_new = before is None or after < before
             truth.excuses += 1  # a late one counts for the attempt that goes on
             for answer in truth.answers.values():
@@ -178,13 +184,21 @@ class Auditor:
 
     def _check_blame(self, task: Task, truth: Truth, attempt: str) -> None:
         system = self._view.system_of(task)
+        if truth.is_touched or self._has_just_failed(truth):
+            return
         if attempt not in truth.taken and self._view.echoes(task):  # else an old sign of life counts
             self._break(
                 "false blame",
                 f"{task.id} lost a retry, 'no answer from {system}', which never had its message",
             )
+        elif self._is_hidden:
+            return
         elif self._view.now - self._last_fault > LEASE and self._waiting_answer(task, truth, self._view.now - 1.0):
             self._break("false silence", f"{task.id} lost a retry, 'no answer from {system}', which had answered")
+
+    def _has_just_failed(self, truth: Truth) -> bool:
+        """Whether another process reported a failure just now: the engine compares nothing when it gets one."""
+        return len(self._plan.processes) > 1 and self._view.now - truth.failed_at < RACE_SECONDS
 
     def ended(self, task: Task) -> None:
         self.truth(task.id).over_since = self._view.now
@@ -226,7 +240,8 @@ class Auditor:
             return  # it ended while its message was on the way
         system = self._view.system_of(task)
         at_work = now < self._view.works_until(task)
-        if truth.messages or at_work:
+        waiting = [one for one in truth.messages if one.expires is None or one.expires > now + LATE_SECONDS]
+        if waiting or at_work:
             if truth.excuses:
                 truth.excuses -= 1
             else:
@@ -235,6 +250,7 @@ class Auditor:
         elif (
             not truth.is_touched
             and not self._is_hidden
+            and not self._is_late(task)
             and self._waiting_answer(task, truth, truth.fetched_at - 0.5)
         ):
             self._break("answered and handed out", f"{task.id} was published again while its answer is with us")
@@ -243,6 +259,10 @@ class Auditor:
     def _is_hidden(self) -> bool:
         """Whether an answer may be in the hand of a process that another one cannot look into, after a fault."""
         return len(self._plan.processes) > 1 and self._view.now - self._last_fault < 2 * FORGOTTEN_SECONDS
+
+    def _is_late(self, task: Task) -> bool:
+        """Whether an answer that does not say its attempt may have come while a connection was lost."""
+        return not self._view.echoes(task) and self._view.now - self._last_fault < CALM_LIMBO_SECONDS
 
     def _waiting_answer(self, task: Task, truth: Truth, before: float) -> bool:
         """Whether an answer to the task's present attempt has been with us since before that moment."""
@@ -344,8 +364,14 @@ class Auditor:
             )
 
     def _can_be_fenced(self, task: Task) -> bool:
-        """Whether it can be known of which attempt a sign of life is: through one process, or where it says so."""
-        return self._view.echoes(task) or len(self._plan.processes) == 1
+        """Whether it can be known of which attempt a sign of life or a failure is.
+
+        It is where its system says so; also through one process, unless that system or the broker says it twice.
+        """
+        is_said_once = not self._view.says_twice(task) and not any(
+            f.what in REDELIVERING for f in self._plan.faults
+        )
+        return self._view.echoes(task) or (len(self._plan.processes) == 1 and is_said_once)
 
     def _check_limbo(self, task: Task, truth: Truth, now: float) -> None:
         is_behind = (
@@ -354,6 +380,7 @@ class Auditor:
             or task.worker is None
             or task.instance.is_suspended
             or truth.is_touched
+            or (truth.paused_too_long_since and not self._can_be_fenced(task))
             or truth.messages
             or truth.answers
             or now < max(truth.behind_until, truth.pause_until) + 0.5

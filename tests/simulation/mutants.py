@@ -109,7 +109,7 @@ def _never_resume() -> list[Change]:
 
 def _forget_nothing() -> list[Change]:
     """Keeps tasks in flight that were answered."""
-    return [(LeaseTable, "done", lambda *_, **__: None)]
+    return [(LeaseTable, "_remove", lambda *_, **__: None)]
 
 
 def _lose_the_unconfirmed() -> list[Change]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from camunda_client import Http, Login, Reply
 from errors import Unavailable
 from tests.simulation.clockwork import Clockwork
-from tests.simulation.engine import Engine, Refused, Request
+from tests.simulation.engine import TASKS, Engine, Refused, Request
 
 Answered = Callable[[Reply | None], None]
 DULL_SECONDS = 0.001
+STORY_CHARACTERS = 160
 LONGEST_CALL_SECONDS, LONGEST_COMPLETE_SECONDS = 30.0, 300.0
 # Most replies take milliseconds, one in sixty a moment that a person would notice.
 LATENCIES = (0.0005, 0.001, 0.002, 0.005, 0.02) * 10 + (0.01,) * 9 + (0.2,)
@@ -45,6 +46,7 @@ class Network:
         self.calls = 0
         self.on_effect: Callable[[str], None] = lambda _: None
         self.on_mishap: Callable[[float], None] = lambda _: None
+        self.tell: Callable[[str], None] | None = None
         self._clockwork = clockwork
         self._chance = chance
         self._mishaps: list[Mishap] = []
@@ -147,11 +149,19 @@ class Network:
         if self._is_frozen:
             self._stuck.append(lambda: self._finish(request, answered))
             return
-        reply = self.engine.finish(request)
+        reply = self._ask(request)
         if reply.body == b"[]" and request.word == "fetchAndLock" and request.body.get("asyncResponseTimeout"):
             self._wait_for_tasks(request, answered)
             return
         self._after_effect(request, answered, reply)
+
+    def _ask(self, request: Request) -> Reply:
+        reply = self.engine.finish(request)
+        if self.tell is not None and reply.body not in (b"[]", b'{"version": "7.24.0"}'):
+            what = request.path.removeprefix(TASKS).strip("/") or "query"
+            said = reply.body.decode()[:STORY_CHARACTERS] if request.word != "topic-names" else ""
+            self.tell(f"    engine: {what} is answered {reply.status} {said}".rstrip())
+        return reply
 
     def _wait_for_tasks(self, request: Request, answered: Answered) -> None:
         poll = Poll(request, answered)
@@ -166,7 +176,7 @@ class Network:
             self._stuck.append(lambda: self._end_poll(poll))
             return
         self._polls.remove(poll)
-        self._after_effect(poll.request, poll.answered, self.engine.finish(poll.request))
+        self._after_effect(poll.request, poll.answered, self._ask(poll.request))
 
     def _wake_polls(self) -> None:
         """Let the polls look that wait; one whose client is gone locks tasks for nobody."""
@@ -175,7 +185,7 @@ class Network:
 
     def _look_again(self, poll: Poll) -> None:
         if poll in self._polls and not self._is_frozen:
-            reply = self.engine.finish(poll.request)
+            reply = self._ask(poll.request)
             if reply.body != b"[]":
                 self._polls.remove(poll)
                 self._after_effect(poll.request, poll.answered, reply)

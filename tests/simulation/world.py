@@ -52,6 +52,7 @@ class World:
         self.network = Network(self.clockwork, self.engine, self.chance)
         self.network.on_effect = self.signal
         self.network.on_mishap = self.auditor.held_up
+        self.network.tell = self.say if tell else None
         self.broker = Broker(self.clockwork, self._message)
         self.node = Node(self.clockwork, self.broker, self.chance, plan.broker_latency)
         self.node.on_publish = self.auditor.sent
@@ -125,10 +126,11 @@ class World:
         attempts = plan.retries + 2 + max(len(system.answers) for system in plan.systems)
         tasks = sum(start.count * len(start.systems) for start in plan.starts)
         attempts *= 1 + tasks // min(plan.max_in_flight, plan.high_water)
+        one_by_one = tasks * max(system.work / system.prefetch for system in plan.systems)
         begins = max(start.at for start in plan.starts)
         return (
             begins + max(away, default=0.0) + faults_end + slow + pauses
-            + attempts * (longest_lock + plan.retry_pause + 15.0) + 60.0
+            + attempts * (longest_lock + plan.retry_pause + one_by_one + 15.0) + 60.0
         )  # fmt: skip
 
     def _is_calm(self) -> bool:
@@ -233,6 +235,9 @@ class World:
 
     def echoes(self, task: Task) -> bool:
         return self.systems[self.system_of(task)].plan.echoes_attempt
+
+    def says_twice(self, task: Task) -> bool:
+        return self.systems[self.system_of(task)].plan.twice
 
     def answered(self, task: Task) -> bool:
         kind = {"completed": "complete"}.get(task.end, task.end)

@@ -14,6 +14,7 @@ from config import RoutingConfig
 from detours import ATTEMPTS, Detours
 from engine_gate import EngineGate
 from leases import LeaseRules, LeaseTable
+from messages import NamedTask
 from rabbitmq_client import Delivery, Outcome, Publisher
 from response_handler import HEARTBEAT_POLICY, POLICY, AnswerRules, ResponseHandler
 from tests.unit import fakes
@@ -833,7 +834,7 @@ def test_an_answer_whose_copy_is_not_confirmed_yet_holds_no_thread_and_is_not_ac
 
 def test_an_answer_of_an_instance_with_another_answer_under_way_comes_again_after_it(desk: Desk) -> None:
     late = delivery(complete())
-    with desk.leases.answering("t1", lambda: None):
+    with desk.leases.answering(NamedTask("t1"), lambda: None):
         desk.handler.handle(late)
         assert desk.deliveries.empty()
 

@@ -12,7 +12,7 @@ from camunda_client import Reply
 from leases import Lease, LeaseKeeper, LeaseRules, LeaseTable
 from leases.extension import Extension
 from leases.silence import Silence
-from messages import RESPONSE_QUEUE
+from messages import RESPONSE_QUEUE, NamedTask
 from rabbitmq_client import QueueState, QueueWatch
 from routing_file import System
 from tests.unit import fakes
@@ -41,13 +41,13 @@ class House:
         self.engine = FakeEngine()
         self.watch = FakeWatch()
         self.in_hand: set[str] = set()
-        self.table = LeaseTable(rules)
+        self.table = LeaseTable(rules, lambda task_id: task_id in self.in_hand)
         camunda = self.engine.client()
         self.keeper = LeaseKeeper(
             camunda,
             self.table,
             Extension(camunda, self.table),
-            Silence(camunda, self.table, self.watch, rules, lambda task_id: task_id in self.in_hand),
+            Silence(camunda, self.table, self.watch, rules),
             threading.Event(),
         )
 
@@ -61,7 +61,8 @@ class House:
         lease = self.publish()
         self.keeper.tick()
         self.keeper.tick()  # the look after the extension
-        lease.move_end(time.monotonic() + 1)
+        lease.full_lock_ends = time.monotonic() + 1
+        lease.move_end(lease.full_lock_ends)
         lease.published_at = time.monotonic() - 599
         lease.message_ends = time.monotonic() - 9
         end = lease.lock_expires_at
@@ -91,8 +92,8 @@ def test_answers_of_one_instance_are_applied_one_after_the_other(house: House) -
         house.table.add(external_task(task_id), BITRIX, time.monotonic())
     events: list[str] = []
 
-    with house.table.answering("t1", never) as first:
-        with house.table.answering("t2", lambda: events.append("second may come again")) as second:
+    with house.table.answering(NamedTask("t1"), never) as first:
+        with house.table.answering(NamedTask("t2"), lambda: events.append("second may come again")) as second:
             assert (first, second) == (True, False)
         events.append("first is done")
 
@@ -103,7 +104,7 @@ def test_a_task_offered_again_while_its_answer_is_applied_is_not_published_again
     lease = house.publish()
     lease.full_lock_ends = lease.message_ends = time.monotonic() - 1
 
-    with house.table.answering("t1", never):
+    with house.table.answering(NamedTask("t1"), never):
         again = house.table.add(external_task(lock_ends_in=2000), BITRIX, time.monotonic())
 
     assert again is False
@@ -120,7 +121,7 @@ def test_a_task_offered_again_after_its_full_lock_is_published_again(house: Hous
 def test_answers_of_different_instances_do_not_wait_for_each_other(house: House) -> None:
     entered = []
 
-    with house.table.answering("t1", never), house.table.answering("t2", never):
+    with house.table.answering(NamedTask("t1"), never), house.table.answering(NamedTask("t2"), never):
         entered.append("both")
 
     assert entered == ["both"]
@@ -168,12 +169,22 @@ def test_a_changed_task_is_never_extended(house: House, change: dict[str, Any]) 
 
 
 def test_a_lapsed_lease_that_is_otherwise_unchanged_is_locked_again(house: House) -> None:
-    house.publish()
+    house.publish(fetched_ago=60.0)
     house.engine.replies["extendLock"] = [fakes.EXPIRED]
 
     house.keeper.tick()
 
     assert house.engine.words() == ["external-task", "extendLock", "lock"]
+
+
+def test_a_lock_that_ended_too_early_was_ended_by_a_failure_and_is_not_taken_again(house: House) -> None:
+    house.publish(fetched_ago=30.0)
+    house.engine.replies["extendLock"] = [fakes.EXPIRED]
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["external-task", "extendLock"]
+    assert house.table.all() == []
 
 
 def test_an_extension_that_fails_for_now_is_tried_again(house: House) -> None:
@@ -250,7 +261,7 @@ def test_the_leases_extended_at_the_end_are_looked_at_too(house: House) -> None:
 def test_no_extension_happens_while_an_answer_is_applied(house: House) -> None:
     lease = house.publish()
 
-    with house.table.answering("t1", never):
+    with house.table.answering(NamedTask("t1"), never):
         house.keeper.tick()
 
     assert "extendLock" not in house.engine.words()
@@ -361,10 +372,35 @@ def test_a_message_that_was_deleted_with_its_queue_costs_its_task_no_retry(house
     assert house.table.all() == []
 
 
+def test_a_task_whose_lock_has_ended_is_locked_again_while_its_answer_is_in_hand(house: House) -> None:
+    lease = house.extended()
+    house.was_taken()
+    house.in_hand.add("t1")
+    house.engine.replies["extendLock"] = [fakes.EXPIRED]
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["t1", "extendLock", "lock"]
+    assert house.table.all() == [lease]
+
+
 def test_a_silent_task_whose_lock_has_ended_is_left_to_the_engine(house: House) -> None:
+    lease = house.extended()
+    house.was_taken()
+    lease.lock_ends = time.monotonic()
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["t1"]
+    assert house.table.all() == []
+
+
+def test_an_answered_task_that_somebody_else_holds_is_left_to_him(house: House) -> None:
     house.extended()
     house.was_taken()
+    house.in_hand.add("t1")
     house.engine.replies["extendLock"] = [fakes.EXPIRED]
+    house.engine.replies["lock"] = [fakes.LOCKED_BY_OTHER]
 
     house.keeper.tick()
 

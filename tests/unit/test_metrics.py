@@ -111,7 +111,7 @@ def test_an_extended_lease_is_counted(rise: Rise) -> None:
 def test_a_lease_that_had_ended_and_is_locked_again_counts_as_lapsed(rise: Rise) -> None:
     house = House()
     house.engine.replies["extendLock"] = [fakes.EXPIRED]
-    house.publish()
+    house.publish(fetched_ago=60.0)
 
     house.keeper.tick()
 
