@@ -20,6 +20,7 @@ from tests.faults import (
     queues,
     replicas,
     rights,
+    systems,
     unreadable,
 )
 from tests.faults.scene import Scene
@@ -79,6 +80,7 @@ FAULTS = [
     Fault(30, gateways.cuts_polls),
     Fault(30, gateways.answers_polls_at_once),
     Fault(32, queues.queue_made_anew, lease_ms=30_000),
+    Fault(33, systems.down_for_three_locks),
     Fault(35, rights.missing),
 ]
 

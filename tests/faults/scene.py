@@ -4,7 +4,7 @@ import random
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,7 @@ class Scale:
     calm_tasks: int = 20_000
     gateway_seconds: float = 360.0
     idle_seconds: float = 60.0
+    system_lock_ms: int = 100_000
 
     @property
     def lease_seconds(self) -> float:
@@ -71,6 +72,7 @@ QUICK = Scale(
     calm_tasks=3000,
     gateway_seconds=40.0,
     idle_seconds=10.0,
+    system_lock_ms=36_000,
 )
 
 
@@ -156,10 +158,11 @@ class Scene:
         """Start a proxy before the broker, or another port, for a worker that is given its port."""
         return self._roof.enter_context(Proxy(self.folder, target_port or self.broker.port))
 
-    def add_system(self) -> None:
-        """Let every second task be for another system, which is served too."""
+    def add_system(self) -> str:
+        """Let every second task be for another system, which is served too, and return its topic."""
         self.topics.append(f"openproject_{self.key}")
         self.observer.serve(OTHER_QUEUE)
+        return self.topics[-1]
 
     @property
     def trigger(self) -> Path:
@@ -167,10 +170,12 @@ class Scene:
         return self.folder / "trigger"
 
     @contextmanager
-    def load(self, total: int | None = None, *, per_second: float | None = None) -> Iterator[Starter]:
+    def load(
+        self, total: int | None = None, *, per_second: float | None = None, topics: Sequence[str] = ()
+    ) -> Iterator[Starter]:
         """Start instances in the background while the block runs, and all of them before it ends."""
-        api = self.sandbox.engine_api()
-        with Starter(api, self.key, total or self.total, topics=self.topics, per_second=per_second) as starter:
+        api, total, topics = self.sandbox.engine_api(), total or self.total, topics or self.topics
+        with Starter(api, self.key, total, topics=topics, per_second=per_second) as starter:
             yield starter
             starter.wait()
 
