@@ -81,6 +81,7 @@ FAULTS = [
     Fault(30, gateways.answers_polls_at_once),
     Fault(32, queues.queue_made_anew, lease_ms=30_000),
     Fault(33, systems.down_for_three_locks),
+    Fault(34, systems.at_its_limit),
     Fault(35, rights.missing),
 ]
 

@@ -50,6 +50,7 @@ class Scale:
     gateway_seconds: float = 360.0
     idle_seconds: float = 60.0
     system_lock_ms: int = 100_000
+    rounds: int = 5
 
     @property
     def lease_seconds(self) -> float:
@@ -73,6 +74,7 @@ QUICK = Scale(
     gateway_seconds=40.0,
     idle_seconds=10.0,
     system_lock_ms=36_000,
+    rounds=2,
 )
 
 

@@ -1,18 +1,24 @@
-"""Faults of the systems behind the queues."""
+"""Faults of the systems behind the queues: one that is down, one that has as many tasks as it may."""
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
+from statistics import mean, median
 
 from tests.faults.broker import note_outage_cost
 from tests.faults.gateways import check_nobody_blamed
 from tests.faults.queues import RESPONSE_QUEUE, TASK_EXCHANGE
 from tests.faults.scene import QUEUE, SYSTEM, Scene
+from tests.faults.worker import Worker
 
 WITNESS_QUEUE = "witness"
 AWAY_TASKS, AWAY_LOCKS = 200, 3
 BACK_SECONDS = 30.0
 USUAL_SECONDS, OTHERS_SECONDS = 1.0, 10.0
+LIMIT, BACKLOG, BURST = 500, 200, 1000
+LIMIT_REACHED = f"tasks for {SYSTEM} stay in the engine: CAMUNDA_MAX_IN_FLIGHT is reached"
+KEPT_PACE = 0.8
 SLACK_SECONDS, AGAIN_SECONDS = 1.0, 10.0
 
 
@@ -84,3 +90,64 @@ def check_messages(scene: Scene) -> None:
     scene.figures.notes.append(f"{len(made)} tasks of the system, at least {fewest} messages each, {apart}")
     if wrong or len(made) != AWAY_TASKS or fewest < AWAY_LOCKS:
         scene.figures.problems.append(f"{len(wrong)} messages too early or late: {scene.figures.notes[-1]}")
+
+
+def at_its_limit(scene: Scene) -> None:
+    """One system at its in-flight limit, its queue unanswered: the others keep their pace."""
+    scene.total = 0
+    other = scene.add_system()
+    worker = scene.worker(CAMUNDA_MAX_IN_FLIGHT=str(LIMIT))
+    pace(scene, worker, other)  # the engine is slow at first
+    alone, beside = [pace(scene, worker, other)], []
+    for _ in range(scene.scale.rounds):
+        fill_up(scene, worker)
+        beside.append(pace(scene, worker, other))
+        check_full(scene)
+        scene.observer.serve(QUEUE)
+        scene.until(lambda: scene.api.finished_count(scene.key) >= scene.total, "all tasks of the full system")
+        alone.append(pace(scene, worker, other))
+    check_pace(scene, alone, beside)
+    scene.finish()
+
+
+def pace(scene: Scene, worker: Worker, topic: str) -> float:
+    """Return how many tasks of a backlog are done per second; the worker stands still until it is there."""
+    wanted = scene.api.finished_count(scene.key) + BURST
+    worker.freeze()
+    start(scene, BURST, topic)
+    worker.thaw()
+    seconds = scene.until(lambda: scene.api.finished_count(scene.key) >= wanted, "the other system's tasks")
+    return BURST / seconds
+
+
+def start(scene: Scene, tasks: int, topic: str) -> None:
+    """Start some more instances."""
+    scene.total += tasks
+    with scene.load(tasks, topics=[topic]):
+        pass
+
+
+def fill_up(scene: Scene, worker: Worker) -> None:
+    """Give the system as many tasks as it may have and more, and let nobody answer."""
+    said = worker.text().count(LIMIT_REACHED)
+    scene.observer.leave(QUEUE)
+    start(scene, LIMIT + BACKLOG, scene.topics[0])
+    scene.until(lambda: worker.text().count(LIMIT_REACHED) > said, "a system at its limit")
+
+
+def check_full(scene: Scene) -> None:
+    """The system has as many tasks as it may have, and the rest is in the engine."""
+    query = {"topicName": scene.topics[0], "locked": "true"}
+    locked = scene.api.request("GET", "/external-task/count", params=query)["count"]
+    if locked != LIMIT:
+        scene.figures.problems.append(f"{locked} tasks of the full system are locked, {LIMIT} may be")
+
+
+def check_pace(scene: Scene, alone: Sequence[float], beside: Sequence[float]) -> None:
+    """B1: the other system's tasks flow beside a full one nearly as fast as just before and just after it."""
+    shares = [pace / mean(around) for pace, around in zip(beside, pairwise(alone), strict=True)]
+    without = "/".join(f"{one:.0f}" for one in alone)
+    paces = f"{'/'.join(f'{one:.0f}' for one in beside)} tasks/s beside a full system, {without} without"
+    scene.figures.notes.append(f"{paces}: {median(shares):.2f} of it")
+    if median(shares) < KEPT_PACE:
+        scene.figures.problems.append(f"B1: {scene.figures.notes[-1]}")
