@@ -83,6 +83,8 @@ FAULTS = [
     Fault(33, systems.down_for_three_locks),
     Fault(34, systems.at_its_limit),
     Fault(35, rights.missing),
+    Fault(40, replicas.with_branches),
+    Fault(40, replicas.split_with_branches),
 ]
 
 

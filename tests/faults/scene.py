@@ -13,6 +13,7 @@ from typing import Self
 
 import pika
 
+from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from sandbox.toxiproxy import Proxy
 from tests.faults import checks
@@ -51,6 +52,7 @@ class Scale:
     idle_seconds: float = 60.0
     system_lock_ms: int = 100_000
     rounds: int = 5
+    branched: int = 5000
 
     @property
     def lease_seconds(self) -> float:
@@ -75,6 +77,7 @@ QUICK = Scale(
     idle_seconds=10.0,
     system_lock_ms=36_000,
     rounds=2,
+    branched=1000,
 )
 
 
@@ -116,8 +119,7 @@ class Scene:
         with ExitStack() as roof:
             roof.callback(self._clean_up)
             self.observer = roof.enter_context(Observer(self.broker, self.name, [QUEUE]))
-            definition = self.api.request("GET", f"/process-definition/key/{self.key}")["id"]
-            watch = LockWatch(self.sandbox.engine_api(), definition, self.scale.lease_seconds)
+            watch = LockWatch(self.sandbox.engine_api(), self.definition_id, self.scale.lease_seconds)
             self.watch = roof.enter_context(watch)
             self._roof = roof.pop_all()
         return self
@@ -159,6 +161,16 @@ class Scene:
     def proxy(self, target_port: int | None = None) -> Proxy:
         """Start a proxy before the broker, or another port, for a worker that is given its port."""
         return self._roof.enter_context(Proxy(self.folder, target_port or self.broker.port))
+
+    def use(self, deploy_other: Callable[[EngineApi, str], None]) -> None:
+        """Let the instances run through another process from now on."""
+        deploy_other(self.api, self.key)
+        self.watch.look_at(self.definition_id)
+
+    @property
+    def definition_id(self) -> str:
+        """The newest version of the process."""
+        return str(self.api.request("GET", f"/process-definition/key/{self.key}")["id"])
 
     def add_system(self) -> str:
         """Let every second task be for another system, which is served too, and return its topic."""
