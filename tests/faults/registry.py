@@ -14,6 +14,7 @@ from tests.faults import (
     failures,
     gateways,
     headers,
+    in_flight,
     logins,
     millennia,
     network,
@@ -83,6 +84,7 @@ FAULTS = [
     Fault(33, systems.down_for_three_locks),
     Fault(34, systems.at_its_limit),
     Fault(35, rights.missing),
+    Fault(39, in_flight.gone_elsewhere),
     Fault(40, replicas.with_branches),
     Fault(40, replicas.split_with_branches),
 ]
