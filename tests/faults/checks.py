@@ -117,7 +117,7 @@ def _fetched_within_a_lease(lock_ends: list[float], lease_seconds: float) -> boo
 def _no_orphans(scene: Scene) -> Iterator[str]:
     """I4: no lock without a message behind it for longer than the lease + 5 s."""
     created: dict[str, float] = {}
-    for message in scene.observer.messages:
+    for message in (*scene.observer.messages, *scene.observer.copies):
         created[message.message_id] = min(message.created_at, created.get(message.message_id, message.created_at))
     never = float("inf")
     longest = 0.0

@@ -59,6 +59,10 @@ class LockWatch:
         self._stopping.set()
         self._thread.join()
 
+    def look_at(self, definition_id: str) -> None:
+        """Look at the tasks of another process definition from now on."""
+        self._query = {**self._query, "processDefinitionId": definition_id}
+
     def note_risk(self) -> int:
         """Note which tasks are fetched and not extended at this moment: these may come twice."""
         now = time.time()

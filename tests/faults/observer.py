@@ -93,6 +93,7 @@ class Observer:
         self, broker: Broker, vhost: str, queues: Sequence[str], behave: Behaviour = lambda _: COMPLETE
     ) -> None:
         self.messages: list[Message] = []
+        self.copies: list[Message] = []  # what `witness` saw
         self.said: dict[str, Counter[str]] = defaultdict(Counter)  # task id -> response types, once in a queue
         self.said_at: dict[str, float] = {}  # message id -> when its answer was safe in a queue, Unix seconds
         self.behave = behave
@@ -131,8 +132,11 @@ class Observer:
 
     def serve(self, queue: str) -> None:
         """Take the tasks of a queue."""
-        link = self._inbound[queue] = Link(self._loop, self._parameters, partial(self._on_inbound, queue))
-        self._loop.add_callback_threadsafe(link.open)
+        self._take(queue, self._on_message)
+
+    def witness(self, queue: str) -> None:
+        """Take copies of tasks whose system may not be there to see them; nobody answers these."""
+        self._take(queue, self._on_copy)
 
     def leave(self, queue: str) -> None:
         """Take no more tasks of a queue; what was not answered yet goes back into it."""
@@ -176,7 +180,12 @@ class Observer:
             link.close()
         self._loop.call_later(0.5, self._loop.stop)
 
-    def _on_inbound(self, queue: str, channel: Channel | None) -> None:
+    def _take(self, queue: str, take: Callable[..., None]) -> None:
+        on_channel = partial(self._on_inbound, queue, partial(take, queue))
+        link = self._inbound[queue] = Link(self._loop, self._parameters, on_channel)
+        self._loop.add_callback_threadsafe(link.open)
+
+    def _on_inbound(self, queue: str, take: Callable[..., None], channel: Channel | None) -> None:
         if channel is not None:
             channel.add_on_cancel_callback(lambda _: channel.close())
             channel.basic_qos(prefetch_count=PREFETCH)
@@ -184,7 +193,7 @@ class Observer:
                 queue,
                 durable=True,
                 passive=not self.declares,
-                callback=lambda _: channel.basic_consume(queue, partial(self._on_message, queue)),
+                callback=lambda _: channel.basic_consume(queue, take),
             )
 
     def _on_message(
@@ -203,6 +212,12 @@ class Observer:
             self._loop.call_later(case.answer.after_seconds, partial(self._outbox.post, case.letter))
         elif not case.working:
             self._outbox.post(case.letter)
+
+    def _on_copy(
+        self, queue: str, channel: Channel, delivery: Basic.Deliver, properties: BasicProperties, body: bytes
+    ) -> None:
+        self.copies.append(_message(queue, delivery, properties, json.loads(body)))
+        channel.basic_ack(int(delivery.delivery_tag or 0))
 
     def _new_case(self, message: Message, reply_to: str, document: dict[str, Any]) -> _Case:
         answer = self.behave(message)

@@ -1,4 +1,4 @@
-"""The process that the faults run: one external task of a topic to be named, and an end event for each way."""
+"""The processes that the faults run: external tasks of a topic to be named, and an end event for each way."""
 
 import tempfile
 from pathlib import Path
@@ -25,6 +25,31 @@ _BPMN = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
+# The answers of one instance come together, and meet in the engine where the branches join.
+_BRANCHES = """<?xml version="1.0" encoding="UTF-8"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"
+             xmlns:camunda="http://camunda.org/schema/1.0/bpmn" targetNamespace="faults">
+  <process id="{key}" isExecutable="true" camunda:historyTimeToLive="P7D">
+    <startEvent id="start"/>
+    <sequenceFlow id="to_fork" sourceRef="start" targetRef="fork"/>
+    <parallelGateway id="fork"/>
+    <sequenceFlow id="to_one" sourceRef="fork" targetRef="one"/>
+    <sequenceFlow id="to_two" sourceRef="fork" targetRef="two"/>
+    <sequenceFlow id="to_three" sourceRef="fork" targetRef="three"/>
+    <serviceTask id="one" camunda:type="external" camunda:topic="${{topic}}"/>
+    <serviceTask id="two" camunda:type="external" camunda:topic="${{topic}}"/>
+    <serviceTask id="three" camunda:type="external" camunda:topic="${{topic}}"/>
+    <sequenceFlow id="from_one" sourceRef="one" targetRef="join"/>
+    <sequenceFlow id="from_two" sourceRef="two" targetRef="join"/>
+    <sequenceFlow id="from_three" sourceRef="three" targetRef="join"/>
+    <parallelGateway id="join"/>
+    <sequenceFlow id="to_done" sourceRef="join" targetRef="{key}_done"/>
+    <endEvent id="{key}_done"/>
+  </process>
+</definitions>
+"""
+
+
 # The engine runs what follows within the call that completes the task: each such call fails with a 500.
 _TRAP = """<?xml version="1.0" encoding="UTF-8"?>
 <definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"
@@ -43,6 +68,11 @@ _TRAP = """<?xml version="1.0" encoding="UTF-8"?>
 def deploy(api: EngineApi, key: str) -> None:
     """Deploy a process `key`."""
     _deploy(api, key, _BPMN)
+
+
+def deploy_branches(api: EngineApi, key: str) -> None:
+    """Deploy a process `key` with three tasks at once, which join before the end."""
+    _deploy(api, key, _BRANCHES)
 
 
 def deploy_trap(api: EngineApi, key: str) -> None:

@@ -14,12 +14,14 @@ from tests.faults import (
     failures,
     gateways,
     headers,
+    in_flight,
     logins,
     millennia,
     network,
     queues,
     replicas,
     rights,
+    systems,
     unreadable,
 )
 from tests.faults.scene import Scene
@@ -79,7 +81,12 @@ FAULTS = [
     Fault(30, gateways.cuts_polls),
     Fault(30, gateways.answers_polls_at_once),
     Fault(32, queues.queue_made_anew, lease_ms=30_000),
+    Fault(33, systems.down_for_three_locks),
+    Fault(34, systems.at_its_limit),
     Fault(35, rights.missing),
+    Fault(39, in_flight.gone_elsewhere),
+    Fault(40, replicas.with_branches),
+    Fault(40, replicas.split_with_branches),
 ]
 
 

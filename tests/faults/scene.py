@@ -4,7 +4,7 @@ import random
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Self
 
 import pika
 
+from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from sandbox.toxiproxy import Proxy
 from tests.faults import checks
@@ -49,6 +50,9 @@ class Scale:
     calm_tasks: int = 20_000
     gateway_seconds: float = 360.0
     idle_seconds: float = 60.0
+    system_lock_ms: int = 100_000
+    rounds: int = 5
+    branched: int = 5000
 
     @property
     def lease_seconds(self) -> float:
@@ -71,6 +75,9 @@ QUICK = Scale(
     calm_tasks=3000,
     gateway_seconds=40.0,
     idle_seconds=10.0,
+    system_lock_ms=36_000,
+    rounds=2,
+    branched=1000,
 )
 
 
@@ -112,8 +119,7 @@ class Scene:
         with ExitStack() as roof:
             roof.callback(self._clean_up)
             self.observer = roof.enter_context(Observer(self.broker, self.name, [QUEUE]))
-            definition = self.api.request("GET", f"/process-definition/key/{self.key}")["id"]
-            watch = LockWatch(self.sandbox.engine_api(), definition, self.scale.lease_seconds)
+            watch = LockWatch(self.sandbox.engine_api(), self.definition_id, self.scale.lease_seconds)
             self.watch = roof.enter_context(watch)
             self._roof = roof.pop_all()
         return self
@@ -156,10 +162,21 @@ class Scene:
         """Start a proxy before the broker, or another port, for a worker that is given its port."""
         return self._roof.enter_context(Proxy(self.folder, target_port or self.broker.port))
 
-    def add_system(self) -> None:
-        """Let every second task be for another system, which is served too."""
+    def use(self, deploy_other: Callable[[EngineApi, str], None]) -> None:
+        """Let the instances run through another process from now on."""
+        deploy_other(self.api, self.key)
+        self.watch.look_at(self.definition_id)
+
+    @property
+    def definition_id(self) -> str:
+        """The newest version of the process."""
+        return str(self.api.request("GET", f"/process-definition/key/{self.key}")["id"])
+
+    def add_system(self) -> str:
+        """Let every second task be for another system, which is served too, and return its topic."""
         self.topics.append(f"openproject_{self.key}")
         self.observer.serve(OTHER_QUEUE)
+        return self.topics[-1]
 
     @property
     def trigger(self) -> Path:
@@ -167,10 +184,12 @@ class Scene:
         return self.folder / "trigger"
 
     @contextmanager
-    def load(self, total: int | None = None, *, per_second: float | None = None) -> Iterator[Starter]:
+    def load(
+        self, total: int | None = None, *, per_second: float | None = None, topics: Sequence[str] = ()
+    ) -> Iterator[Starter]:
         """Start instances in the background while the block runs, and all of them before it ends."""
-        api = self.sandbox.engine_api()
-        with Starter(api, self.key, total or self.total, topics=self.topics, per_second=per_second) as starter:
+        api, total, topics = self.sandbox.engine_api(), total or self.total, topics or self.topics
+        with Starter(api, self.key, total, topics=topics, per_second=per_second) as starter:
             yield starter
             starter.wait()
 
