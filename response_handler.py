@@ -71,7 +71,7 @@ POLICY = {
     Verdict.GONE: Step.DONE,
     Verdict.STALE: Step.DONE,
     Verdict.LOCKED: Step.RELOCK,
-    Verdict.EXPIRED: Step.DONE,
+    Verdict.EXPIRED: Step.DELAY,
     Verdict.SUSPENDED: Step.DELAY_SLOWLY,
     Verdict.REJECTED: Step.REJECT,
     Verdict.COLLISION: Step.REPEAT,
@@ -87,6 +87,7 @@ UNKNOWN = "unknown"  # the type of a response that cannot be read
 HEARTBEAT_POLICY = {
     **POLICY,
     Verdict.LOCKED: Step.DONE,
+    Verdict.EXPIRED: Step.DONE,
     Verdict.SUSPENDED: Step.DONE,
     Verdict.REJECTED: Step.DONE,
     Verdict.TROUBLE: Step.DONE,
@@ -356,7 +357,7 @@ class ResponseHandler:
 
         with (
             suppress(TaskGone, Unprocessable),
-            self._leases.answering(named, lambda: self._deliveries.put(delivery)) as is_free,
+            self._leases.answering(NamedTask(named.task_id), lambda: self._deliveries.put(delivery)) as is_free,
         ):
             if not is_free:
                 return False

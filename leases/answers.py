@@ -6,7 +6,7 @@ from typing import Any
 import clock
 from messages import NamedTask
 
-MOST_REMEMBERED = 100_000
+MOST_WAITING, MOST_APPLIED = 100_000, 10_000  # so many answers are remembered; the oldest is forgotten first
 
 
 class AnswersWithUs:
@@ -15,19 +15,22 @@ class AnswersWithUs:
     def __init__(self) -> None:
         self._until: dict[str, tuple[NamedTask, float]] = {}
         self._applied_at: dict[str, float] = {}
+        self._lock = clock.Lock()
 
     def note(self, answer: NamedTask, until: float) -> None:
         """Note that an answer is with us until that moment (monotonic) at the latest."""
-        self._until.pop(answer.task_id, None)
-        self._until[answer.task_id] = answer, until
-        _keep_the_newest(self._until)
+        with self._lock:
+            self._until.pop(answer.task_id, None)
+            self._until[answer.task_id] = answer, until
+            _keep_the_newest(self._until, MOST_WAITING)
 
     def forget(self, task_id: str, *, applied: bool = False) -> None:
         """Note that the answer is of no use any more, or `applied`, which ended its task."""
-        self._until.pop(task_id, None)
-        if applied:
-            self._applied_at[task_id] = clock.now()
-            _keep_the_newest(self._applied_at)
+        with self._lock:
+            self._until.pop(task_id, None)
+            if applied:
+                self._applied_at[task_id] = clock.now()
+                _keep_the_newest(self._applied_at, MOST_APPLIED)
 
     def until(self, task_id: str, retries: int | None) -> float:
         """Return until when one of them answers the attempt that has so many retries left; 0.0 for none."""
@@ -39,6 +42,6 @@ class AnswersWithUs:
         return self._applied_at.get(task_id, -math.inf)
 
 
-def _keep_the_newest(known: dict[str, Any]) -> None:
-    if len(known) > MOST_REMEMBERED:
-        known.pop(next(iter(known)), None)
+def _keep_the_newest(known: dict[str, Any], most: int) -> None:
+    if len(known) > most:
+        del known[next(iter(known))]

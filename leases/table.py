@@ -167,24 +167,11 @@ class LeaseTable:
 
         It is still out there, or its answer is being applied: the lock ended before the answer came.
         """
-        lease_ms = self._rules.lease_ms_of(system)
-        lease = Lease(
-            task_id=task.id,
-            topic=task.topic,
-            process_instance_id=task.process_instance_id,
-            system=system,
-            retries=task.retries,
-            lock_expires_at=task.lock_expires_at,
-            lock_ends=fetch_sent + lease_ms / 1000,
-            # The engine counts from somewhere between the request and now, and so does what the message promises.
-            full_lock_ends=clock.now() + system.lock_ms / 1000,
-            message_ends=fetch_sent + (system.lock_ms - system.margin_ms) / 1000,
-            known_within=clock.now() - fetch_sent,
-        )
+        lease = self._lease_of(task, system, fetch_sent)
         if self._answers.applied_at(task.id) > fetch_sent or self.pauses.has_failed(task.id, task.lock_expires_at):
             return False  # its answer met the fetch, and was applied before the reply came
         before = self._leases.get(task.id)
-        fetched_at = task.lock_expires_at - timedelta(milliseconds=lease_ms)
+        fetched_at = task.lock_expires_at - timedelta(milliseconds=self._rules.lease_ms_of(system))
         if (
             before
             and before.is_same_attempt(task.retries, fetched_at, fetch_sent)
@@ -203,6 +190,21 @@ class LeaseTable:
         self.pauses.forget(task.id)
         self._enter(lease)
         return True
+
+    def _lease_of(self, task: ExternalTask, system: System, fetch_sent: float) -> Lease:
+        return Lease(
+            task_id=task.id,
+            topic=task.topic,
+            process_instance_id=task.process_instance_id,
+            system=system,
+            retries=task.retries,
+            lock_expires_at=task.lock_expires_at,
+            lock_ends=fetch_sent + self._rules.lease_ms_of(system) / 1000,
+            # The engine counts from somewhere between the request and now, and so does what the message promises.
+            full_lock_ends=clock.now() + system.lock_ms / 1000,
+            message_ends=fetch_sent + (system.lock_ms - system.margin_ms) / 1000,
+            known_within=clock.now() - fetch_sent,
+        )
 
     def add_locked(self, state: TaskState, system: System) -> None:
         """Enter a task that an earlier process of ours locked: it counts, and is published when offered again."""
@@ -255,7 +257,7 @@ class LeaseTable:
 
     def answer_waits(self, answer: NamedTask, seconds: float) -> None:
         """Note that the task's answer is with us for so long at the most: it must not be handed out again."""
-        if answer.response_type == "extend_lock":
+        if not answer.is_answer:
             return
         lease = self._leases.get(answer.task_id)
         if lease is not None and answer.attempt is None and answer.response_type == "failure":

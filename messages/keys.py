@@ -26,6 +26,11 @@ class NamedTask:
     attempt: str | None = None
     response_type: str | None = None
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it says what became of the task; a sign of life does not, nor what cannot be read."""
+        return self.response_type in (*LAST_WORDS, "failure")
+
     def is_of_attempt(self, retries: int | None) -> bool:
         """Whether it answers a task that has so many retries left.
 
@@ -33,7 +38,7 @@ class NamedTask:
         """
         if self.attempt is None:
             return self.response_type in LAST_WORDS
-        return self.attempt == attempt_of(retries) and self.response_type != "extend_lock"
+        return self.attempt == attempt_of(retries) and self.is_answer
 
 
 def nearest(key: str, known: Iterable[str]) -> str | None:

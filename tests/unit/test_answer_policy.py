@@ -17,12 +17,14 @@ from leases import LeaseRules, LeaseTable
 from messages import NamedTask
 from rabbitmq_client import Delivery, Outcome, Publisher
 from response_handler import HEARTBEAT_POLICY, POLICY, AnswerRules, ResponseHandler
+from routing_file import System
 from tests.unit import fakes
 from tests.unit.conftest import Clock, Rise
 from tests.unit.fakes import FakeEngine, FakePublisher, delivery, task_row
 from unknown_keys import MOST_WARNINGS, UnknownKeys
 
 US = "bridge"
+BITRIX = System("bitrix24", 600_000)
 
 
 class Desk:
@@ -910,3 +912,32 @@ def test_an_answer_of_the_systems_own_user_is_applied(properties: dict[str, Any]
     desk.take(delivery(complete(), **properties))
 
     assert desk.engine.words() == ["t1", "complete"]
+
+
+UNUSABLE = {"task_id": "t1", "response_type": "complete", "variables": 5}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_answer_that_cannot_be_used_never_keeps_its_task_from_being_handed_out(desk: Desk, times: int) -> None:
+    for _ in range(times):
+        desk.take(delivery(UNUSABLE))
+
+    assert desk.leases.add(fakes.external_task(), BITRIX, time.monotonic())
+
+
+@pytest.mark.parametrize("body", [UNUSABLE, {"task_id": "t1", "response_type": "complete"}])
+def test_a_forged_answer_never_keeps_its_task_from_being_handed_out(body: dict[str, Any]) -> None:
+    desk = Desk(require_user_id=True)
+
+    desk.take(delivery(body, user_id="stranger"))
+
+    assert desk.leases.add(fakes.external_task(), BITRIX, time.monotonic())
+
+
+def test_an_answer_is_not_acknowledged_for_a_lock_that_is_said_to_have_ended(desk: Desk) -> None:
+    desk.engine.replies["complete"] = [fakes.EXPIRED]
+
+    desk.take(delivery(complete()))
+
+    (copy,) = desk.publisher.published
+    assert copy.routing_key == "camunda.responses.retry.5s"
