@@ -90,6 +90,7 @@ class Lease:
     def renew(self, fetched: "Lease") -> None:
         """Go on with the lock that was fetched for the same attempt: its message or its answer is out."""
         self.lock_expires_at, self.lock_ends = fetched.lock_expires_at, fetched.lock_ends
+        self.known_within, self.moved_at = fetched.known_within, 0.0
         self.extended = self.silent_since > 0.0 or self.full_lock_ends <= self.lock_ends
 
     def move_end(self, lock_ends: float) -> None:
