@@ -82,6 +82,7 @@ POLICY = {
     Verdict.UNKNOWN_CALL: Step.ASK_ENGINE,
 }
 OUTCOMES = {Verdict.ACCEPTED: "applied", Verdict.GONE: "gone", Verdict.STALE: "stale"}
+INVALID = "invalid"  # the reason of what is not as the contract says
 UNKNOWN = "unknown"  # the type of a response that cannot be read
 # A heartbeat that the engine does not want is worth nothing a moment later.
 HEARTBEAT_POLICY = {
@@ -184,6 +185,8 @@ class ResponseHandler:
             metrics.responses(response.response_type, "gone").inc()
             return Fate.DONE
         except Unprocessable as error:
+            if error.reason == INVALID:  # a variable that has no type at the engine
+                return self._set_aside_unread(delivery, error)
             return self._give_up(delivery, response, error.reason, error.detail)
 
     def _check_sender(self, delivery: Delivery, task_id: str) -> None:

@@ -154,6 +154,7 @@ class Auditor:
         truth.is_extended = call != "fetchAndLock"
         if call == "fetchAndLock":
             truth.fetched_at, truth.pause_until, truth.paused_too_long_since = now, 0.0, 0.0
+            truth.fetchable_since = 0.0
         elif truth.pause_until and task.lock_ends > truth.pause_until + 1.0:
             truth.paused_too_long_since = truth.paused_too_long_since or now
         if task.lock_ends <= truth.pause_until + 6.0:

@@ -604,6 +604,13 @@ TRUE_REASON = "the answer of bitrix24 cannot be used: "
         pytest.param(complete(variables=[1]), "variables: ", id="variables a list"),
         pytest.param(failure(retry_timeout=2**53), "retry_timeout: ", id="a pause of millennia"),
         pytest.param(failure(retries=True), "retries: ", id="retries a boolean"),
+        pytest.param(complete(variables={"n": 2**64}), "variable 'n': ", id="a number of no type"),
+        pytest.param(complete(local_variables={"n": {"value": 1, "type": 5}}), "variable 'n': ", id="type 5"),
+        pytest.param(
+            {"task_id": "t1", "response_type": "bpmn_error", "error_code": "E", "variables": {"n": 2**64}},
+            "variable 'n': ",
+            id="a number of no type beside a code",
+        ),
         pytest.param(
             {"task_id": "t1", "responseType": "complete"}, "did you mean 'response_type'?", id="camel case"
         ),
