@@ -20,6 +20,7 @@ from tests.simulation.systems import lock_end_of
 
 LEASE = 30.0
 CALM_LIMBO_SECONDS, FORGOTTEN_SECONDS = 8.0, 60.0
+ATTEMPTS = 3  # that a task may need
 STARVED_SECONDS = 15.0
 RACE_SECONDS = 1.0
 LATE_SECONDS = 1.5  # a thread may be so late with a message, and its expiration counts from there
@@ -91,6 +92,7 @@ class View(Protocol):
     def has_unsent(self, task: Task) -> bool: ...
     def is_healthy(self, system: str) -> bool: ...
     def echoes(self, task: Task) -> bool: ...
+    def outlasts_lock(self, task: Task) -> bool: ...
     def says_twice(self, task: Task) -> bool: ...
     def answered(self, task: Task) -> bool: ...
     def is_set_aside(self, task_id: str) -> bool: ...
@@ -262,8 +264,13 @@ class Auditor:
         return len(self._plan.processes) > 1 and self._view.now - self._last_fault < 2 * FORGOTTEN_SECONDS
 
     def _is_late(self, task: Task) -> bool:
-        """Whether an answer that does not say its attempt may have come while a connection was lost."""
-        return not self._view.echoes(task) and self._view.now - self._last_fault < CALM_LIMBO_SECONDS
+        """Whether an answer that does not say its attempt may have come too late for another process to know.
+
+        While a connection was lost, or where its system works for longer than its lock.
+        """
+        is_missed = self._view.now - self._last_fault < CALM_LIMBO_SECONDS
+        is_slow = len(self._plan.processes) > 1 and self._view.outlasts_lock(task)
+        return not self._view.echoes(task) and (is_missed or is_slow)
 
     def _waiting_answer(self, task: Task, truth: Truth, before: float) -> bool:
         """Whether an answer to the task's present attempt has been with us since before that moment."""
@@ -403,7 +410,10 @@ class Auditor:
             truth.fetchable_since = 0.0
             return
         truth.fetchable_since = truth.fetchable_since or now
-        limit = STARVED_SECONDS + self._plan.retry_pause  # its queue may have refused a message just before
+        # Its queue may have refused a message just before; and a thread that looks again for room in flight does
+        # so once in a simulated second (`grain`), or once in a real one where another process reads the answers.
+        rounds = ATTEMPTS * sum(1 for _ in self._view.tasks()) / self._plan.max_in_flight
+        limit = STARVED_SECONDS + self._plan.retry_pause + rounds
         if now - max(truth.fetchable_since, self._quiet_since) > limit:
             self._break("starved", f"{task.id} could be fetched for {limit:g} s, its system {system} is well")
 

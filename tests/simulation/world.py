@@ -236,6 +236,11 @@ class World:
     def echoes(self, task: Task) -> bool:
         return self.systems[self.system_of(task)].plan.echoes_attempt
 
+    def outlasts_lock(self, task: Task) -> bool:
+        """Whether its system works for longer than the lock that it has."""
+        plan = self.systems[self.system_of(task)].plan
+        return plan.work > plan.lock
+
     def says_twice(self, task: Task) -> bool:
         return self.systems[self.system_of(task)].plan.twice
 
