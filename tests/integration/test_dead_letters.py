@@ -1,6 +1,7 @@
 """The tool for dead letters, run as an operator runs it."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,9 @@ from rabbitmq_client.topology import ERROR_QUEUE
 from sandbox.sandbox import Sandbox
 from tests.conftest import MemoryAlarm
 from tests.sandbox.processes import REPOSITORY, eventually
+
+LARGE_ONES = 1_500
+LARGE_BYTES = 100_000
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +42,20 @@ class Tool:
             text=True,
             timeout=60,
         )
+
+
+    def most_memory(self, *arguments: str) -> tuple[int, int]:
+        """Run it; return the most bytes of memory that it held, and how many lines it printed."""
+        command = [sys.executable, "tools/dead_letters.py", *arguments]
+        with subprocess.Popen(
+            command, cwd=REPOSITORY, env=self._environment, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout
+            lines = len(process.stdout.readlines())
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_maxrss * 1024, lines
 
 
 @pytest.fixture
@@ -100,6 +118,18 @@ def test_list_shows_all_and_takes_nothing(tool: Tool, channel: BlockingChannel) 
 )
 def test_a_choice_narrows_the_list(tool: Tool, choice: tuple[str, ...], count: int) -> None:
     assert len(tool.run("list", "--json", *choice).stdout.splitlines()) == count
+
+
+def test_many_large_ones_are_read_one_by_one(tool: Tool, channel: BlockingChannel) -> None:
+    properties = BasicProperties(headers={"x-error-reason": "invalid"})
+    for _ in range(LARGE_ONES):
+        channel.basic_publish("", ERROR_QUEUE, b"x" * LARGE_BYTES, properties)
+    eventually(lambda: left(channel, ERROR_QUEUE) == LARGE_ONES)
+
+    most_bytes, lines = tool.most_memory("drop")
+
+    assert lines == LARGE_ONES + 1
+    assert most_bytes < LARGE_ONES * LARGE_BYTES / 2
 
 
 @pytest.mark.usefixtures("letters")

@@ -37,6 +37,11 @@ STORIES = [
         Plan(failing("failure 5", afterthought=0.5), ONE),
     ),
     Story(
+        "a task whose answer cannot be used waits out its lock, and its system is blamed for silence",
+        "locked for nobody",
+        Plan((System("bitrix24", lock=100.0, answers=("invalid", "complete")),), ONE),
+    ),
+    Story(
         "a task that failed without a pause is fetched before its answer is forgotten, for nobody",
         "locked for nobody",
         Plan(
