@@ -43,7 +43,6 @@ class Tool:
             timeout=60,
         )
 
-
     def most_memory(self, *arguments: str) -> tuple[int, int]:
         """Run it; return the most bytes of memory that it held, and how many lines it printed."""
         command = [sys.executable, "tools/dead_letters.py", *arguments]
