@@ -5,37 +5,23 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Self
 
-import clock
-import metrics
-from alarms import Alarms
-from answer_calls import AnswerCalls, CallRules
-from answers_in_hand import AnswersInHand
-from camunda_client import CamundaClient, Http, Login
-from camunda_worker import CamundaWorker, WorkerRules
-from config import RoutingConfig, Settings, notify_socket
-from daemon import Service
-from delivery_gate import DeliveryGate, Limits
-from detours import Detours
-from engine_gate import EngineGate
-from held_task import TaskHolder
-from leases import LeaseKeeper, LeaseRules, LeaseTable
-from leases.extension import Extension
-from leases.silence import Silence
-from messages import RESPONSE_QUEUE
-from monitoring import Statistics
-from rabbitmq_client import (
-    COPIES_PLACE,
-    TASKS_PLACE,
-    Broker,
-    Consumer,
-    Delivery,
-    Publisher,
-    QueueWatch,
-    Topology,
-)
-from response_handler import AnswerRules, ResponseHandler
-from service_manager import ServiceManager
-from status import (
+from bridge import clock, metrics
+from bridge.answers.calls import AnswerCalls, CallRules
+from bridge.answers.circuit_breaker import EngineGate
+from bridge.answers.detours import Detours
+from bridge.answers.in_hand import AnswersInHand
+from bridge.broker import COPIES_PLACE, TASKS_PLACE, Broker, Consumer, Delivery, Publisher, QueueWatch, Topology
+from bridge.contract import RESPONSE_QUEUE
+from bridge.engine import CamundaClient, Http, Login
+from bridge.intake.admission import DeliveryGate, Limits
+from bridge.intake.held_task import TaskHolder
+from bridge.intake.topics import Topics
+from bridge.intake.undelivered import RetryRules, Undelivered
+from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable
+from bridge.leases.extension import Extension
+from bridge.leases.silence import Silence
+from bridge.observe.alarms import Alarms
+from bridge.observe.status import (
     History,
     Page,
     Place,
@@ -47,8 +33,12 @@ from status import (
     reasons_not_ready,
     stuck_loops,
 )
-from topics import Topics
-from undelivered import RetryRules, Undelivered
+from bridge.process.daemon import Service
+from bridge.process.systemd import ServiceManager
+from bridge.statistics import Statistics
+from camunda_worker import CamundaWorker, WorkerRules
+from config import RoutingConfig, Settings, notify_socket
+from response_handler import AnswerRules, ResponseHandler
 
 ANSWER_THREADS = 8
 LAST_CALLS_SECONDS = 10.0  # a stop must be over in 25 s

@@ -8,25 +8,22 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-import clock
-import heartbeats
-import metrics
-from backlogs import Backlogs
-from backoff import Backoff
-from camunda_client import CamundaClient
-from config import RoutingConfig
-from delivery_gate import DeliveryGate
-from errors import LoginRefused, NotGivenOut, Unavailable
-from held_task import HeldTask, TaskHolder
-from leases import LeaseKeeper, LeaseRules, LeaseTable
-from messages import ExternalTask
-from monitoring import PublishedLine, Statistics
-from narrowing import Narrowing
-from polls import Polls
-from rabbitmq_client import Outcome, Publisher
-from routing_file import System
-from topics import Topics
-from undelivered import Undelivered
+from bridge import clock, heartbeats, metrics
+from bridge.backoff import Backoff
+from bridge.broker import Outcome, Publisher
+from bridge.contract import ExternalTask
+from bridge.engine import CamundaClient
+from bridge.errors import LoginRefused, NotGivenOut, Unavailable
+from bridge.intake.admission import DeliveryGate
+from bridge.intake.backlogs import Backlogs
+from bridge.intake.held_task import HeldTask, TaskHolder
+from bridge.intake.narrowing import Narrowing
+from bridge.intake.polls import Polls
+from bridge.intake.topics import Topics
+from bridge.intake.undelivered import Undelivered
+from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable
+from bridge.routing import Routing, System
+from bridge.statistics import PublishedLine, Statistics
 
 UNCONFIRMED_BATCHES = 4  # fetching goes on while the broker writes the last batches to its disk
 CLOSED_GATE_SECONDS = 0.02
@@ -56,7 +53,7 @@ class CamundaWorker:
         gate: DeliveryGate,
         leases: LeaseTable,
         keeper: LeaseKeeper,
-        routing: RoutingConfig,
+        routing: Routing,
         topics: Topics,
         holder: TaskHolder,
         undelivered: Undelivered,

@@ -4,7 +4,6 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,8 +14,9 @@ from loguru import logger
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from errors import SettingsError
-from routing_file import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, System, read_routing_file
+from bridge.errors import SettingsError
+from bridge.routing import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, Routing, System
+from bridge.routing_file import read_routing_file
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -253,8 +253,8 @@ def _unknown_name(name: str, known: list[str]) -> str:
     return f"{name} is not a setting of this worker and is ignored{hint}"
 
 
-class RoutingConfig:
-    """Which system a topic belongs to: exact topics first, then patterns in order, then the default."""
+class RoutingConfig(Routing):
+    """The routing that is built in, or read from a file."""
 
     SYSTEMS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         "bitrix24": (
@@ -279,13 +279,6 @@ class RoutingConfig:
     }  # fmt: skip
     DEFAULT_SYSTEM = "default"
 
-    def __init__(self, systems: Iterable[System], default: System) -> None:
-        self.systems = (*systems, default)
-        self.default = default
-        self._exact = {topic: system for system in self.systems for topic in system.topics}
-        self._patterns = [(pattern, system) for system in self.systems for pattern in system.patterns]
-        self._known = dict(self._exact)
-
     @classmethod
     def built_in(cls, lock_ms: int) -> Self:
         """Return the routing for the four systems named in SYSTEMS, all with the same lock duration."""
@@ -304,24 +297,3 @@ class RoutingConfig:
         systems, default_name = read_routing_file(_found(path), lock_ms, cls.DEFAULT_SYSTEM)
         default = systems.pop(default_name, System(default_name, lock_ms))
         return cls(systems.values(), default)
-
-    def described(self) -> str:
-        """Return per system its queue, what is routed to it and how long its tasks are locked."""
-        return "; ".join(
-            f"{system.queue} ({system.lock_ms / 1000:g} s): "
-            + (", ".join((*system.topics, *system.patterns)) or "whatever no other system has")
-            for system in self.systems
-        )
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        """The topics that are routed by their exact name."""
-        return tuple(self._exact)
-
-    def system_of(self, topic: str) -> System:
-        """Return the system that a topic belongs to."""
-        system = self._known.get(topic)
-        if system is None:
-            matches = (system for pattern, system in self._patterns if fnmatchcase(topic, pattern))
-            system = self._known[topic] = next(matches, self.default)
-        return system

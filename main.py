@@ -9,11 +9,12 @@ from queue import SimpleQueue
 from loguru import logger
 
 from assembly import HANDLER, WORKER, Assembly
+from bridge.errors import SettingsError, WrongQueue
+from bridge.observe.logs import configure_logs
+from bridge.process.daemon import EXIT_WRONG_SETTINGS, Daemon, Ending, listen_to_signals
+from bridge.process.systemd import tell
+from bridge.statistics import Statistics
 from config import load_settings, misspelt_settings, notify_socket
-from daemon import EXIT_WRONG_SETTINGS, Daemon, Ending, listen_to_signals
-from errors import SettingsError, WrongQueue
-from monitoring import Statistics, configure_logs
-from service_manager import tell
 
 
 def main(*components: str) -> int:

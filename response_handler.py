@@ -11,16 +11,15 @@ from typing import Protocol
 
 from loguru import logger
 
-import clock
-import metrics
-from answer_calls import AnswerCalls
-from camunda_client import FOR_NOW, Answer, Verdict
-from detours import Detours
-from engine_gate import EngineGate
-from errors import TaskGone, Unavailable, Unprocessable
-from leases import LeaseTable
-from messages import NamedTask, Publication, Response, ResponseType, named_task
-from rabbitmq_client import ERROR_QUEUE, RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue
+from bridge import clock, metrics
+from bridge.answers.calls import AnswerCalls
+from bridge.answers.circuit_breaker import EngineGate
+from bridge.answers.detours import Detours
+from bridge.broker import ERROR_QUEUE, RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue
+from bridge.contract import NamedTask, Publication, Response, ResponseType, named_task
+from bridge.engine import FOR_NOW, Answer, Verdict
+from bridge.errors import TaskGone, Unavailable, Unprocessable
+from bridge.leases import LeaseTable
 
 REPEATS_AFTER_COLLISION = 5
 TIERS = tuple(RETRY_TIERS)

@@ -7,8 +7,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from queue import SimpleQueue
 
-from camunda_client.http import Http
-from camunda_client.login import Login
+from bridge.engine.http import Http
+from bridge.engine.login import Login
 
 _WORKER_ID = "bench-direct"
 _BATCH = 100

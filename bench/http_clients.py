@@ -19,8 +19,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from camunda_client.http import Http
-from camunda_client.login import Login
+from bridge.engine.http import Http
+from bridge.engine.login import Login
 
 _BODY = b'{"workerId":"universal-worker","variables":{"note":{"value":"%s","type":"String"}}}' % (b"x" * 118)
 _HEADERS = {"Content-Type": "application/json"}

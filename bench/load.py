@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.echo import mark
-from camunda_client.http import Http
-from camunda_client.login import Login
-from errors import Unavailable
+from bridge.engine.http import Http
+from bridge.engine.login import Login
+from bridge.errors import Unavailable
 from sandbox.engine_api import EngineApi
 from sandbox.errors import SandboxError
 

@@ -19,9 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
-from camunda_client import OpenTask, Operations, readable
+from bridge.engine import readable
 from config import Settings
-from tools.toolbox import OK, PROBLEM, parser_of, positive, rest_of, run, show, show_json
+from tools.lib.operations import OpenTask, Operations
+from tools.lib.toolbox import OK, PROBLEM, parser_of, positive, rest_of, run, show, show_json
 
 Row = dict[str, Any]
 Section = tuple[str, list[Row]]

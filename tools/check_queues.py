@@ -29,11 +29,13 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from bridge.broker import Broker, Topology
+from bridge.broker.topology import ERROR_QUEUE
+from bridge.errors import Unavailable
 from config import Settings
-from errors import Unavailable
-from rabbitmq_client import Broker, Inspector, QueueLook, QueueTotals, Topology, queue_totals
-from rabbitmq_client.topology import ERROR_QUEUE
-from tools.toolbox import (
+from tools.lib.inspector import Inspector, QueueLook
+from tools.lib.management import QueueTotals, queue_totals
+from tools.lib.toolbox import (
     OK,
     PROBLEM,
     broker_of,

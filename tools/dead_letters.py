@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 from rich.table import Table
 from rich.text import Text
 
+from bridge.broker.topology import ERROR_QUEUE
+from bridge.contract import RESPONSE_QUEUE
 from config import Settings
-from messages import RESPONSE_QUEUE
-from rabbitmq_client import Found, QueueBrowser
-from rabbitmq_client.topology import ERROR_QUEUE
-from tools.toolbox import OK, PROBLEM, broker_of, console, run, show_json
+from tools.lib.browser import Found, QueueBrowser
+from tools.lib.toolbox import OK, PROBLEM, broker_of, console, run, show_json
 
 NOTHING = "Nothing there."
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

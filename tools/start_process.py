@@ -24,13 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import clock
-from camunda_client import Inspection, Operations
+from bridge import clock
+from bridge.contract import Variables
+from bridge.contract.variables import typed
+from bridge.errors import Unprocessable
 from config import Settings
-from errors import Unprocessable
-from messages import Variables
-from messages.variables import typed
-from tools.toolbox import OK, parser_of, positive, rest_of, run, show_json
+from tools.lib.inspection import Inspection
+from tools.lib.operations import Operations
+from tools.lib.toolbox import OK, parser_of, positive, rest_of, run, show_json
 
 
 def main(argv: Sequence[str]) -> int:

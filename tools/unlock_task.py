@@ -23,10 +23,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
-from camunda_client import OpenTask, Operations
+from bridge.errors import Unprocessable
 from config import Settings
-from errors import Unprocessable
-from tools.toolbox import OK, PROBLEM, agreed, parser_of, rest_of, run, show, show_json
+from tools.lib.operations import OpenTask, Operations
+from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, rest_of, run, show, show_json
 
 MOST_TASKS = 10_000
 CHANGED = "; the others were completed or locked anew meanwhile"

@@ -22,14 +22,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 from rich.table import Table
 from rich.text import Text
 
-from camunda_client import Inspection, Operations
 from config import Settings, misspelt_settings
-from tools.diagnosis import broker_checks, engine_checks
-from tools.diagnosis.broker_checks import BrokerChecks
-from tools.diagnosis.engine_checks import EngineChecks
-from tools.diagnosis.finding import Check, Finding, Level, Seen, examine, examine_all, failure_in
-from tools.diagnosis.lost_tasks import LostTasks
-from tools.toolbox import (
+from tools.lib.diagnosis import broker_checks, engine_checks
+from tools.lib.diagnosis.broker_checks import BrokerChecks
+from tools.lib.diagnosis.engine_checks import EngineChecks
+from tools.lib.diagnosis.finding import Check, Finding, Level, Seen, examine, examine_all, failure_in
+from tools.lib.diagnosis.lost_tasks import LostTasks
+from tools.lib.inspection import Inspection
+from tools.lib.operations import Operations
+from tools.lib.toolbox import (
     OK,
     PROBLEM,
     broker_of,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from bridge.observe.status import StatusServer
 from sandbox.ports import free_ports
-from status import StatusServer
 from tests.browser.scenes import Situation
 from tests.sandbox.processes import eventually
 from tests.unit.status_views import app_of

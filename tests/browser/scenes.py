@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from status.snapshot import Snapshot
+from bridge.observe.status.snapshot import Snapshot
 from tests.unit.status_views import Counted, connection, queue, system, working
 
 BROKER_GONE = (

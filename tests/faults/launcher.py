@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from leases import LeaseTable
-from leases.extension import Extension
+from bridge.broker import RETRY_TIERS, Outcome, Publisher
+from bridge.intake.undelivered import Undelivered
+from bridge.leases import LeaseTable
+from bridge.leases.extension import Extension
 from main import main
-from rabbitmq_client import RETRY_TIERS, Outcome, Publisher
-from undelivered import Undelivered
 
 COMPONENTS = {"main": (), "camunda_worker": ("camunda_worker",), "response_handler": ("response_handler",)}
 

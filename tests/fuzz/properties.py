@@ -12,9 +12,9 @@ from pika.exceptions import AMQPError
 from pika.frame import Header, decode_frame
 from pika.spec import BasicProperties
 
-from messages import Publication
-from rabbitmq_client import Delivery
-from rabbitmq_client.line import LineConnection
+from bridge.broker import Delivery
+from bridge.broker.line import LineConnection
+from bridge.contract import Publication
 from tests.fuzz.inputs import WireAnswer
 from tests.unit import fakes
 from tests.unit.test_answer_policy import Desk

@@ -9,7 +9,7 @@ from loguru import logger
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
-from rabbitmq_client import Broker, Topology
+from bridge.broker import Broker, Topology
 from sandbox.sandbox import Sandbox
 
 SYSTEMS = ("bitrix24", "openproject", "1c", "python-services", "default")

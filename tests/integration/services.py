@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Protocol
 
-from messages import TASK_EXCHANGE, Publication
-from rabbitmq_client import Outcome, Publisher
+from bridge.broker import Outcome, Publisher
+from bridge.contract import TASK_EXCHANGE, Publication
 from sandbox.sandbox import Sandbox
 from tests.sandbox.processes import eventually
 

@@ -12,7 +12,7 @@ from bench.circuit import QUEUES, TOPICS, Circuit, Servers
 from bench.drain import Drain
 from bench.growth import drain_case
 from bench.growth_cases import Case
-from camunda_client import CamundaClient, Http, Login
+from bridge.engine import CamundaClient, Http, Login
 from sandbox.runs import Run
 
 

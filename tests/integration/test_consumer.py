@@ -8,8 +8,8 @@ from queue import SimpleQueue
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from messages import RESPONSE_QUEUE
-from rabbitmq_client import Broker, Consumer, Delivery, Topology
+from bridge.broker import Broker, Consumer, Delivery, Topology
+from bridge.contract import RESPONSE_QUEUE
 from sandbox.sandbox import Sandbox
 from tests.integration.services import SECONDS, close_connections, eventual, held, running
 

@@ -11,9 +11,9 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import BasicProperties
 
-from messages import RESPONSE_QUEUE
-from rabbitmq_client import Broker, Topology
-from rabbitmq_client.topology import ERROR_QUEUE
+from bridge.broker import Broker, Topology
+from bridge.broker.topology import ERROR_QUEUE
+from bridge.contract import RESPONSE_QUEUE
 from sandbox.sandbox import Sandbox
 from tests.conftest import MemoryAlarm
 from tests.sandbox.processes import REPOSITORY, eventually

@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
-from errors import Unavailable
-from messages import RESPONSE_QUEUE, TASK_EXCHANGE
-from rabbitmq_client import Broker, Inspector, QueueLook, Topology
-from rabbitmq_client.topology import RESPONSE_EXCHANGE, UNROUTED_EXCHANGE, Exchange, Queue
+from bridge.broker import Broker, Topology
+from bridge.broker.topology import RESPONSE_EXCHANGE, UNROUTED_EXCHANGE, Exchange, Queue
+from bridge.contract import RESPONSE_QUEUE, TASK_EXCHANGE
+from bridge.errors import Unavailable
 from sandbox.sandbox import Sandbox
 from tests.integration.deaf_relay import deaf_relay
 from tests.integration.services import held
+from tools.lib.inspector import Inspector, QueueLook
 
 CATCHES_ALL = "audit"
 

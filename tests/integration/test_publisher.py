@@ -14,11 +14,11 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.connection import ConnectionParameters
 from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
-from errors import SettingsError
-from messages import RESPONSE_QUEUE, TASK_EXCHANGE, Publication
-from rabbitmq_client import COPIES_PLACE, Broker, Outcome, Publisher, Topology
-from rabbitmq_client import publisher as publisher_module
-from rabbitmq_client.topology import RESPONSE_EXCHANGE, Exchange, Queue
+from bridge.broker import COPIES_PLACE, Broker, Outcome, Publisher, Topology
+from bridge.broker import publisher as publisher_module
+from bridge.broker.topology import RESPONSE_EXCHANGE, Exchange, Queue
+from bridge.contract import RESPONSE_QUEUE, TASK_EXCHANGE, Publication
+from bridge.errors import SettingsError
 from sandbox.sandbox import Sandbox
 from tests.conftest import MemoryAlarm
 from tests.integration.deaf_relay import deaf_relay

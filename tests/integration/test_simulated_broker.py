@@ -12,7 +12,7 @@ from pika.exceptions import NackError, UnroutableError
 from pika.spec import BasicProperties
 
 import tests.simulation.broker as simulated
-from rabbitmq_client import Broker
+from bridge.broker import Broker
 from sandbox.sandbox import Sandbox
 from tests.simulation.clockwork import Clockwork
 

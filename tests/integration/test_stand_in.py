@@ -9,8 +9,8 @@ import pytest
 
 from bench.processes import Meter
 from bench.stand_in import StandIn
-from camunda_client import CamundaClient, Http, Login, Verdict
-from messages import ExternalTask
+from bridge.contract import ExternalTask
+from bridge.engine import CamundaClient, Http, Login, Verdict
 from sandbox.runs import Run
 
 TOPICS = ["a", "b", "c", "d"]

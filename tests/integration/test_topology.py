@@ -9,8 +9,8 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from errors import RightMissing, SettingsError, WrongQueue
-from rabbitmq_client import Broker, Publisher, Topology
+from bridge.broker import Broker, Publisher, Topology
+from bridge.errors import RightMissing, SettingsError, WrongQueue
 from sandbox.sandbox import Sandbox
 from tests.integration.conftest import SYSTEMS
 from tests.integration.services import message, outcomes_of, running

@@ -5,8 +5,8 @@ import re
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
-import metrics
-from status.collector import StateCollector
+from bridge import metrics
+from bridge.observe.status.collector import StateCollector
 from tests.unit.status_views import working
 
 NAME = re.compile(r"\b(?:camunda_worker|process)_[a-z_]+\b")

@@ -11,9 +11,9 @@ from typing import Any
 from pika.exceptions import AMQPConnectionError, ChannelClosedByBroker, ConnectionClosedByClient
 from pika.spec import Basic, BasicProperties
 
-from errors import Unavailable
-from rabbitmq_client import Broker as Door
-from rabbitmq_client import Topology
+from bridge.broker import Broker as Door
+from bridge.broker import Topology
+from bridge.errors import Unavailable
 from tests.simulation.broker import Broker, Message, Queue
 from tests.simulation.clockwork import Clockwork, Process, Thread
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from leases import LeaseTable
-from messages import RESPONSE_QUEUE, attempt_of
-from rabbitmq_client import ERROR_QUEUE
+from bridge.broker import ERROR_QUEUE
+from bridge.contract import RESPONSE_QUEUE, attempt_of
+from bridge.leases import LeaseTable
 from tests.simulation.broker import Message
 from tests.simulation.engine import Task
 from tests.simulation.plan import Plan

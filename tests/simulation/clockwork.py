@@ -12,7 +12,7 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-import clock
+from bridge import clock
 
 BEGIN = 1_000.0
 Ticket = tuple["Thread", int]

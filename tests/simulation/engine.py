@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from camunda_client import Reply
+from bridge.engine import Reply
 
 EPOCH = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
 LONGEST_MESSAGE = 666

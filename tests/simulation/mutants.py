@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import response_handler
-from camunda_client import Verdict
-from held_task import TaskHolder, report_failure
-from leases import LeaseTable, extension
-from leases.extension import Extension
-from leases.silence import Silence
-from rabbitmq_client import Consumer, Outcome, Publisher
+from bridge.broker import Consumer, Outcome, Publisher
+from bridge.engine import Verdict
+from bridge.intake.held_task import TaskHolder, report_failure
+from bridge.intake.topics import Topics
+from bridge.intake.undelivered import Undelivered
+from bridge.leases import LeaseTable, extension
+from bridge.leases.extension import Extension
+from bridge.leases.silence import Silence
 from response_handler import ResponseHandler, Step
-from topics import Topics
-from undelivered import Undelivered
 
 Change = tuple[Any, Any, Any]  # an object or a dictionary, what of it, the new value
 

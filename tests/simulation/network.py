@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from camunda_client import Http, Login, Reply
-from errors import Unavailable
+from bridge.engine import Http, Login, Reply
+from bridge.errors import Unavailable
 from tests.simulation.clockwork import Clockwork
 from tests.simulation.engine import TASKS, Engine, Refused, Request
 

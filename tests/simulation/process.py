@@ -1,11 +1,11 @@
 """One process of the worker: the real parts, put together by the real assembly, in simulated threads."""
 
 from assembly import HANDLER, WORKER, Assembly, Outside
-from camunda_client import CamundaClient
+from bridge.engine import CamundaClient
+from bridge.process.daemon import STOP_SECONDS
+from bridge.routing import System
+from bridge.statistics import Statistics
 from config import RoutingConfig, Settings
-from daemon import STOP_SECONDS
-from monitoring import Statistics
-from routing_file import System
 from tests.simulation.amqp import Node, SimulatedDoor
 from tests.simulation.clockwork import Clockwork, Process, Thread
 from tests.simulation.network import Network, SimulatedHttp

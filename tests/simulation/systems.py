@@ -8,7 +8,7 @@ from typing import Any
 
 from pika.spec import BasicProperties
 
-from messages import RESPONSE_QUEUE
+from bridge.contract import RESPONSE_QUEUE
 from tests.simulation.amqp import Node
 from tests.simulation.broker import Message, Queue
 from tests.simulation.engine import EPOCH

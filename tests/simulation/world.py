@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from leases import LeaseTable
-from messages import RESPONSE_QUEUE
-from rabbitmq_client import ERROR_QUEUE
+from bridge.broker import ERROR_QUEUE
+from bridge.contract import RESPONSE_QUEUE
+from bridge.leases import LeaseTable
 from tests.simulation import faults
 from tests.simulation.amqp import Node
 from tests.simulation.auditor import TIERS, Auditor, Broken

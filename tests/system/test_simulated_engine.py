@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from camunda_client import Http, Login, Reply
-from camunda_client.verdict import judge
-from messages import encode_json
+from bridge.contract import encode_json
+from bridge.engine import Http, Login, Reply
+from bridge.engine.verdict import judge
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from tests.simulation.engine import Engine

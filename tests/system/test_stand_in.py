@@ -13,15 +13,16 @@ import requests
 
 from bench.echo import number_of
 from bench.stand_in import StandIn
-from camunda_client import CamundaClient, Http, Login, Operations, Rest, Verdict
-from errors import TaskGone
-from messages import ExternalTask
+from bridge.contract import ExternalTask
+from bridge.engine import CamundaClient, Http, Login, Rest, Verdict
+from bridge.errors import TaskGone
 from sandbox.engine_api import EngineApi
 from sandbox.runs import Run
 from sandbox.sandbox import Sandbox
 from tests.sandbox.processes import eventually
 from tests.system.conftest import Deploy
 from tests.system.engine import process_file
+from tools.lib.operations import Operations
 
 TOPIC, OTHER = "send_email", "op_close_work_package"
 LOCK_MS = 60_000

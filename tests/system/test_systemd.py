@@ -20,8 +20,8 @@ MOST_EXPOSURE = 2.0
 HANGING = """
 import sys, threading
 sys.path.insert(0, sys.argv[1])
-import heartbeats
-from leases import LeaseKeeper
+from bridge import heartbeats
+from bridge.leases import LeaseKeeper
 from main import main
 
 heartbeats.PATIENCE_SECONDS = heartbeats.beat.__kwdefaults__["within"] = 3.0

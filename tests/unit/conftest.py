@@ -7,7 +7,7 @@ import pytest
 from loguru import logger
 from prometheus_client import REGISTRY
 
-import clock as clock_module
+from bridge import clock as clock_module
 from config import Settings
 
 Rise = Callable[..., float]

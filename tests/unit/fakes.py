@@ -10,11 +10,11 @@ from unittest.mock import Mock
 from pika.channel import Channel
 from pika.spec import BasicProperties
 
-from camunda_client import CamundaClient, Http, Login, Reply
-from errors import Unavailable
-from messages import ExternalTask, Publication
-from rabbitmq_client import Delivery, Outcome
-from rabbitmq_client.publisher import Settled
+from bridge.broker import Delivery, Outcome
+from bridge.broker.publisher import Settled
+from bridge.contract import ExternalTask, Publication
+from bridge.engine import CamundaClient, Http, Login, Reply
+from bridge.errors import Unavailable
 
 OURS = "universal-worker"
 NOW = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)

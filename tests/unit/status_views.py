@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from status import History, Page, Place, application
-from status.snapshot import ConnectionView, QueueView, Snapshot, SystemView
+from bridge.observe.status import History, Page, Place, application
+from bridge.observe.status.snapshot import ConnectionView, QueueView, Snapshot, SystemView
 
 
 def queue(name: str, **fields: Any) -> QueueView:

@@ -6,10 +6,10 @@ from typing import cast
 
 import pytest
 
-import clock as clock_module
-from alarms import QUIET_SECONDS, REMIND_SECONDS, UNHEARD_SECONDS, Alarms
-from messages import RESPONSE_QUEUE
-from rabbitmq_client import ERROR_QUEUE, QueueState, QueueWatch
+from bridge import clock as clock_module
+from bridge.broker import ERROR_QUEUE, QueueState, QueueWatch
+from bridge.contract import RESPONSE_QUEUE
+from bridge.observe.alarms import QUIET_SECONDS, REMIND_SECONDS, UNHEARD_SECONDS, Alarms
 from tests.unit.conftest import Clock
 
 QUEUE = "bitrix24.queue"

@@ -8,20 +8,20 @@ from typing import Any, cast
 import pytest
 from pika.spec import BasicProperties
 
-from answer_calls import AnswerCalls, CallRules
-from camunda_client import Reply, Verdict
+from bridge.answers.calls import AnswerCalls, CallRules
+from bridge.answers.circuit_breaker import EngineGate
+from bridge.answers.detours import ATTEMPTS, Detours
+from bridge.answers.unknown_keys import MOST_WARNINGS, UnknownKeys
+from bridge.broker import Delivery, Outcome, Publisher
+from bridge.contract import NamedTask
+from bridge.engine import Reply, Verdict
+from bridge.leases import LeaseRules, LeaseTable
+from bridge.routing import System
 from config import RoutingConfig
-from detours import ATTEMPTS, Detours
-from engine_gate import EngineGate
-from leases import LeaseRules, LeaseTable
-from messages import NamedTask
-from rabbitmq_client import Delivery, Outcome, Publisher
 from response_handler import HEARTBEAT_POLICY, POLICY, AnswerRules, ResponseHandler
-from routing_file import System
 from tests.unit import fakes
 from tests.unit.conftest import Clock, Rise
 from tests.unit.fakes import FakeEngine, FakePublisher, delivery, task_row
-from unknown_keys import MOST_WARNINGS, UnknownKeys
 
 US = "bridge"
 BITRIX = System("bitrix24", 600_000)

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from messages import NamedTask
-from routing_file import System
+from bridge.contract import NamedTask
+from bridge.routing import System
 from tests.unit.fakes import NOW, external_task
 from tests.unit.test_leases import House, never
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-import metrics
 from assembly import HANDLER, WORKER, Assembly
+from bridge import metrics
+from bridge.process.daemon import Service
+from bridge.statistics import Statistics
 from config import Settings
-from daemon import Service
-from monitoring import Statistics
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backlogs import Backlogs
-from routing_file import System
+from bridge.intake.backlogs import Backlogs
+from bridge.routing import System
 
 A, B, C = ALL = tuple(System(name, 600_000) for name in "abc")
 

@@ -1,6 +1,6 @@
 """The pauses between attempts grow, vary and end at a longest."""
 
-from backoff import Backoff
+from bridge.backoff import Backoff
 
 
 def test_each_pause_is_at_most_twice_the_one_before_and_at_least_half_of_that() -> None:

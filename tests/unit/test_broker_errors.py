@@ -8,8 +8,8 @@ from pika.adapters.utils.connection_workflow import (
 )
 from pika.exceptions import AMQPConnectionError, ProbableAccessDeniedError, ProbableAuthenticationError
 
-from errors import LoginRefused, Unavailable
-from rabbitmq_client import Broker
+from bridge.broker import Broker
+from bridge.errors import LoginRefused, Unavailable
 
 REFUSED = ConnectionRefusedError(111, "Connection refused")
 SILENT = AMQPConnectorStackTimeout("Timeout during AMQP handshake'127.0.0.1'/(<A")

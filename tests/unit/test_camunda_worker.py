@@ -8,23 +8,23 @@ from typing import Any, cast
 
 import pytest
 
-from camunda_client import Reply
+from bridge.broker import Outcome, Publisher
+from bridge.broker.publisher import Settled
+from bridge.contract import Publication
+from bridge.engine import Reply
+from bridge.errors import Unavailable
+from bridge.intake.admission import DeliveryGate
+from bridge.intake.held_task import TaskHolder
+from bridge.intake.topics import Topics
+from bridge.intake.undelivered import RetryRules, Undelivered
+from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable
+from bridge.routing import System
+from bridge.statistics import Statistics
 from camunda_worker import CLOSED_GATE_SECONDS, NO_TOPICS_SECONDS, UNCONFIRMED_BATCHES, CamundaWorker, WorkerRules
 from config import RoutingConfig
-from delivery_gate import DeliveryGate
-from errors import Unavailable
-from held_task import TaskHolder
-from leases import LeaseKeeper, LeaseRules, LeaseTable
-from messages import Publication
-from monitoring import Statistics
-from rabbitmq_client import Outcome, Publisher
-from rabbitmq_client.publisher import Settled
-from routing_file import System
 from tests.unit import fakes
 from tests.unit.conftest import Clock
 from tests.unit.fakes import FakeEngine, task_row
-from topics import Topics
-from undelivered import RetryRules, Undelivered
 
 BITRIX = System("bitrix24", 600_000, ("bitrix_create_task",))
 ROUTING = RoutingConfig([BITRIX], System("default", 600_000))

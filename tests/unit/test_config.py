@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bridge.errors import SettingsError
 from config import Settings, load_settings, misspelt_settings, secret_names
-from errors import SettingsError
 
 REQUIRED = {
     "CAMUNDA_BASE_URL": "http://localhost:8080/engine-rest",

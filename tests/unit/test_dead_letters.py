@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 from pika.spec import BasicProperties
 
-from rabbitmq_client import Found, QueueBrowser
 from tools.dead_letters import COMMANDS, Choice
+from tools.lib.browser import Found, QueueBrowser
 
 MANY = 10
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
-from errors import Unprocessable
-from messages import Response, ResponseType, encode_json
-from routing_file import LONGEST_LOCK_MS
+from bridge.contract import Response, ResponseType, encode_json
+from bridge.errors import Unprocessable
+from bridge.routing import LONGEST_LOCK_MS
 
 MAX_BYTES = 1_048_576
 EXPLORE = int(os.environ.get("EXPLORE", "0"))

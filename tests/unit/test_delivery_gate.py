@@ -6,12 +6,12 @@ from typing import cast
 
 import pytest
 
-import clock as clock_module
+from bridge import clock as clock_module
+from bridge.broker import Consumer, Publisher, QueueState
+from bridge.contract import RESPONSE_QUEUE
+from bridge.intake.admission import CATCHING_UP_SECONDS, DeliveryGate, Limits
+from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable
 from config import RoutingConfig
-from delivery_gate import CATCHING_UP_SECONDS, DeliveryGate, Limits
-from leases import LeaseKeeper, LeaseRules, LeaseTable
-from messages import RESPONSE_QUEUE
-from rabbitmq_client import Consumer, Publisher, QueueState
 from tests.unit.conftest import Clock
 from tests.unit.fakes import external_task
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from camunda_client import Http, Inspection, Login, OpenTask, Operations, Reply, Rest
-from camunda_client.http import date_in
-from camunda_client.inspection import topics_in
+from bridge.engine import Http, Login, Reply, Rest
+from bridge.engine.http import date_in
+from bridge.errors import LoginRefused, Unavailable, Unprocessable
 from config import RoutingConfig, Settings
-from errors import LoginRefused, Unavailable, Unprocessable
-from rabbitmq_client import QueueLook
-from tools.diagnosis import broker_checks, engine_checks, lost_tasks
-from tools.diagnosis.finding import Check, Level, Seen, examine, examine_all, failure_in
+from tools.lib.diagnosis import broker_checks, engine_checks, lost_tasks
+from tools.lib.diagnosis.finding import Check, Level, Seen, examine, examine_all, failure_in
+from tools.lib.inspection import Inspection, topics_in
+from tools.lib.inspector import QueueLook
+from tools.lib.operations import OpenTask, Operations
 
 ROUTING = RoutingConfig.built_in(600_000)
 BPMN = 'xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:c="http://camunda.org/schema/1.0/bpmn"'

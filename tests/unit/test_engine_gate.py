@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from engine_gate import EngineGate
-from errors import Unavailable
+from bridge.answers.circuit_breaker import EngineGate
+from bridge.errors import Unavailable
 from tests.unit.conftest import Clock
 
 

@@ -5,14 +5,14 @@ from unittest.mock import Mock
 
 import pytest
 
-import heartbeats
-from alarms import Alarms
-from camunda_client import Http, Login
+from bridge import heartbeats
+from bridge.broker import Broker, QueueWatch, Topology
+from bridge.broker.connection import BrokerConnection, Station
+from bridge.engine import Http, Login
+from bridge.errors import Unavailable
+from bridge.observe.alarms import Alarms
+from bridge.observe.status.health import stuck_loops
 from camunda_worker import UNCONFIRMED_BATCHES
-from errors import Unavailable
-from rabbitmq_client import Broker, QueueWatch, Topology
-from rabbitmq_client.connection import BrokerConnection, Station
-from status.health import stuck_loops
 from tests.unit.conftest import Clock
 from tests.unit.fakes import external_task, task_row
 from tests.unit.test_camunda_worker import Bench

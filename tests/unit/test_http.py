@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from camunda_client import CamundaClient, Http, Login, Reply
-from camunda_client import http as http_module
-from errors import Unanswered, Unavailable
+from bridge.engine import CamundaClient, Http, Login, Reply
+from bridge.engine import http as http_module
+from bridge.errors import Unanswered, Unavailable
 from tests.unit.fakes import ACCEPTED, OURS, FakeEngine
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from camunda_client import Reply
-from leases import Lease, LeaseKeeper, LeaseRules, LeaseTable
-from leases.extension import Extension
-from leases.silence import Silence
-from messages import RESPONSE_QUEUE, NamedTask
-from rabbitmq_client import QueueState, QueueWatch
-from routing_file import System
+from bridge.broker import QueueState, QueueWatch
+from bridge.contract import RESPONSE_QUEUE, NamedTask
+from bridge.engine import Reply
+from bridge.leases import Lease, LeaseKeeper, LeaseRules, LeaseTable
+from bridge.leases.extension import Extension
+from bridge.leases.silence import Silence
+from bridge.routing import System
 from tests.unit import fakes
 from tests.unit.fakes import FakeEngine, external_task, task_row
 

@@ -4,8 +4,8 @@ from threading import Event, Thread
 
 import pytest
 
-from camunda_client.login import Login
-from errors import LoginRefused, Unavailable
+from bridge.engine.login import Login
+from bridge.errors import LoginRefused, Unavailable
 from tests.unit.conftest import Clock
 
 ACCEPTED = 200

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from errors import Unprocessable
-from messages import ExternalTask, Publication, Response, ResponseType, encode_json, task_message
+from bridge.contract import ExternalTask, Publication, Response, ResponseType, encode_json, task_message
+from bridge.errors import Unprocessable
 
 BASE_URL = "http://localhost:8080/engine-rest"
 MAX_BYTES = 1_048_576

@@ -9,10 +9,10 @@ from unittest.mock import Mock
 import pytest
 from prometheus_client import REGISTRY
 
-import metrics
-from messages import Response
-from rabbitmq_client import Broker, Outcome, QueueWatch, Topology
-from rabbitmq_client.connection import BrokerConnection, Station
+from bridge import metrics
+from bridge.broker import Broker, Outcome, QueueWatch, Topology
+from bridge.broker.connection import BrokerConnection, Station
+from bridge.contract import Response
 from tests.unit import fakes
 from tests.unit.conftest import Rise, value
 from tests.unit.fakes import delivery, external_task, task_row
@@ -235,7 +235,7 @@ def test_a_task_that_an_earlier_process_published_has_no_round_trip(rise: Rise) 
 
 @pytest.mark.parametrize("reason", metrics.DEAD_LETTER_REASONS)
 def test_each_reason_known_beforehand_is_one_that_the_product_gives(reason: str) -> None:
-    product = [*ROOT.glob("*.py"), *ROOT.glob("messages/*.py")]
+    product = [*ROOT.glob("*.py"), *ROOT.glob("bridge/**/*.py")]
     texts = [file.read_text(encoding="utf-8") for file in product if file.name != "metrics.py"]
 
     assert any(f'"{reason}"' in text for text in texts)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from monitoring import PublishedLine, Statistics, configure_logs, recent_errors
+from bridge.observe.logs import configure_logs, recent_errors
+from bridge.statistics import PublishedLine, Statistics
 from tests.unit.conftest import Clock
 
 Captured = pytest.CaptureFixture[str]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from camunda_client import Reply
-from errors import Unavailable
+from bridge.engine import Reply
+from bridge.errors import Unavailable
 from tests.unit import fakes
 from tests.unit.fakes import FakeEngine, task_row
 from tests.unit.test_camunda_worker import Bench

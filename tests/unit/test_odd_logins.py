@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from camunda_client import Http, Inspection, Login, Rest
+from bridge.broker import Broker
+from bridge.engine import Http, Login, Rest
+from bridge.errors import SettingsError, Unavailable
 from config import load_settings
-from errors import SettingsError, Unavailable
-from rabbitmq_client import Broker
-from rabbitmq_client.management import queue_totals
 from tests.unit.test_config import REQUIRED, Load, env_file, load, refusal  # noqa: F401  # fixtures
+from tools.lib.inspection import Inspection
+from tools.lib.management import queue_totals
 
 USER, PASSWORD = "работник", "пароль-ß-😀"
 BOM = b"\xef\xbb\xbf"

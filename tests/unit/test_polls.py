@@ -2,8 +2,8 @@
 
 import pytest
 
-from camunda_client import BackOffs
-from polls import EARLY_IN_A_ROW, PACE_SECONDS, SHORTEST_MS, Polls
+from bridge.engine import BackOffs
+from bridge.intake.polls import EARLY_IN_A_ROW, PACE_SECONDS, SHORTEST_MS, Polls
 from tests.unit.conftest import Clock
 
 MINUTE_MS = 60_000

@@ -2,8 +2,8 @@
 
 import pytest
 
-from messages import TASK_EXCHANGE, Publication
-from rabbitmq_client.rights import Act, Refusal, missing_right
+from bridge.broker.rights import Act, Refusal, missing_right
+from bridge.contract import TASK_EXCHANGE, Publication
 
 TASKS = f"exchange '{TASK_EXCHANGE}'"
 

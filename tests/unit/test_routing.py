@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.errors import SettingsError
+from bridge.routing import System
 from config import RoutingConfig
-from errors import SettingsError
-from routing_file import System
 
 LOCK_MS = 600_000
 ROOT = Path(__file__).resolve().parents[2]

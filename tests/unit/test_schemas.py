@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from messages import Response
+from bridge.contract import Response
 from tests.unit.test_decoding_properties import (
     MAX_BYTES,
     envelopes,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import metrics
-import status.history
+from bridge import metrics
+from bridge.observe.status import page as page_module
+from bridge.observe.status.history import History, count_all
+from bridge.observe.status.page import for_people, headline, row_of
+from bridge.observe.status.snapshot import Snapshot, SystemView
+from bridge.observe.status.troubles import Level, Trouble, troubles
 from config import RoutingConfig
-from status.history import History, count_all
-from status.page import for_people, headline, row_of
-from status.snapshot import Snapshot, SystemView
-from status.troubles import Level, Trouble, troubles
 from tests.unit.conftest import Clock
 from tests.unit.status_views import Counted, connection, page_of, queue, system, working
 
@@ -231,7 +231,7 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert "url(" not in html
 
 
-STYLE = (Path(status.history.__file__).parent / "page.css").read_text(encoding="utf-8")
+STYLE = (Path(page_module.__file__).parent / "page.css").read_text(encoding="utf-8")
 THEMES = [
     dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", block)) for block in re.findall(r":root \{([^}]*)\}", STYLE)
 ]

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 import requests
 
+from bridge.observe.status import StatusServer
+from bridge.observe.status.snapshot import Snapshot
 from sandbox.ports import free_ports
-from status import StatusServer
-from status.snapshot import Snapshot
 from tests.sandbox.processes import eventually
 from tests.unit.status_views import app_of, connection, queue, system, working
 

@@ -9,8 +9,8 @@ from pika import data
 from pika.frame import decode_frame
 from pika.spec import BasicProperties
 
-import rabbitmq_client  # noqa: F401  # makes pika tolerant
-from rabbitmq_client import sendable
+from bridge import broker  # noqa: F401  # makes pika tolerant
+from bridge.broker import sendable
 from tests.unit.wire import array, double, header_frame, item, long_string, table
 
 MOST = 65_536

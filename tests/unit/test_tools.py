@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from camunda_client import Http, Login, OpenTask, Operations, Rest
-from errors import Unprocessable
-from rabbitmq_client import QueueLook, QueueTotals
-from rabbitmq_client.management import totals_of
+from bridge.engine import Http, Login, Rest
+from bridge.errors import Unprocessable
 from tools import camunda_processes, check_queues, retry_incidents, start_process, unlock_task
-from tools.toolbox import fitting, table_of
+from tools.lib.inspector import QueueLook
+from tools.lib.management import QueueTotals, totals_of
+from tools.lib.operations import OpenTask, Operations
+from tools.lib.toolbox import fitting, table_of
 
 UNKNOWN = QueueTotals(None, None)
 

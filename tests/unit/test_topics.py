@@ -2,11 +2,11 @@
 
 import pytest
 
-from camunda_client import CamundaClient, Http, Login
+from bridge.engine import CamundaClient, Http, Login
+from bridge.errors import Unavailable
+from bridge.intake.topics import Topics
+from bridge.routing import System
 from config import RoutingConfig
-from errors import Unavailable
-from routing_file import System
-from topics import Topics
 
 NEVER = 3600.0
 ALWAYS = 0.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rabbitmq_client import Topology
+from bridge.broker import Topology
 
 QUORUM = {"x-queue-type": "quorum"}
 

@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
-from camunda_client import OpenTask, Operations, Reply, Rest
-from camunda_client.inspection import Inspection
+from bridge.contract import ExternalTask, Response, task_message
+from bridge.engine import Reply, Rest
+from bridge.errors import Unavailable, Unprocessable
 from config import RoutingConfig
-from errors import Unavailable, Unprocessable
-from messages import ExternalTask, Response, task_message
 from tests.unit.conftest import Clock, Rise
 from tests.unit.fakes import NOW, FakeEngine, delivery, task_row
 from tests.unit.test_answer_policy import Desk, failure
 from tests.unit.test_leases import BITRIX, House
 from tools import camunda_processes, unlock_task
+from tools.lib.inspection import Inspection
+from tools.lib.operations import OpenTask, Operations
 
 FAR = "287453-02-08T11:42:07.991+0000"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from camunda_client.verdict import Answer, Verdict, judge
+from bridge.engine.verdict import Answer, Verdict, judge
 
 ID = "0b8f9c4e-9d7a-11f0-8000-000000000001"
 

@@ -1,0 +1,318 @@
+"""A connection to RabbitMQ that comes back by itself, on a thread of its own."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+from loguru import logger
+from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
+from pika.channel import Channel
+from pika.connection import Connection, ConnectionParameters
+from pika.credentials import PlainCredentials
+from pika.exceptions import (
+    AMQPConnectionError,
+    AMQPError,
+    ChannelClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from bridge import clock, heartbeats, metrics
+from bridge.backoff import Backoff
+from bridge.broker.line import LineConnection
+from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
+from bridge.broker.topology import ANSWER_SECONDS, Topology
+from bridge.broker.watch import QueueWatch
+from bridge.errors import LoginRefused, RightMissing, SettingsError, Unavailable, WrongQueue
+
+TICK_SECONDS = 0.5
+CONNECT_TIMEOUT_SECONDS = 5
+LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's return
+LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0
+LONGEST_PAUSE_WITHOUT_RIGHT_SECONDS = 10.0  # nobody's account is locked for it
+# What pika raises where a broker is away; a handshake that takes too long is no AMQPError.
+CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
+CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and who we are there; `read_password` is asked anew for every connection."""
+
+    host: str
+    port: int
+    virtual_host: str
+    username: str
+    read_password: Callable[[], str]
+    heartbeat_seconds: int = 30
+
+    def parameters(self, connection_name: str) -> ConnectionParameters:
+        """Return pika's parameters for a connection that the broker's tools show as `connection_name`."""
+        return ConnectionParameters(
+            host=self.host,
+            port=self.port,
+            virtual_host=self.virtual_host,
+            credentials=PlainCredentials(self.username, self.read_password()),
+            heartbeat=self.heartbeat_seconds,
+            socket_timeout=CONNECT_TIMEOUT_SECONDS,
+            stack_timeout=2 * CONNECT_TIMEOUT_SECONDS,
+            client_properties={"connection_name": connection_name},
+        )
+
+    def open(
+        self,
+        connection_name: str,
+        *,
+        on_open: Callable[[Connection], object],
+        on_lost: Callable[[Connection, BaseException | str], object],
+    ) -> LineConnection:
+        """Begin to connect; exactly one of the callbacks tells how that went, and `on_lost` when it ends later."""
+        return LineConnection(
+            self.parameters(connection_name),
+            on_open_callback=on_open,
+            on_open_error_callback=on_lost,
+            on_close_callback=on_lost,
+        )
+
+    def declare(self, topology: Topology, *, name: str) -> None:
+        """Declare the topology. Raises SettingsError for what differs, WrongQueue for queues, and Unavailable."""
+        try:
+            topology.declare(self.parameters(f"{name} topology"))
+        except CONNECTION_ERRORS as error:
+            raise self.trouble(error) from error
+
+    def trouble(self, error: BaseException, act: Act | None = None) -> Unavailable:
+        """Return the library's error as ours: one sentence that says what to look at.
+
+        `act`: what the broker may have refused to a login that it took.
+        """
+        if act and isinstance(error, ChannelClosedByBroker) and error.reply_code == ACCESS_REFUSED:
+            return RightMissing(missing_right(error.reply_text, act))
+        place = f"RabbitMQ at {self.host}:{self.port}"
+        user = f"RABBITMQ_USERNAME {self.username!r}"
+        if isinstance(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
+            return LoginRefused(f"{place} refuses the login: check {user} and RABBITMQ_PASSWORD")
+        if isinstance(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
+            vhost = f"RABBITMQ_VIRTUAL_HOST {self.virtual_host!r}"
+            return LoginRefused(f"{place} refuses {vhost}: it does not exist or {self.username!r} may not use it")
+        reason = f"cannot be reached or went away: {_innermost(error)}"
+        return Unavailable(f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) {reason}")
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the reason below pika's wrappers, which often have no text of their own."""
+    while isinstance(error, AMQPConnectionError) and error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    if isinstance(error, AMQPConnectorStackTimeout):  # its own text is an address as Python writes it
+        return f"took the connection and did not answer within {2 * CONNECT_TIMEOUT_SECONDS} s"
+    inner = getattr(error, "exception", None)
+    return _innermost(inner) if isinstance(inner, BaseException) else str(error) or repr(error)
+
+
+class Station(Protocol):
+    """What works at a connection: told on the connection's thread when a channel opens and when it is lost.
+
+    `act` is what it does there.
+    """
+
+    act: Act
+
+    def on_channel(self, channel: Channel) -> None:
+        """Begin to work on a new channel."""
+
+    def on_lost(self) -> None:
+        """Forget the channel: nothing on it can be known any more."""
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Hold publishing back while the broker is short of memory or disk."""
+
+    def on_tick(self) -> None:
+        """Do what is due; called every TICK_SECONDS while connected."""
+
+
+class BrokerConnection:
+    """Keeps one connection with one channel open until `stop`; all callbacks run on the thread of `run`."""
+
+    def __init__(
+        self, broker: Broker, topology: Topology, station: Station, watch: QueueWatch, *, name: str
+    ) -> None:
+        self._broker = broker
+        self._watch = watch
+        self._blocked = False
+        self._topology = topology
+        self._station = station
+        self._name = name
+        self._kind = name.rpartition(" ")[2]  # without the worker id, which is the same for all
+        self._stopping = clock.Event()
+        self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
+        self._backoffs: dict[type[Exception], Backoff] = {
+            LoginRefused: Backoff(longest=LONGEST_PAUSE_AFTER_REFUSAL_SECONDS),
+            RightMissing: Backoff(longest=LONGEST_PAUSE_WITHOUT_RIGHT_SECONDS),
+        }
+        self._lock = clock.Lock()
+        self._connection: LineConnection | None = None
+        self._lost_because: BaseException | None = None
+        self._was_open = False
+        self.trouble = "not connected yet"
+
+    def run(self) -> None:
+        """Connect, work, and connect again, until `stop`. Raises SettingsError before the first success."""
+        while not self._stopping.is_set():
+            try:
+                self._serve()
+            except SettingsError as error:
+                if not self._was_open:
+                    raise
+                self._pause("ERROR", error)
+            except Unavailable as error:
+                self._pause("WARNING", error)
+
+    def _pause(self, level: str, error: Exception) -> None:
+        pause = self._backoffs.get(type(error), self._backoff).pause()
+        self.trouble = str(error)
+        logger.log(level, "{}: {}; next attempt in {:.1f} s", self._name, error, pause)
+        heartbeats.beat()
+        self._stopping.wait(pause)
+
+    def _serve(self) -> None:
+        # Until the first tick a broker that freezes is noticed by its heartbeats alone.
+        patience = heartbeats.PATIENCE_SECONDS + 2 * self._broker.heartbeat_seconds
+        heartbeats.beat(within=patience)
+        self._declare_topology()
+        heartbeats.beat(within=patience)
+        try:
+            self._loop_until_lost()
+        except CONNECTION_ERRORS as error:
+            raise self._broker.trouble(error, self._station.act) from error
+
+    def _declare_topology(self) -> None:
+        """Declare all; a wrong queue of a system stops that system alone, one of ours stops us at the start."""
+        try:
+            self._broker.declare(self._topology, name=self._name)
+        except WrongQueue as error:
+            if error.ours and not self._was_open:
+                raise
+            self._watch.note_troubles(error.troubles)
+
+    def _loop_until_lost(self) -> None:
+        connection = self._broker.open(self._name, on_open=self._on_open, on_lost=self._on_lost)
+        connection.add_on_connection_blocked_callback(lambda *_: self._on_blocked(blocked=True))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._on_blocked(blocked=False))
+        self._lost_because = None
+        with self._lock:
+            self._connection = connection
+        if self._stopping.is_set():  # a stop that came before had no connection to close
+            self._close()
+        try:
+            connection.ioloop.start()
+        finally:
+            with self._lock:
+                self._connection = None
+            self._watch.lost()
+            self._station.on_lost()
+            connection.ioloop.close()
+        if self._lost_because and not self._stopping.is_set():
+            raise self._lost_because
+
+    def _on_open(self, connection: Connection) -> None:
+        connection.channel(on_open_callback=self._on_channel_open)
+
+    def _on_channel_open(self, channel: Channel) -> None:
+        channel.add_on_close_callback(self.on_channel_closed)
+        if self._was_open:
+            metrics.reconnects(self._kind).inc()
+        self._was_open = True
+        logger.info("{}: connected to RabbitMQ at {}:{}", self._name, self._broker.host, self._broker.port)
+        self._blocked = False
+        self._station.on_channel(channel)
+        channel.connection.channel(on_open_callback=self._watch.open)
+        self._tick()
+
+    def _tick(self) -> None:
+        """Look at the queues, and give up a connection whose broker does not answer."""
+        if self._connection is None or not self._connection.is_open:
+            return
+        self._connection.ioloop.call_later(TICK_SECONDS, self._tick)
+        heartbeats.beat()
+        self._watch.tick()
+        self._station.on_tick()
+        if self._watch.silent_seconds > ANSWER_SECONDS and not self._blocked:
+            self.abort(f"the broker has not answered for {ANSWER_SECONDS:.0f} s")
+
+    def _on_blocked(self, *, blocked: bool) -> None:
+        self._blocked = blocked
+        self._watch.forgive()
+        logger.warning("{}: RabbitMQ {} publishing", self._name, "blocks" if blocked else "allows again")
+        self._station.on_blocked(blocked=blocked)
+
+    def worked(self) -> None:
+        """Note that the broker did what we are here for: only that ends the trouble and the growing of pauses.
+
+        A channel opens for everybody; what we may do on it shows later.
+        """
+        self.trouble = ""
+        for backoff in (self._backoff, *self._backoffs.values()):
+            backoff.reset()
+
+    def on_channel_closed(self, channel: Channel, reason: Exception) -> None:
+        """Give the connection up with a channel that we work on."""
+        if channel.connection.is_open:
+            self._lost_because = reason
+            channel.connection.close()
+
+    def _on_lost(self, _connection: Connection, reason: BaseException | str) -> None:
+        if self._lost_because is None:
+            self._lost_because = reason if isinstance(reason, BaseException) else AMQPConnectionError(reason)
+        if self._connection is not None:
+            self._connection.ioloop.stop()
+
+    def call(self, function: Callable[[], None]) -> bool:
+        """Run `function` on the connection's thread soon; False where there is no connection now."""
+        with self._lock:
+            if self._connection is None:
+                return False
+            self._connection.ioloop.add_callback_threadsafe(function)
+            return True
+
+    def one_write(self) -> AbstractContextManager[None]:
+        """Let what is sent in the block leave together; only on the connection's thread.
+
+        pika makes a system call for every frame, and a message has three.
+        """
+        return self._connection.one_write() if self._connection else nullcontext()
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Run `function` after a while, if the connection is still there; only from its own thread."""
+        if self._connection is not None:
+            self._connection.ioloop.call_later(seconds, function)
+
+    def abort(self, reason: str) -> None:
+        """Give the connection up, which cannot be ended in good order; only from its own thread."""
+        if self._connection is not None:
+            self._connection.abort(reason)
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether there is no connection, not even one that is being opened or closed in good order."""
+        return self._connection is None
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes the broker has not taken yet."""
+        return 0 if self._connection is None else self._connection.unsent_bytes
+
+    def stop(self) -> None:
+        """Close the connection in good order and let `run` return."""
+        self._stopping.set()
+        self.call(self._close)
+
+    def _close(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.is_open:
+            connection.close()
+            connection.ioloop.call_later(CLOSE_SECONDS, lambda: connection.abort("it did not close in time"))
+        else:
+            connection.ioloop.stop()

@@ -1,0 +1,308 @@
+"""Publishing with confirms: a whole batch goes out, and each message's fate comes back."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import dropwhile, takewhile
+from queue import Empty, SimpleQueue
+
+from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker
+from pika.frame import Method
+from pika.spec import Basic, BasicProperties
+
+from bridge import clock
+from bridge.broker.connection import Broker, BrokerConnection
+from bridge.broker.probe import Probe
+from bridge.broker.rights import ACCESS_REFUSED, Act, Refusal
+from bridge.broker.topology import Topology
+from bridge.broker.watch import QueueWatch
+from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE, Publication
+
+IDLE_SECONDS = 5.0
+PROGRESS_SECONDS = 10.0
+LATE_SECONDS = 5.0
+
+
+TASKS_PLACE = (TASK_EXCHANGE, "default.probe")
+COPIES_PLACE = (ERROR_EXCHANGE, ERROR_KEY)
+
+
+class Outcome(Enum):
+    """The fate of a message handed to the publisher."""
+
+    CONFIRMED = "a queue has it"
+    RETURNED = "no queue took it: certainly not delivered"
+    REFUSED = "the queue refused it: certainly not delivered"
+    DENIED = "the broker denies us the right to publish it: certainly not delivered"
+    UNSENT = "it never left: certainly not delivered"
+    UNKNOWN = "the connection was lost before the confirm: it may be delivered"
+
+
+# A return does not say which publication it is of; those that are alike in all of this are as good as one another.
+_Identity = tuple[str | None, str | None, str | None, bytes]
+Settled = Callable[[Sequence[Outcome]], None]
+
+
+@dataclass(slots=True)
+class _Batch:
+    publications: Sequence[Publication]
+    settled: Settled
+    outcomes: list[Outcome] = field(default_factory=list)
+    left: int = 0
+
+    def settle(self, index: int, outcome: Outcome) -> None:
+        self.outcomes[index] = outcome
+        self.left -= 1
+        if self.left == 0:
+            self.settled(self.outcomes)
+
+
+class Publisher:
+    """Publishes persistent, mandatory messages on a connection of its own.
+
+    `publish` and `ready` may be used from any thread; the outcomes come on the publisher's thread. It looks after
+    all queues, unless another publisher of the process does (`watches_all`). `place` is an exchange and a routing
+    key that it must be able to publish to, or it is not ready.
+    """
+
+    act = Act.PUBLISH
+
+    def __init__(
+        self,
+        broker: Broker,
+        topology: Topology,
+        *,
+        name: str,
+        place: tuple[str, str] = TASKS_PLACE,
+        watches_all: bool = True,
+    ) -> None:
+        self.watch = (
+            QueueWatch(topology.queues, exchanges=topology.exchanges, may_declare=not topology.passive)
+            if watches_all
+            else QueueWatch(topology.only(RESPONSE_QUEUE))
+        )
+        self._connection = BrokerConnection(broker, topology, self, self.watch, name=name)
+        self._channel: Channel | None = None
+        self._handed: SimpleQueue[_Batch] = clock.SimpleQueue()
+        self._last_tag = 0
+        self._unconfirmed: dict[int, tuple[_Batch, int]] = {}
+        self._returned: Counter[_Identity] = Counter()
+        self._blocked = False
+        self._last_progress = 0.0
+        self._unsent_bytes = 0
+        self._place = place
+        self._probe = Probe(self._on_probed, self._connection.on_channel_closed)
+        self._may_publish = False
+        self._ready = clock.Event()
+
+    def run(self) -> None:
+        """Keep the connection until `stop`; the body of the publisher's thread."""
+        self._connection.run()
+
+    def stop(self) -> None:
+        """Close the connection; what is not confirmed by then is UNKNOWN."""
+        self._connection.stop()
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages can be published now: connected, and not blocked by the broker."""
+        return self._ready.is_set()
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether there is nothing to bring to an end at a stop: it has no connection, at most it seeks one."""
+        return self._connection.holds_nothing
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is open."""
+        return not self._connection.trouble
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker, short of memory or disk, takes nothing from us."""
+        return self._blocked and self.connected
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be published now; empty where it can."""
+        if self._connection.trouble:
+            return self._connection.trouble
+        if self._blocked:
+            return "RabbitMQ is short of memory or disk and blocks publishing"
+        silent = clock.now() - self._last_progress if self._unconfirmed else 0.0
+        return f"RabbitMQ has confirmed nothing for {silent:.0f} s" if silent > LATE_SECONDS else ""
+
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Wait at most `seconds` for `ready` and return it."""
+        return self._ready.wait(seconds)
+
+    def publish(self, publications: Sequence[Publication], settled: Settled) -> None:
+        """Send a batch; `settled` gets the outcomes, in order, once all are known."""
+        self._handed.put(_Batch(publications, settled))
+        if not self._connection.call(self._send_handed):
+            self._settle_handed()
+
+    def publish_and_wait(self, publication: Publication, stopping: threading.Event) -> Outcome:
+        """Publish one message and return its outcome; UNKNOWN when stopping. Not for the publisher's thread."""
+        fate: SimpleQueue[Outcome] = clock.SimpleQueue()
+        self.publish([publication], lambda outcomes: fate.put(outcomes[0]))
+        while True:
+            try:
+                return fate.get(timeout=0.5)
+            except Empty:  # a broker in alarm may take its time, which a stop has not
+                if stopping.is_set():
+                    return Outcome.UNKNOWN
+
+    def _send_handed(self) -> None:
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            self._settle_handed()
+            return
+        with self._connection.one_write():
+            for batch in self._take_handed():
+                self._send(batch, channel)
+
+    def _settle_handed(self) -> None:
+        for batch in self._take_handed():
+            batch.settled([Outcome.UNSENT] * len(batch.publications))
+
+    def _take_handed(self) -> Iterator[_Batch]:
+        with suppress(Empty):
+            while True:
+                yield self._handed.get_nowait()
+
+    def _send(self, batch: _Batch, channel: Channel) -> None:
+        count = len(batch.publications)
+        batch.outcomes, batch.left = [Outcome.UNKNOWN] * count, count
+        for index, publication in enumerate(batch.publications):
+            self._publish(channel, publication, (batch, index))
+
+    def _publish(self, channel: Channel, publication: Publication, place: tuple[_Batch, int]) -> None:
+        if not self._unconfirmed:
+            self._last_progress = clock.now()
+        self._last_tag += 1
+        self._unconfirmed[self._last_tag] = place
+        properties = BasicProperties(headers=publication.headers, **publication.properties)
+        channel.basic_publish(
+            publication.exchange, publication.routing_key, publication.body, properties, mandatory=True
+        )
+
+    def on_channel(self, channel: Channel) -> None:
+        """Begin to publish on a new channel, in confirm mode, once the broker lets us."""
+        self._channel = channel
+        self._last_tag = 0
+        self._blocked = False
+        channel.add_on_return_callback(self._on_return)
+        channel.add_on_close_callback(self._on_channel_closed)
+        channel.confirm_delivery(
+            self._on_confirm, callback=lambda _: self._probe.ask(channel.connection, *self._place)
+        )
+
+    def _on_probed(self) -> None:
+        self._last_progress = clock.now()
+        self._may_publish = True
+        self._connection.worked()
+        self._update_ready()
+
+    def on_tick(self) -> None:
+        """Try out an idle connection, and give up one that takes nothing any more."""
+        if self._channel is None or self._blocked:
+            return
+        if self._unconfirmed:
+            self._note_progress()
+        elif clock.now() - self._last_progress > IDLE_SECONDS:
+            self._probe.ask(self._channel.connection, *self._place)
+        silent = clock.now() - self._last_progress if self._unconfirmed else self._probe.waiting_seconds
+        if silent > PROGRESS_SECONDS:
+            self._connection.abort(f"no confirm came for {PROGRESS_SECONDS:.0f} s")
+
+    def _note_progress(self) -> None:
+        """Count bytes that the broker takes as progress: on a slow line a batch needs its time."""
+        unsent = self._connection.unsent_bytes
+        if unsent < self._unsent_bytes:
+            self._last_progress = clock.now()
+        self._unsent_bytes = unsent
+
+    def on_lost(self) -> None:
+        """Settle what was under way: whether the broker has it cannot be known any more."""
+        self._may_publish = False
+        self._update_ready()
+        self._probe.lost()
+        self._channel = None
+        self._returned.clear()
+        lost, self._unconfirmed = self._unconfirmed, {}
+        for batch, index in lost.values():
+            batch.settle(index, Outcome.UNKNOWN)
+        self._settle_handed()  # a loop that ends forgets the calls that it has not made yet
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Stop or start offering to publish, as the broker says."""
+        self._blocked = blocked
+        self._last_progress = clock.now()
+        self._probe.forgive()
+        self._connection.worked()
+        self._update_ready()
+
+    def _update_ready(self) -> None:
+        if self._may_publish and not self._blocked:
+            self._ready.set()
+        else:
+            self._ready.clear()
+
+    def _on_channel_closed(self, _channel: Channel, reason: Exception) -> None:
+        """Settle what the broker refuses, if that is why it closed the channel."""
+        is_refusal = isinstance(reason, ChannelClosedByBroker) and reason.reply_code == ACCESS_REFUSED
+        if is_refusal and (refusal := Refusal.of(str(reason))):
+            self._settle_refused(refusal)
+
+    def _settle_refused(self, refusal: Refusal) -> None:
+        """Settle the first message that fits the refusal, and all after it: the broker looks at none of them.
+
+        Those before it may be delivered. The next probe asks for the same place, unless it is one topic's alone.
+        """
+        sent = [(tag, *place, place[0].publications[place[1]]) for tag, place in self._unconfirmed.items()]
+        for tag, batch, index, publication in dropwhile(lambda item: not refusal.is_of(item[3]), sent):
+            is_denied = refusal.is_of(publication)
+            del self._unconfirmed[tag]
+            batch.settle(index, Outcome.DENIED if is_denied else Outcome.UNSENT)
+            if is_denied and refusal.topic is None:
+                self._place = (publication.exchange, publication.routing_key)
+
+    def _on_return(
+        self, _channel: Channel, method: Basic.Return, properties: BasicProperties, body: bytes
+    ) -> None:
+        self._returned[method.exchange, method.routing_key, properties.message_id, body] += 1
+        self.watch.note_return(method.exchange, method.routing_key)
+
+    def _on_confirm(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
+        """Settle the confirmed messages; RabbitMQ sends a message's return before its confirm."""
+        self._last_progress = clock.now()
+        confirmed = isinstance(frame.method, Basic.Ack)
+        for tag in self._tags(frame.method.delivery_tag, multiple=frame.method.multiple):
+            batch, index = self._unconfirmed.pop(tag)
+            batch.settle(index, self._outcome(batch.publications[index], confirmed=confirmed))
+
+    def _tags(self, last: int, *, multiple: bool) -> list[int]:
+        # The tags were entered in rising order, so the search ends at the first that is not confirmed yet.
+        return list(takewhile(lambda tag: tag <= last, self._unconfirmed)) if multiple else [last]
+
+    def _outcome(self, publication: Publication, *, confirmed: bool) -> Outcome:
+        if self._returned and self._take_return(publication):
+            return Outcome.RETURNED
+        return Outcome.CONFIRMED if confirmed else Outcome.REFUSED
+
+    def _take_return(self, publication: Publication) -> bool:
+        identity = (
+            publication.exchange,
+            publication.routing_key,
+            publication.properties.get("message_id"),
+            publication.body,
+        )
+        is_returned = self._returned[identity] > 0
+        self._returned -= Counter([identity])  # keeps what is above zero only, and so no body longer than needed
+        return is_returned

@@ -1,0 +1,284 @@
+"""The exchanges, queues and bindings of the contract: declared, or only checked."""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.adapters.select_connection import SelectConnection
+from pika.connection import ConnectionParameters
+from pika.exceptions import AMQPConnectionError, AMQPError, ChannelClosedByBroker
+
+from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
+from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE
+from bridge.errors import RightMissing, SettingsError, Unavailable, WrongQueue
+
+UNROUTED_EXCHANGE = "camunda.unrouted.tasks"
+RESPONSE_EXCHANGE = "camunda.task.responses"
+# Catches the tasks of known systems. The broker turns to the alternate exchange only where no binding at all
+# matches; this one matches and leads nowhere, so that a task whose queue is gone comes back to us as unroutable.
+CLAIMED_EXCHANGE = "camunda.claimed.tasks"
+ERROR_QUEUE = "errors.camunda_tasks.queue"
+RETRY_TIERS = {"5s": 5_000, "30s": 30_000, "5m": 300_000}
+# Heartbeats alone notice a frozen broker after a minute, and such of 2 s are too nervous.
+ANSWER_SECONDS = 10.0
+NOT_FOUND = 404
+PRECONDITION_FAILED = 406
+_DIFFERENCE = re.compile(
+    r"inequivalent arg '(?P<name>[^']*)' for .*: received (?P<wanted>.*) but current is (?P<found>.*)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange and its bindings, each an exchange and a key."""
+
+    name: str
+    kind: str
+    arguments: dict[str, Any]
+    bindings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable queue and its bindings, each an exchange and a key.
+
+    `keeps_all`: a quorum queue that must not drop what came back too often.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    bindings: tuple[tuple[str, str], ...]
+    keeps_all: bool = False
+
+    @property
+    def of_system(self) -> bool:
+        """Whether it is a system's: what is wrong with it concerns that system alone."""
+        return any(exchange == TASK_EXCHANGE for exchange, _ in self.bindings)
+
+    def takes(self, exchange: str | None, routing_key: str | None) -> bool:
+        """Whether it is a system's, and a message with that address is meant for it."""
+        return any(
+            exchange == source == TASK_EXCHANGE and (routing_key or "").startswith(key.removesuffix("#"))
+            for source, key in self.bindings
+        )
+
+    def arguments_at(self, server_properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments to declare the queue with at the broker that calls itself so.
+
+        RabbitMQ 4 drops from a quorum queue what came back 20 times, after lost connections too. -1 lifts that
+        limit there; on 3.10 it makes the first return the last (both tried).
+        """
+        if not self.keeps_all or str(server_properties.get("version")).startswith("3."):
+            return self.arguments
+        return {**self.arguments, "x-delivery-limit": -1}
+
+
+class DeadlineConnection(BlockingConnection):
+    """A connection that is given up where the broker leaves us without an answer."""
+
+    _deadline: Any = None
+
+    def expect_answers(self) -> None:
+        """Wait for the next answers no longer than ANSWER_SECONDS from now on."""
+        connection: SelectConnection = self._impl  # type: ignore[attr-defined]  # not in the stubs
+        if self._deadline is not None:
+            connection.ioloop.remove_timeout(self._deadline)
+        silence = AMQPConnectionError(f"the broker has not answered for {ANSWER_SECONDS:.0f} s")
+        self._deadline = connection.ioloop.call_later(
+            ANSWER_SECONDS,
+            lambda: connection._terminate_stream(silence),  # type: ignore[attr-defined]  # not in the stubs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All that must exist on the broker; `passive` only checks and never declares."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    passive: bool = False
+
+    @classmethod
+    def of(cls, systems: Sequence[str], default: str, *, queue_type: str, passive: bool) -> "Topology":
+        """Return the topology of the contract for the named systems; `default` takes what nobody else does."""
+        # A plain durable declaration of a public queue must stay possible, so the usual type adds no argument.
+        is_quorum = queue_type == "quorum"
+        arguments = {"x-queue-type": queue_type} if is_quorum else {}
+        unrouted = {default: ((UNROUTED_EXCHANGE, ""),)}
+        return cls(
+            exchanges=(
+                Exchange(UNROUTED_EXCHANGE, "fanout", {}),
+                Exchange(TASK_EXCHANGE, "topic", {"alternate-exchange": UNROUTED_EXCHANGE}),
+                Exchange(RESPONSE_EXCHANGE, "direct", {}),
+                Exchange(ERROR_EXCHANGE, "direct", {}),
+                Exchange(CLAIMED_EXCHANGE, "fanout", {}, tuple((TASK_EXCHANGE, f"{name}.#") for name in systems)),
+            ),
+            queues=(
+                *(
+                    Queue(f"{name}.queue", arguments, ((TASK_EXCHANGE, f"{name}.#"), *unrouted.get(name, ())))
+                    for name in systems
+                ),
+                Queue(RESPONSE_QUEUE, arguments, ((RESPONSE_EXCHANGE, RESPONSE_QUEUE),), keeps_all=is_quorum),
+                Queue(ERROR_QUEUE, arguments, ((ERROR_EXCHANGE, ERROR_KEY),), keeps_all=is_quorum),
+                *(_retry_queue(tier) for tier in RETRY_TIERS),
+            ),
+            passive=passive,
+        )
+
+    @property
+    def watched(self) -> tuple[Queue, ...]:
+        """The queues that something must be able to reach at any time: all but the delay tiers."""
+        return tuple(queue for queue in self.queues if queue.bindings)
+
+    def only(self, name: str) -> tuple[Queue, ...]:
+        """Return the one queue of that name."""
+        return tuple(queue for queue in self.queues if queue.name == name)
+
+    def declare(self, parameters: ConnectionParameters) -> None:
+        """Declare everything, or check it where passive, over a connection of its own.
+
+        Raises SettingsError for an exchange that differs; WrongQueue for queues that differ or are missing, once
+        all else is declared; RightMissing; AMQPError where the broker is not there.
+        """
+        connection = DeadlineConnection(parameters)
+        try:
+            connection.expect_answers()
+            channel = connection.channel()
+            for exchange in self.exchanges:
+                connection.expect_answers()
+                channel = self._declare_exchange(connection, channel, exchange)
+            troubles = self._declare_queues(connection, channel)
+        finally:
+            _close(connection)
+        if troubles:
+            raise WrongQueue(troubles, ours=any(not q.of_system for q in self.queues if q.name in troubles))
+
+    def _declare_exchange(
+        self, connection: BlockingConnection, channel: BlockingChannel, exchange: Exchange
+    ) -> BlockingChannel:
+        """Declare an exchange and its bindings; return the channel to go on with."""
+        act, name = _declaring(exchange.arguments), exchange.name
+        try:
+            channel.exchange_declare(
+                exchange.name,
+                exchange.kind,
+                durable=True,
+                passive=self.passive,
+                arguments=None if self.passive else exchange.arguments,
+            )
+            for source, key in () if self.passive else exchange.bindings:
+                act, name = Act.BIND, source
+                channel.exchange_bind(exchange.name, source, key)
+        except ChannelClosedByBroker as error:
+            if self.passive and exchange.name == CLAIMED_EXCHANGE and is_missing(error):
+                return connection.channel()  # a safeguard, which an administrator may not have declared
+            raise _of_exchange(exchange.name, error, act, name) from error
+        return channel
+
+    def _declare_queues(self, connection: DeadlineConnection, channel: BlockingChannel) -> dict[str, str]:
+        """Declare all queues; return what is wrong with some, by name."""
+        server = connection._impl.server_properties  # type: ignore[attr-defined]  # not in the stubs
+        troubles = {}
+        for queue in self.queues:
+            connection.expect_answers()
+            try:
+                self._declare_queue(channel, queue, queue.arguments_at(server))
+            except _QueueRefused as error:
+                if not queue.of_system and not error.is_wrong:
+                    raise error.as_unavailable() from error
+                troubles[queue.name] = str(error)
+                channel = connection.channel()
+        return troubles
+
+    def _declare_queue(self, channel: BlockingChannel, queue: Queue, arguments: dict[str, Any]) -> None:
+        act, name = _declaring(arguments), queue.name
+        try:
+            channel.queue_declare(
+                queue.name,
+                durable=True,
+                passive=self.passive,
+                arguments=None if self.passive else arguments,
+            )
+            for exchange, key in () if self.passive else queue.bindings:
+                act, name = Act.BIND, exchange
+                channel.queue_bind(queue.name, exchange, key)
+        except ChannelClosedByBroker as error:
+            raise _QueueRefused(queue.name, error, act, name) from error
+
+
+class _QueueRefused(Exception):
+    """The broker did not let us declare or bind a queue."""
+
+    def __init__(self, queue: str, error: ChannelClosedByBroker, act: Act, name: str) -> None:
+        super().__init__(trouble_of("queue", queue, error, act, name))
+        self._code = error.reply_code
+        self.is_wrong = error.reply_code == PRECONDITION_FAILED or is_missing(error)
+
+    def as_unavailable(self) -> Unavailable:
+        """Return it as an error that passes without a change of ours."""
+        return RightMissing(str(self)) if self._code == ACCESS_REFUSED else Unavailable(str(self))
+
+
+def _declaring(arguments: Mapping[str, Any]) -> Act:
+    return Act.LINK if arguments.keys() & {"alternate-exchange", "x-dead-letter-exchange"} else Act.DECLARE
+
+
+def retry_queue(tier: str) -> str:
+    """Return the name of the queue that holds a response back for the time of `tier`."""
+    return f"camunda.responses.retry.{tier}"
+
+
+def _retry_queue(tier: str) -> Queue:
+    # One queue per delay: with a time per message an early one would wait behind a late one.
+    arguments = {
+        "x-message-ttl": RETRY_TIERS[tier],
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": RESPONSE_QUEUE,
+    }
+    return Queue(retry_queue(tier), arguments, ())
+
+
+def is_missing(error: ChannelClosedByBroker) -> bool:
+    """Whether there is no such queue or exchange; a queue whose node of the cluster is down is a 404 too."""
+    return error.reply_code == NOT_FOUND and "is down or inaccessible" not in error.reply_text
+
+
+def trouble_of(kind: str, thing: str, error: ChannelClosedByBroker, act: Act, name: str) -> str:
+    """Return the broker's refusal of an exchange or queue as a sentence that says what to do.
+
+    `act`, `name`: what we were about to do, and to what; see `missing_right`.
+    """
+    if error.reply_code == PRECONDITION_FAILED:
+        return (
+            f"RabbitMQ has a {kind} {thing!r} that differs from what we declare: {_difference(error.reply_text)}; "
+            "delete it when it is empty, or set RABBITMQ_QUEUE_TYPE or a policy to fit"
+        )
+    if is_missing(error):
+        return f"RabbitMQ has no {kind} {thing!r}, and RABBITMQ_TOPOLOGY=passive declares none"
+    if error.reply_code == ACCESS_REFUSED:
+        return (
+            f"RabbitMQ does not let us {act.value} {kind} {thing!r}: {missing_right(error.reply_text, act, name)}"
+        )
+    return f"RabbitMQ cannot {act.value} {kind} {thing!r}: {error.reply_text}"
+
+
+def _difference(text: str) -> str:
+    found = _DIFFERENCE.search(text)
+    if found is None:
+        return text
+    return f"{found['name']} is {found['found']}, wanted is {found['wanted']} ({text})"
+
+
+def _of_exchange(exchange: str, error: ChannelClosedByBroker, act: Act, name: str) -> SettingsError | Unavailable:
+    told = trouble_of("exchange", exchange, error, act, name)
+    if error.reply_code == PRECONDITION_FAILED or is_missing(error):
+        return SettingsError(told)
+    return RightMissing(told) if error.reply_code == ACCESS_REFUSED else Unavailable(told)
+
+
+def _close(connection: BlockingConnection) -> None:
+    with suppress(AMQPError):  # already lost: there is nothing left to close
+        connection.close()

@@ -1,0 +1,26 @@
+"""The contract in code: the task message, the response, typed variables. Pure: nothing here does I/O."""
+
+from bridge.contract.keys import NamedTask, named_task, nearest
+from bridge.contract.response import Response, ResponseType
+from bridge.contract.task import ExternalTask, TaskState, attempt_of, task_message
+from bridge.contract.variables import Variables
+from bridge.contract.wire import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE, Publication, encode_json
+
+__all__ = [
+    "ERROR_EXCHANGE",
+    "ERROR_KEY",
+    "RESPONSE_QUEUE",
+    "TASK_EXCHANGE",
+    "ExternalTask",
+    "NamedTask",
+    "Publication",
+    "Response",
+    "ResponseType",
+    "TaskState",
+    "Variables",
+    "attempt_of",
+    "encode_json",
+    "named_task",
+    "nearest",
+    "task_message",
+]

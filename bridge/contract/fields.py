@@ -1,0 +1,59 @@
+"""Fields of the engine's JSON objects, checked: what is not as the engine writes it raises ValueError."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from bridge.contract.variables import Variables
+
+TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# A lock of 2^53 ms ends in the year 287453; and a little before the year 9999 nothing can be added any more.
+YEARS = range(1970, 9000)
+
+
+def text(fields: dict[str, Any], name: str) -> str:
+    """Return a text that is there and can be sent on. Raises KeyError, ValueError."""
+    value = fields[name]
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is {value!r:.80}")
+    value.encode()  # JSON may hold half a character, which raises a ValueError here
+    return value
+
+
+def task_id(fields: dict[str, Any]) -> str:
+    """Return the id of a task, which an answer can name and a URL hold."""
+    value = text(fields, "id")
+    if not TASK_ID.fullmatch(value):
+        raise ValueError(f"{value!r:.80} is no task id")
+    return value
+
+
+def text_or_none(fields: dict[str, Any], name: str) -> str | None:
+    """Return a text, None where there is none."""
+    return None if fields.get(name) is None else text(fields, name)
+
+
+def retries(fields: dict[str, Any]) -> int | None:
+    """Return how many attempts are left, None before the first failure."""
+    value = fields.get("retries")
+    if value is not None and (type(value) is not int or value < 0):
+        raise ValueError(f"retries is {value!r:.80}")
+    return value
+
+
+def moment(value: object) -> datetime:
+    """Return a moment with its zone; one without is taken for local time."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.80} is no time")
+    found = datetime.fromisoformat(value)
+    if found.year not in YEARS:
+        raise ValueError(f"{value!r:.80} is no time that anybody means")
+    return found if found.tzinfo else found.astimezone()
+
+
+def variables(fields: dict[str, Any]) -> Variables:
+    """Return the variables in their envelopes."""
+    value = fields.get("variables") or {}
+    if not isinstance(value, dict) or not all(isinstance(envelope, dict) for envelope in value.values()):
+        raise ValueError("its variables are no typed envelopes")
+    return value

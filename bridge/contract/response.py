@@ -1,0 +1,110 @@
+"""A system's answer, decoded and checked."""
+
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bridge.contract.fields import TASK_ID
+from bridge.contract.keys import NamedTask, first_fields, meant_by
+from bridge.contract.variables import Variables, typed
+from bridge.errors import Unprocessable
+from bridge.routing import LONGEST_LOCK_MS
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a whole number")
+    return value
+
+
+NoBoolean = BeforeValidator(_no_boolean)
+
+
+class ResponseType(StrEnum):
+    """What a system says of its task."""
+
+    COMPLETE = "complete"
+    FAILURE = "failure"
+    BPMN_ERROR = "bpmn_error"
+    EXTEND_LOCK = "extend_lock"
+
+
+class Response(BaseModel):
+    """A system's answer. Unknown fields are ignored but for their names; times are in milliseconds."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
+
+    task_id: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
+    response_type: ResponseType
+    worker_id: str | None = None
+    attempt: str | None = None
+    variables: dict[str, Any] | None = None
+    local_variables: dict[str, Any] | None = None
+    error_message: str | None = None
+    error_details: str | None = None
+    error_code: str | None = None
+    retries: Annotated[int, NoBoolean, Field(ge=0, lt=2**31)] | None = None
+    retry_timeout: Annotated[int, NoBoolean, Field(ge=0, le=LONGEST_LOCK_MS)] | None = None
+    lock_duration: Annotated[int, NoBoolean, Field(gt=0, le=LONGEST_LOCK_MS)] | None = None
+
+    @classmethod
+    def decode(cls, body: bytes, correlation_id: str | None, max_bytes: int) -> Self:
+        """Return the response that a message holds; a missing `task_id` is the message's correlation id.
+
+        Raises Unprocessable (`too_large`, `invalid`) for whatever the contract does not allow.
+        """
+        if len(body) > max_bytes:
+            raise Unprocessable("too_large", f"{len(body)} bytes, at most {max_bytes} are taken")
+        try:
+            response = cls.model_validate_json(body)
+        except ValidationError as error:
+            raise Unprocessable("invalid", _first_problem(error, body, cls.model_fields)) from error
+        if not response.task_id:
+            response = response.model_copy(update={"task_id": correlation_id or ""})
+        response._check()
+        return response
+
+    def _check(self) -> None:
+        if not TASK_ID.fullmatch(self.task_id):
+            problem = f"task_id {self.task_id[:80]!r} is missing or no task id"
+            raise Unprocessable("invalid", problem + self._hint("task_id"))
+        if self.response_type is ResponseType.BPMN_ERROR and not self.error_code:
+            problem = "error_code is missing; a bpmn_error needs one"
+            raise Unprocessable("invalid", problem + self._hint("error_code"))
+
+    def _hint(self, missing: str) -> str:
+        return _hint(missing, self.unknown_keys, type(self).model_fields)
+
+    @property
+    def named(self) -> NamedTask:
+        """The task that it is about."""
+        return NamedTask(self.task_id, self.attempt, self.response_type)
+
+    @property
+    def unknown_keys(self) -> tuple[str, ...]:
+        """The keys of the answer that nobody reads."""
+        return tuple(self.model_extra or ())
+
+    def typed_variables(self, json_type: str = "Json") -> dict[str, Variables]:
+        """Return `variables` and `localVariables` as the engine wants them, leaving out what is not given.
+
+        `json_type` is `String` for an engine without the Spin plugin, which knows no `Json`.
+        Raises Unprocessable for a value that has no type at the engine.
+        """
+        given = {"variables": self.variables, "localVariables": self.local_variables}
+        return {key: typed(values, json_type) for key, values in given.items() if values}
+
+
+def _first_problem(error: ValidationError, body: bytes, known: Collection[str]) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    hint = _hint(place, first_fields(body).keys() - set(known), known) if problem["type"] == "missing" else ""
+    return f"{place}: {problem['msg']}{hint}" if place else problem["msg"]
+
+
+def _hint(missing: str, keys: Iterable[str], known: Iterable[str]) -> str:
+    """Return the key that was probably meant, where a required one is missing."""
+    meant = meant_by(missing, sorted(keys), known)
+    return f"; the key {meant[:80]!r} is unknown, did you mean {missing!r}?" if meant else ""

@@ -1,0 +1,25 @@
+"""The engine's REST API: the only HTTP door to the engine."""
+
+from bridge.engine.back_offs import BackOffs
+from bridge.engine.client import LONGEST_ERROR_MESSAGE, CamundaClient
+from bridge.engine.http import Http, Reply
+from bridge.engine.json_support import says_no_json
+from bridge.engine.login import Login
+from bridge.engine.rest import Rest
+from bridge.engine.rows import readable
+from bridge.engine.verdict import FOR_NOW, Answer, Verdict
+
+__all__ = [
+    "FOR_NOW",
+    "LONGEST_ERROR_MESSAGE",
+    "Answer",
+    "BackOffs",
+    "CamundaClient",
+    "Http",
+    "Login",
+    "Reply",
+    "Rest",
+    "Verdict",
+    "readable",
+    "says_no_json",
+]

@@ -1,0 +1,150 @@
+"""HTTP over keep-alive connections, one per thread (pycurl: the cheapest client measured)."""
+
+import math
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+import certifi
+import pycurl
+
+from bridge import clock, heartbeats
+from bridge.engine.login import Login
+from bridge.errors import Unanswered, Unavailable
+
+CONNECT_TIMEOUT_SECONDS = 5
+CLOCK_TIMEOUT_SECONDS = 10
+LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more is asked again all the same
+LONG_SECONDS = 30.0
+SILENCE_SECONDS = 15.0
+SIGN_OF_LIFE_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered. `wait_seconds`: its `Retry-After`; `seconds`: how long it took."""
+
+    status: int
+    body: bytes
+    wait_seconds: float = 0.0
+    seconds: float = 0.0
+
+
+class Http:
+    """Sends requests below one base URL; every thread that calls it gets a connection of its own."""
+
+    def __init__(self, base_url: str, login: Login) -> None:
+        self.base_url = base_url
+        self._login = login
+        self._local = threading.local()
+        self._heard_at = 0.0
+        self._give_up_at = math.inf
+
+    def send(self, method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
+        """Send one request and return the reply, whatever its status.
+
+        A wait of more than LONG_SECONDS ends early where the server shows no life meanwhile.
+        Raises Unavailable where no reply comes, LoginRefused where the login was refused too often to try again.
+        """
+        with self._login.attempt() as attempt:
+            reply = self._perform(method, path, body, timeout_seconds)
+            attempt.status = reply.status
+        return reply
+
+    def server_time(self) -> datetime | None:
+        """Return the server's clock to the second, None where it does not tell. Raises Unavailable."""
+        lines: list[bytes] = []
+        handle = self._new_handle()
+        handle.unsetopt(pycurl.USERNAME)  # a clock is not worth an attempt to log in
+        handle.setopt(pycurl.URL, f"{self.base_url}/engine")
+        handle.setopt(pycurl.TIMEOUT, CLOCK_TIMEOUT_SECONDS)
+        handle.setopt(pycurl.HEADERFUNCTION, lines.append)
+        self._fetch(handle)
+        return date_in(lines)
+
+    def give_up_after(self, seconds: float) -> None:
+        """Let long waits end within that time: the process stops."""
+        self._give_up_at = min(self._give_up_at, clock.now() + seconds)
+
+    def _perform(self, method: str, path: str, body: bytes | None, timeout_seconds: float) -> Reply:
+        heartbeats.beat()  # a loop that calls turns: each call ends by itself
+        handle = self._handle()
+        handle.setopt(pycurl.URL, self.base_url + path)
+        handle.setopt(pycurl.TIMEOUT_MS, int(timeout_seconds * 1000))
+        if body is None:
+            handle.setopt(pycurl.HTTPGET, True)
+        else:
+            handle.setopt(pycurl.POSTFIELDS, body)
+        handle.setopt(pycurl.CUSTOMREQUEST, method)
+        if self._login.username is not None:
+            handle.setopt(pycurl.PASSWORD, self._login.password.encode())  # as text it must be ASCII
+        handle.setopt(pycurl.NOPROGRESS, timeout_seconds <= LONG_SECONDS)
+        self._local.sent_at = sent = clock.now()
+        content = self._fetch(handle)
+        self._heard_at = clock.now()
+        status = handle.getinfo(pycurl.RESPONSE_CODE)
+        wait_seconds = min(handle.getinfo(pycurl.RETRY_AFTER), LONGEST_WAIT_SECONDS) if status >= 300 else 0.0
+        return Reply(status, content, wait_seconds, self._heard_at - sent)
+
+    def _fetch(self, handle: pycurl.Curl) -> bytes:
+        try:
+            return handle.perform_rb()
+        except pycurl.error as error:
+            text = f"no engine at CAMUNDA_BASE_URL {self.base_url}: {error.args[-1]}"
+            if not handle.getinfo(pycurl.REQUEST_SIZE):  # it was not even sent
+                raise Unavailable(text) from error
+            timed_out = error.args[0] == pycurl.E_OPERATION_TIMEDOUT
+            raise Unanswered(text, handle.getinfo(pycurl.TOTAL_TIME), timed_out=timed_out) from error
+
+    def _is_in_vain(self, *_progress: int) -> bool:
+        """Whether to end the wait for a reply; curl asks about every second."""
+        now = clock.now()
+        if now >= self._give_up_at:
+            return True
+        return now - max(self._heard_at, self._local.sent_at) > SILENCE_SECONDS and not self._shows_life()
+
+    def _shows_life(self) -> bool:
+        """Whether the server answers another request, whatever it says."""
+        handle = self._new_handle()
+        handle.unsetopt(pycurl.USERNAME)  # no attempt to log in
+        handle.setopt(pycurl.URL, f"{self.base_url}/engine")
+        handle.setopt(pycurl.TIMEOUT, SIGN_OF_LIFE_TIMEOUT_SECONDS)
+        try:
+            handle.perform_rb()
+        except pycurl.error:
+            return False
+        self._heard_at = clock.now()
+        return True
+
+    def _handle(self) -> pycurl.Curl:
+        handle = getattr(self._local, "handle", None)
+        if handle is None:
+            handle = self._local.handle = self._new_handle()
+            handle.setopt(pycurl.XFERINFOFUNCTION, self._is_in_vain)
+        return handle
+
+    def _new_handle(self) -> pycurl.Curl:
+        handle = pycurl.Curl()
+        handle.setopt(pycurl.NOSIGNAL, True)  # curl's time-outs must not use signals in a threaded process
+        handle.setopt(pycurl.CONNECTTIMEOUT, CONNECT_TIMEOUT_SECONDS)
+        handle.setopt(pycurl.TCP_KEEPALIVE, True)
+        handle.setopt(pycurl.CAINFO, certifi.where())
+        # The engine wants Accept: */* (errorDetails is text); an empty Expect spares a round trip on big bodies.
+        handle.setopt(pycurl.HTTPHEADER, ["Content-Type: application/json", "Accept: */*", "Expect:"])
+        if self._login.username is not None:
+            handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
+            handle.setopt(pycurl.USERNAME, self._login.username.encode())
+        return handle
+
+
+def date_in(header_lines: Iterable[bytes]) -> datetime | None:
+    """Return the moment of the `Date` header, None where there is no readable one."""
+    for line in header_lines:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"date":
+            with suppress(ValueError):
+                return parsedate_to_datetime(value.decode("latin-1").strip())
+    return None

@@ -1,0 +1,126 @@
+"""A fetched task in our hand: its lease, and the message that is to tell its system."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from loguru import logger
+
+from bridge import clock, metrics
+from bridge.contract import ExternalTask, Publication, task_message
+from bridge.engine import CamundaClient
+from bridge.errors import Unavailable, Unprocessable
+from bridge.leases import LeaseRules, LeaseTable
+from bridge.routing import Routing, System
+from bridge.statistics import Statistics
+
+SAFE_LEASE_SECONDS = 10.0  # a lease with less left is let go, not published
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTask:
+    """A task locked by us and its message; `lease_ends` on the monotonic clock.
+
+    `may_be_out`: an earlier copy of the message may be delivered yet, so the task must never be unlocked.
+    """
+
+    task: ExternalTask
+    system: System
+    publication: Publication
+    lease_ends: float
+    may_be_out: bool = False
+
+    def lease_left(self) -> float:
+        """Return how many seconds of the lease are left."""
+        return self.lease_ends - clock.now()
+
+
+class TaskHolder:
+    """Enters fetched tasks in the in-flight table and makes their messages; refuses what no message can carry."""
+
+    def __init__(
+        self,
+        camunda: CamundaClient,
+        leases: LeaseTable,
+        routing: Routing,
+        statistics: Statistics,
+        rules: LeaseRules,
+        *,
+        max_message_bytes: int,
+    ) -> None:
+        self._camunda = camunda
+        self._leases = leases
+        self._routing = routing
+        self._statistics = statistics
+        self._rules = rules
+        self._max_message_bytes = max_message_bytes
+
+    def hold_all(self, tasks: Iterable[ExternalTask], fetch_sent: float) -> list[HeldTask]:
+        """Return the tasks to publish, each with its message; the others are dealt with."""
+        held = (self._hold_new(task, fetch_sent) for task in tasks)
+        return [one for one in held if one]
+
+    def hold_again(self, held: HeldTask, *, may_be_out: bool = True) -> HeldTask | None:
+        """Return the same with a message that expires, as the first one does, before the lock ends."""
+        fresh = self._hold(held.task, held.system, held.lease_ends)
+        return replace(fresh, may_be_out=may_be_out) if fresh else None
+
+    def is_in_time(self, system: System, lease_ends: float) -> bool:
+        """Whether enough of a lease is left to publish its task."""
+        lease_seconds = self._rules.lease_ms_of(system) / 1000
+        return lease_ends - clock.now() >= min(SAFE_LEASE_SECONDS, lease_seconds / 2)
+
+    def _hold_new(self, task: ExternalTask, fetch_sent: float) -> HeldTask | None:
+        system = self._routing.system_of(task.topic)
+        lease_ends = fetch_sent + self._rules.lease_ms_of(system) / 1000
+        if not self.is_in_time(system, lease_ends):
+            logger.warning("task {} comes too late to be published, its lease is let go", task.id)
+            metrics.lapsed(system.name).inc()
+            return None
+        return self._hold(task, system, lease_ends) if self._leases.add(task, system, fetch_sent) else None
+
+    def _hold(self, task: ExternalTask, system: System, lease_ends: float) -> HeldTask | None:
+        lease_ms = self._rules.lease_ms_of(system)
+        margin_ms = min(10_000, system.lock_ms // 10)
+        left_ms = int((lease_ends - clock.now()) * 1000) + system.lock_ms - lease_ms
+        try:
+            publication = task_message(
+                task,
+                system.name,
+                self._camunda.base_url,
+                lock_grows_by_ms=system.lock_ms - lease_ms,
+                expires_in_ms=left_ms - margin_ms,
+            )
+            self._check_size(task, publication)
+        except Unprocessable as error:
+            self._refuse(task, system, error)
+            return None
+        return HeldTask(task, system, publication, lease_ends)
+
+    def _check_size(self, task: ExternalTask, publication: Publication) -> None:
+        size = len(publication.body)
+        if size > self._max_message_bytes:
+            sizes = {name: len(str(variable.get("value"))) for name, variable in task.variables.items()}
+            largest = max(sizes, key=sizes.__getitem__, default="")
+            raise Unprocessable(
+                "too_large",
+                f"the message has {size} bytes, RABBITMQ_MAX_MESSAGE_BYTES is {self._max_message_bytes}; "
+                f"the largest variable is {largest!r} with {sizes.get(largest, 0)} characters",
+            )
+
+    def _refuse(self, task: ExternalTask, system: System, error: Unprocessable) -> None:
+        """Raise an incident: no message can carry this task, a person must act."""
+        self._statistics.add(failed=1)
+        metrics.published(system.name, "unpublishable").inc()
+        self._leases.done(task.id)
+        logger.error("task {} of topic {} cannot be published: {}", task.id, task.topic, error.detail)
+        report_failure(self._camunda, task, error.detail, retries=0, retry_timeout_ms=0)
+
+
+def report_failure(
+    camunda: CamundaClient, task: ExternalTask, message: str, *, retries: int, retry_timeout_ms: int
+) -> None:
+    """Report a task as failed; where the engine is away its lease ends, and the engine offers it again."""
+    try:
+        camunda.failure(task.id, task.worker_id, message, retries=retries, retry_timeout_ms=retry_timeout_ms)
+    except Unavailable as error:
+        logger.warning("task {} is offered again when its lease ends: {}", task.id, error)

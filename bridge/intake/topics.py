@@ -1,0 +1,66 @@
+"""Which topics to fetch: those of the routing, and those that the engine says have tasks."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from loguru import logger
+
+from bridge import clock
+from bridge.engine import CamundaClient
+from bridge.routing import Routing, System
+
+
+class Topics:
+    """The topics this worker serves; asks the engine for new ones every `refresh_seconds`."""
+
+    def __init__(
+        self,
+        camunda: CamundaClient,
+        routing: Routing,
+        *,
+        include: Sequence[str],
+        exclude: Sequence[str],
+        refresh_seconds: float,
+    ) -> None:
+        self._camunda = camunda
+        self._routing = routing
+        self._include = include
+        self._exclude = exclude
+        self._refresh_seconds = refresh_seconds
+        self._refresh_at = 0.0
+        self._systems: dict[str, System] = {}
+        self._of_system: defaultdict[str, list[str]] = defaultdict(list)
+        self._add(routing.topics)
+
+    def of_systems(self) -> Mapping[str, Sequence[str]]:
+        """Return the topics to serve by their systems' names, new ones included. Raises Unavailable."""
+        if clock.now() >= self._refresh_at:
+            self._warn_of_unrouted(self._add(self._camunda.topic_names()))
+            self._refresh_at = clock.now() + self._refresh_seconds
+        return self._of_system
+
+    def _add(self, topics: Iterable[str]) -> list[str]:
+        """Serve what is ours of these topics; return those that are new."""
+        new = [topic for topic in topics if topic not in self._systems and self._is_ours(topic)]
+        for topic in new:
+            system = self._systems[topic] = self._routing.system_of(topic)
+            self._of_system[system.name].append(topic)
+        return new
+
+    def _warn_of_unrouted(self, topics: Sequence[str]) -> None:
+        default = self._routing.default
+        if unrouted := [topic for topic in topics if self._systems[topic] is default]:
+            logger.warning(
+                "no routing names these topics, they go to {}: {}; if another worker serves one, "
+                "add it to CAMUNDA_TOPICS_EXCLUDE",
+                default.queue,
+                ", ".join(unrouted),
+            )
+
+    def _is_ours(self, topic: str) -> bool:
+        return _matches(topic, self._include) and not _matches(topic, self._exclude)
+
+
+def _matches(topic: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(topic, pattern) for pattern in patterns)

@@ -1,0 +1,13 @@
+"""The tasks in flight: leases made into full locks, second publications avoided, silence reported.
+
+Only a cache: the engine and the broker are the store. A lease is the short lock that a task is fetched with;
+a little after its message is confirmed it is extended to the full lock of its system, unless an answer came
+first. Deadlines count on the monotonic clock from the moment a request was sent; moments at the engine are
+compared only with moments at the engine.
+"""
+
+from bridge.leases.keeper import LeaseKeeper
+from bridge.leases.rules import LeaseRules
+from bridge.leases.table import Lease, LeaseTable
+
+__all__ = ["Lease", "LeaseKeeper", "LeaseRules", "LeaseTable"]

@@ -1,0 +1,23 @@
+"""The settings of the leases."""
+
+from dataclasses import dataclass
+
+from bridge.routing import System
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRules:
+    """How long tasks are locked, and what an unanswered one costs; `lease_ms` None: the full time at once."""
+
+    lease_ms: int | None
+    extend_after_seconds: float
+    retries: int
+    retry_timeout_ms: int
+
+    def lease_ms_of(self, system: System) -> int:
+        """Return how long a task of this system is locked at first."""
+        return min(self.lease_ms or system.lock_ms, system.lock_ms)
+
+    def has_extension(self, system: System) -> bool:
+        """Whether the first lock is shorter than the full one."""
+        return self.lease_ms_of(system) < system.lock_ms

@@ -1,0 +1,144 @@
+"""Systems that took a message and did not answer: reported before the lock ends, so that a person sees it."""
+
+from loguru import logger
+
+from bridge import clock, metrics
+from bridge.broker import QueueWatch
+from bridge.contract import RESPONSE_QUEUE
+from bridge.engine import FOR_NOW, CamundaClient, Verdict
+from bridge.errors import TaskGone, Unavailable
+from bridge.leases.extension import give_back_pause
+from bridge.leases.rules import LeaseRules
+from bridge.leases.table import Lease, LeaseTable
+
+LOOK_AGAIN_SECONDS = 1.0
+SUSPENDED_SECONDS = 60.0
+HEARTBEAT_TOLERANCE_SECONDS = 5.0
+
+
+class Silence:
+    """Checks tasks whose full lock is about to end unanswered."""
+
+    def __init__(
+        self,
+        camunda: CamundaClient,
+        table: LeaseTable,
+        watch: QueueWatch,
+        rules: LeaseRules,
+    ) -> None:
+        self._camunda = camunda
+        self._table = table
+        self._watch = watch
+        self._rules = rules
+
+    def look(self, lease: Lease) -> None:
+        """Note whether the message was taken; to be asked before it expires, which empties a queue too."""
+        queue = self._watch.state(lease.system.queue)
+        is_lost = queue.lost_at > lease.published_at  # deleted with its queue
+        lease.is_taken = not is_lost and lease.published_at < queue.drained_at < lease.message_ends
+
+    def check(self, lease: Lease) -> None:
+        """Report the task as failed if its system really is silent; else drop it or look again later.
+
+        Raises Unavailable where the engine does not say.
+        """
+        if not lease.is_taken and not self._table.has_answer(lease):
+            self._check_waiting(lease)
+            return
+        try:
+            self._ask_engine(lease)
+        except TaskGone:
+            self._table.drop(lease)
+
+    def _check_waiting(self, lease: Lease) -> None:
+        """Drop what waited in its queue or was deleted with it, no silence: the engine offers the task again."""
+        if clock.now() >= lease.silent_from:
+            self._table.drop(lease)
+        else:
+            self._table.plan(lease, lease.silent_from)
+
+    def _ask_engine(self, lease: Lease) -> None:
+        state = self._camunda.read_task(lease.task_id)
+        now = clock.now()
+        longer = (state.lock_expires_at - lease.lock_expires_at).total_seconds() if state.lock_expires_at else 0.0
+        if state.retries != lease.retries or state.worker_id != self._camunda.worker_id:
+            give_back_pause(self._camunda, self._table, lease, state)
+            self._table.drop(lease)
+        elif state.suspended:
+            self._table.plan(lease, now + SUSPENDED_SECONDS)
+        elif longer > HEARTBEAT_TOLERANCE_SECONDS:
+            self._adopt(lease, longer)
+        elif self._table.has_answer(lease) and not lease.answering:  # it waits for another answer of its instance
+            self._hold_on(lease, now)
+        else:
+            with self._table.extending(lease) as is_free:
+                if not is_free:  # an extension now could turn the back-off of its failure into a lock
+                    self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
+                elif now < lease.silent_from or self._may_be_answered(lease):
+                    self._hold_on(lease, now)
+                else:
+                    self._fail(lease)
+
+    def _adopt(self, lease: Lease, longer: float) -> None:
+        """Go on with a longer lock: a heartbeat came another way. Once the old one ended it may be a new fetch."""
+        if clock.now() < lease.lock_ends:
+            self._table.note_extension(lease, lease.lock_ends + longer)
+        elif lease.silent_since:  # by another process, which published it again
+            self._table.drop(lease)
+        else:
+            lease.silent_since = clock.now()
+            self._table.plan(lease, clock.now() + LOOK_AGAIN_SECONDS)
+
+    def _may_be_answered(self, lease: Lease) -> bool:
+        return self._is_with_us(lease) or not self._answers_are_read(lease.silent_since)
+
+    def _is_with_us(self, lease: Lease) -> bool:
+        return self._table.has_answer(lease) or self._table.is_in_hand(lease.task_id)
+
+    def _answers_are_read(self, since: float) -> bool:
+        """Whether the response queue has a reader and was seen empty after `since`, a moment other than 0."""
+        answers = self._watch.state(RESPONSE_QUEUE)
+        return since > 0 and answers.consumers > 0 and answers.seen_empty_at > since
+
+    def _hold_on(self, lease: Lease, now: float) -> None:
+        """Keep the task a little longer: its answer may still wait in the response queue."""
+        lease.silent_since = lease.silent_since or max(now, lease.silent_from)
+        self._watch.hurry()
+        is_with_us = self._is_with_us(lease)
+        if now >= lease.lock_ends and not is_with_us:  # another process may have fetched it by now
+            self._table.drop(lease)
+            return
+        lease_ms = self._rules.lease_ms_of(lease.system)
+        if lease.lock_ends - now < lease_ms / 2000:
+            hold = self._camunda.prolong if is_with_us else self._camunda.extend_lock
+            answer = hold(lease.task_id, self._camunda.worker_id, lease_ms)
+            if answer.verdict in FOR_NOW:
+                raise Unavailable(answer.detail)
+            if answer.verdict is not Verdict.ACCEPTED:
+                self._table.drop(lease)  # not ours any more: the engine offers it, or another has it
+                return
+            lease.move_end(now + lease_ms / 1000)
+            lease.extended = True  # it may have been fetched again meanwhile
+        self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
+
+    def _fail(self, lease: Lease) -> None:
+        retries = self._rules.retries if lease.retries is None else max(0, lease.retries - 1)
+        message = (
+            f"no answer from {lease.system.name} within {lease.system.lock_ms / 1000:g} s; "
+            "if it needs longer, raise its lock_duration or let it send extend_lock"
+        )
+        # Its system may work for as long as its message said.
+        pause_ms = max(self._rules.retry_timeout_ms, int((lease.full_lock_ends - clock.now()) * 1000))
+        answer = self._camunda.failure(
+            lease.task_id,
+            self._camunda.worker_id,
+            message,
+            retries=retries,
+            retry_timeout_ms=pause_ms,
+        )
+        if answer.verdict in FOR_NOW:
+            raise Unavailable(answer.detail)
+        self._table.pauses.note(lease.task_id, pause_ms)
+        metrics.no_answers(lease.system.name).inc()
+        logger.error("task {}: {}; {} retries left", lease.task_id, message, retries)
+        self._table.drop(lease)

@@ -1,0 +1,385 @@
+"""The in-flight table: which tasks are out, until when they are locked, and when to look at them."""
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import count
+
+from bridge import clock, metrics
+from bridge.contract import ExternalTask, NamedTask, TaskState, attempt_of
+from bridge.leases.answers import AnswersWithUs
+from bridge.leases.pauses import Pauses
+from bridge.leases.rules import LeaseRules
+from bridge.routing import System
+
+KEPT_PLACES = 1000
+LOOK_BEFORE_SECONDS = 0.5
+CHECK_BEFORE_SECONDS = 2.0  # what is due may be late, and a lock that has ended is not ours any more
+TOLERANCE_SECONDS = 10.0
+HANDED_ON_SECONDS = 60.0  # an answer that waited for another one is applied by then
+LONGEST_CALL_SECONDS = 600.0
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One task in flight. `lock_expires_at` is a moment at the engine, the others are monotonic seconds.
+
+    `full_lock_ends`: until when its message promises the lock; `message_ends`: when the message expires unread.
+    `is_taken`: its queue was seen empty before that while somebody listened, or its system gave a sign of life.
+    `known_within`: how long the fetch took, in which the engine began to count the lock.
+    `moved_at`: when we learnt of another end of the lock, which was `ended_before_at` until then.
+    """
+
+    task_id: str
+    topic: str
+    process_instance_id: str
+    system: System
+    retries: int | None
+    lock_expires_at: datetime
+    lock_ends: float
+    full_lock_ends: float
+    message_ends: float = 0.0
+    published_at: float = 0.0
+    extended: bool = False
+    answering: bool = False
+    is_taken: bool = False
+    silent_since: float = 0.0
+    known_within: float = 0.0
+    moved_at: float = 0.0
+    ended_before_at: datetime | None = None
+
+    @property
+    def checked_at(self) -> float:
+        """When to ask for the answer: before the lock ends, with time for calls to the engine."""
+        ends = min(self.lock_ends, self.full_lock_ends or math.inf)
+        return ends - max(self.system.margin_ms / 2000, CHECK_BEFORE_SECONDS)
+
+    @property
+    def silent_from(self) -> float:
+        """From when no answer is silence: shortly before the promised lock ends, after the message has expired."""
+        return (self.full_lock_ends or self.lock_ends) - self.system.margin_ms / 2000
+
+    @property
+    def looked_at_next(self) -> float:
+        """When to see whether its message was taken, just before it expires; then, when to ask for its answer."""
+        before_it_ends = self.message_ends - LOOK_BEFORE_SECONDS
+        return self.checked_at if self.is_taken or clock.now() >= before_it_ends else before_it_ends
+
+    @property
+    def tolerance(self) -> float:
+        """How many seconds beside the truth the end of the lock may be, once it was made longer."""
+        return max(TOLERANCE_SECONDS, self.known_within + 2.0)
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether an earlier process of ours locked it; whether and when it published it is not known."""
+        return self.extended and not self.published_at
+
+    @property
+    def round_trip_seconds(self) -> float | None:
+        """How long its message has been out; None where an earlier process published it."""
+        if self.published_at:
+            return clock.now() - self.published_at
+        return None if self.extended else 0.0  # its answer was faster than the confirm
+
+    def renew(self, fetched: "Lease") -> None:
+        """Go on with the lock that was fetched for the same attempt: its message or its answer is out."""
+        self.lock_expires_at, self.lock_ends = fetched.lock_expires_at, fetched.lock_ends
+        self.known_within, self.moved_at = fetched.known_within, 0.0
+        self.extended = self.silent_since > 0.0 or self.full_lock_ends <= self.lock_ends
+
+    def move_end(self, lock_ends: float) -> None:
+        """Note another end of the lock, given in monotonic seconds."""
+        self.moved_at, self.ended_before_at = clock.now(), self.lock_expires_at
+        self.lock_expires_at += timedelta(seconds=lock_ends - self.lock_ends)
+        self.lock_ends = lock_ends
+
+    def is_same_attempt(self, retries: int | None, fetched_at: datetime, fetch_sent: float) -> bool:
+        """Whether the engine offers the task again just because its lock lapsed.
+
+        Offered before that, somebody unlocked the task or failed it: this is a new attempt. An extension that met
+        the fetch came after it.
+        """
+        ended_at = self.lock_expires_at
+        if self.moved_at > fetch_sent and self.ended_before_at is not None:
+            ended_at = self.ended_before_at
+        if self.moved_at:
+            ended_at -= timedelta(seconds=self.known_within)
+        return self.retries == retries and ended_at <= fetched_at
+
+    @property
+    def is_still_out(self) -> bool:
+        """Whether its message may still be on its way, or at work."""
+        until = self.full_lock_ends if self.is_taken else self.message_ends
+        return bool(self.published_at) and clock.now() < until
+
+
+class LeaseTable:
+    """The tasks in flight by id; may be used from any thread."""
+
+    def __init__(self, rules: LeaseRules, is_in_hand: Callable[[str], bool] = lambda _: False) -> None:
+        """Take `is_in_hand`, which says whether an answer for a task was delivered and waits in this process."""
+        self.pauses = Pauses()
+        self.is_in_hand = is_in_hand
+        self._answers = AnswersWithUs()
+        self._rules = rules
+        self._leases: dict[str, Lease] = {}
+        self._in_flight: Counter[str] = Counter()
+        self._lock = clock.RLock()
+        # Tasks being extended, and process instances with an answer being applied; who waits for the end of that.
+        self._busy: dict[str, list[Callable[[], None]]] = {}
+        self._agenda: list[tuple[float, int, Lease]] = []
+        self._sequence = count()
+
+    def in_flight(self, system: System) -> int:
+        """Return how many tasks of a system are out."""
+        return self._in_flight[system.name]
+
+    def all(self) -> list[Lease]:
+        """Return the leases as they are now."""
+        with self._lock:
+            return list(self._leases.values())
+
+    def topic_of(self, task_id: str) -> str | None:
+        """Return the topic of a task that is in the table."""
+        lease = self._leases.get(task_id)
+        return lease.topic if lease else None
+
+    def is_at(self, task_id: str, retries: int | None) -> bool:
+        """Whether a task is at the attempt that we know of; True where we know of none."""
+        lease = self._leases.get(task_id)
+        return lease is None or lease.retries == retries
+
+    def is_current(self, lease: Lease) -> bool:
+        """Whether the lease is still in the table, and not replaced by a later one of the same task."""
+        return self._leases.get(lease.task_id) is lease
+
+    def has_later(self, lease: Lease) -> bool:
+        """Whether a later lease of the same task took its place in the table."""
+        return self._leases.get(lease.task_id) not in (None, lease)
+
+    def add(self, task: ExternalTask, system: System, fetch_sent: float) -> bool:
+        """Enter a fetched task; False where its message must not be published again.
+
+        It is still out there, or its answer is being applied: the lock ended before the answer came.
+        """
+        lease = self._lease_of(task, system, fetch_sent)
+        if self._answers.applied_at(task.id) > fetch_sent or self.pauses.has_failed(task.id, task.lock_expires_at):
+            return False  # its answer met the fetch, and was applied before the reply came
+        before = self._leases.get(task.id)
+        fetched_at = task.lock_expires_at - timedelta(milliseconds=self._rules.lease_ms_of(system))
+        if (
+            before
+            and before.is_same_attempt(task.retries, fetched_at, fetch_sent)
+            and (
+                before.is_still_out or task.id in self._busy or self.has_answer(before) or self.is_in_hand(task.id)
+            )
+        ):
+            before.renew(lease)
+            self.plan(before, 0.0)
+            return False
+        if self._is_answered(lease):
+            lease.full_lock_ends = lease.lock_ends
+            self._enter(lease)
+            self.plan(lease, 0.0)
+            return False
+        self.pauses.forget(task.id)
+        self._enter(lease)
+        return True
+
+    def _lease_of(self, task: ExternalTask, system: System, fetch_sent: float) -> Lease:
+        return Lease(
+            task_id=task.id,
+            topic=task.topic,
+            process_instance_id=task.process_instance_id,
+            system=system,
+            retries=task.retries,
+            lock_expires_at=task.lock_expires_at,
+            lock_ends=fetch_sent + self._rules.lease_ms_of(system) / 1000,
+            # The engine counts from somewhere between the request and now, and so does what the message promises.
+            full_lock_ends=clock.now() + system.lock_ms / 1000,
+            message_ends=fetch_sent + (system.lock_ms - system.margin_ms) / 1000,
+            known_within=clock.now() - fetch_sent,
+        )
+
+    def add_locked(self, state: TaskState, system: System) -> None:
+        """Enter a task that an earlier process of ours locked: it counts, and is published when offered again."""
+        if state.id not in self._leases and state.lock_expires_at and not self.pauses.goes_on(state.id):
+            self._enter(
+                Lease(
+                    task_id=state.id,
+                    topic=state.topic,
+                    process_instance_id=state.process_instance_id,
+                    system=system,
+                    retries=state.retries,
+                    lock_expires_at=state.lock_expires_at,
+                    lock_ends=0.0,
+                    full_lock_ends=0.0,
+                    extended=True,
+                )
+            )
+
+    def _enter(self, lease: Lease) -> None:
+        with self._lock:
+            if lease.task_id not in self._leases:
+                self._in_flight[lease.system.name] += 1
+            self._leases[lease.task_id] = lease
+
+    def published(self, task_ids: Iterable[str]) -> None:
+        """Note that the messages of these tasks are confirmed."""
+        now = clock.now()
+        with self._lock:  # once for all of them
+            for task_id in task_ids:
+                lease = self._leases.get(task_id)
+                if lease is None:
+                    continue  # its answer was faster than the confirm
+                lease.published_at = now
+                lease.extended = not self._rules.has_extension(lease.system)
+                self.plan(
+                    lease, lease.looked_at_next if lease.extended else now + self._rules.extend_after_seconds
+                )
+
+    def has_answer(self, lease: Lease) -> bool:
+        """Whether an answer of this attempt is with us: being applied, or in a delay tier."""
+        return lease.answering or self._is_answered(lease)
+
+    def _is_answered(self, lease: Lease) -> bool:
+        return clock.now() < self._answers.until(lease.task_id, lease.retries)
+
+    def held_until(self, lease: Lease) -> float:
+        """Return until when the lock should last: as its message promises, or until its answer is applied."""
+        answered_until = self._answers.until(lease.task_id, lease.retries)
+        return max(lease.full_lock_ends, lease.lock_ends, min(answered_until, clock.now() + HANDED_ON_SECONDS))
+
+    def answer_waits(self, answer: NamedTask, seconds: float) -> None:
+        """Note that the task's answer is with us for so long at the most: it must not be handed out again."""
+        if not answer.is_answer:
+            return
+        lease = self._leases.get(answer.task_id)
+        if lease is not None and answer.attempt is None and answer.response_type == "failure":
+            answer = replace(answer, attempt=attempt_of(lease.retries))
+        self._answers.note(answer, clock.now() + seconds)
+
+    def answer_is_gone(self, task_id: str) -> None:
+        """Note that an answer is of no use any more."""
+        self._answers.forget(task_id)
+
+    def done(self, task_id: str, *, answered: bool = False) -> None:
+        """Forget a task: it was answered, or given back to the engine; note how long an answer took."""
+        self._answers.forget(task_id, applied=answered)
+        self._remove(task_id, answered=answered)
+
+    def _remove(self, task_id: str, *, answered: bool = False) -> None:
+        with self._lock:
+            lease = self._leases.pop(task_id, None)
+            if lease is not None:
+                self._in_flight[lease.system.name] -= 1
+        if answered and lease is not None and (seconds := lease.round_trip_seconds) is not None:
+            metrics.round_trip(lease.topic).observe(seconds)
+
+    def attempt_done(self, task_id: str, lock_expires_at: datetime | None = None) -> None:
+        """Forget the attempt whose failure was applied; the next one may have been fetched already.
+
+        `lock_expires_at`: the end of the lock under which it was applied, where that is known.
+        """
+        self._answers.forget(task_id)
+        lease = self._leases.get(task_id)
+        if lease is not None and (lease.answering or lease.is_rebuilt or lease.lock_expires_at == lock_expires_at):
+            self._remove(task_id, answered=True)
+
+    def let_go(self, task: ExternalTask) -> None:
+        """Forget a task that was fetched and not published, unless it was fetched again since."""
+        lease = self._leases.get(task.id)
+        if lease is not None and lease.lock_expires_at == task.lock_expires_at:
+            self._remove(task.id)
+
+    def drop(self, lease: Lease) -> None:
+        """Forget a lease, unless a later one of the same task took its place."""
+        if self.is_current(lease):
+            self._remove(lease.task_id)
+
+    def extended(self, task_id: str, lock_ms: int) -> None:
+        """Note a lock that an answer made longer: a heartbeat, or a delay before the answer is tried again."""
+        lease = self._leases.get(task_id)
+        if lease is not None:
+            lease.is_taken = True
+            self.note_extension(lease, clock.now() + lock_ms / 1000)
+
+    def note_extension(self, lease: Lease, lock_ends: float) -> None:
+        """Note that the lock now ends at that moment, and look at the task again shortly before."""
+        lease.move_end(lock_ends)
+        lease.full_lock_ends = max(lease.full_lock_ends, lock_ends)
+        lease.extended, lease.silent_since = True, 0.0
+        self.plan(lease, lease.looked_at_next)
+
+    @contextmanager
+    def answering(self, answer: NamedTask, when_free: Callable[[], None]) -> Iterator[bool]:
+        """Keep a task from extensions, and its process instance from other answers, while its answer is applied.
+
+        An extension right after a reported failure would turn its back-off into a full lock, and two answers
+        of one instance at once collide in the engine. Yields False where such a call is under way; `when_free` is
+        called once it is over.
+        """
+        task_id = answer.task_id
+        with self._lock:
+            lease = self._leases.get(task_id)
+            instance = lease.process_instance_id if lease else task_id
+            self.answer_waits(answer, LONGEST_CALL_SECONDS)
+            busy = next((key for key in (task_id, instance) if key in self._busy), None)
+            if busy is not None:
+                self._busy[busy].append(when_free)
+            else:
+                self._busy[instance] = []
+        if busy is not None:
+            yield False
+            return
+        if lease is not None:
+            lease.answering = True
+        try:
+            yield True
+        finally:
+            if lease is not None:
+                lease.answering = False
+            self._release(instance)
+
+    @contextmanager
+    def extending(self, lease: Lease) -> Iterator[bool]:
+        """Keep answers away from a task while its lease is extended; yields False where one is being applied."""
+        with self._lock:
+            may_extend = self.is_current(lease) and self._busy.keys().isdisjoint(
+                (lease.process_instance_id, lease.task_id)
+            )
+            if may_extend:
+                self._busy[lease.task_id] = []
+        try:
+            yield may_extend
+        finally:
+            if may_extend:
+                self._release(lease.task_id)
+
+    def _release(self, key: str) -> None:
+        with self._lock:
+            waiting = self._busy.pop(key)
+        for go_on in waiting:
+            go_on()
+
+    def plan(self, lease: Lease, moment: float) -> None:
+        """Look at the lease at that moment."""
+        with self._lock:
+            heapq.heappush(self._agenda, (moment, next(self._sequence), lease))
+            if len(self._agenda) > 2 * len(self._leases) + KEPT_PLACES:
+                # Answered tasks leave their places behind, which a lock of days would keep for days.
+                self._agenda = [place for place in self._agenda if self.is_current(place[2])]
+                heapq.heapify(self._agenda)
+
+    def due(self, now: float) -> list[Lease]:
+        """Return the leases whose moment has come."""
+        due = []
+        with self._lock:
+            while self._agenda and self._agenda[0][0] <= now:
+                due.append(heapq.heappop(self._agenda)[2])
+        return [lease for lease in due if self.is_current(lease)]

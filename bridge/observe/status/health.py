@@ -1,0 +1,26 @@
+"""Whether the worker lives, and whether it can do its work."""
+
+from collections.abc import Iterable, Iterator
+
+from bridge import heartbeats
+from bridge.observe.status.snapshot import Snapshot
+
+
+def stuck_loops(loops: Iterable[str], begun: float) -> list[str]:
+    """Return a line for each loop that should have turned again; whether others are there plays no part."""
+    late = ((loop, heartbeats.overdue_seconds(loop, begun)) for loop in loops)
+    return [f"{loop} has not turned: {seconds:.0f} s overdue" for loop, seconds in late if seconds]
+
+
+def reasons_not_ready(now: Snapshot) -> Iterator[str]:
+    """Yield a line for each reason why work does not flow in or out."""
+    kinds: dict[str, list[str]] = {}
+    for connection in now.connections:
+        if connection.trouble:
+            kinds.setdefault(connection.trouble, []).append(connection.kind)
+    for trouble, of_kinds in kinds.items():
+        yield f"connection for {', '.join(of_kinds)}: {trouble}"
+    if now.engine_trouble:
+        yield f"engine: {now.engine_trouble}"
+    elif now.subscribed is False and not any("answers" in of_kinds for of_kinds in kinds.values()):
+        yield "answers are not read: the consumer is not subscribed"

@@ -1,0 +1,163 @@
+"""The page for operators: one look tells whether work flows. Plain HTML; a few lines of script refresh it."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bottle import SimpleTemplate
+
+from bridge import clock, metrics
+from bridge.observe.logs import recent_errors
+from bridge.observe.status.history import History
+from bridge.observe.status.snapshot import Snapshot, SystemView
+from bridge.observe.status.troubles import Level, Trouble, troubles
+
+_FOLDER = Path(__file__).parent
+_STYLE = (_FOLDER / "page.css").read_text(encoding="utf-8")
+_SCRIPT = (_FOLDER / "page.js").read_text(encoding="utf-8")
+_PAGE = SimpleTemplate((_FOLDER / "page.tpl").read_text(encoding="utf-8"))
+_FRAGMENT = SimpleTemplate((_FOLDER / "fragment.tpl").read_text(encoding="utf-8"))
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+# The browser runs and loads nothing else, whatever a topic or an error message may hold.
+POLICY = (
+    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+# Seen in the browser's tab: a disc, a triangle or an octagon, so that the shape tells too.
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 20 20'%3E"
+    "%3Cpath fill='%23{}' d='{}'/%3E%3C/svg%3E"
+)
+ICONS = {
+    "ok": _ICON.format("2da160", "M10 1a9 9 0 100 18 9 9 0 000-18z"),
+    "look": _ICON.format("e09a1a", "M10 1.5L19 18H1z"),
+    "stopped": _ICON.format("d9273f", "M6.3 1h7.4L19 6.3v7.4L13.7 19H6.3L1 13.7V6.3z"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the worker stands."""
+
+    worker_id: str
+    engine: str
+    broker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One system as the page shows it; `mark` chooses the sign, `state` says it in words."""
+
+    view: SystemView
+    mark: str
+    state: str
+    published: int
+    answered: int
+    oldest: str
+
+
+class Page:
+    """Renders the page and the part of it that changes."""
+
+    def __init__(
+        self, place: Place, snapshot: Callable[[], Snapshot], history: History, stuck: Callable[[], list[str]]
+    ) -> None:
+        self._place = place
+        self._snapshot = snapshot
+        self._history = history
+        self._stuck = stuck
+        self._begun = clock.now()
+
+    def whole(self) -> str:
+        """Return the page, complete without script."""
+        facts = self._facts()
+        return str(_PAGE.render(style=_STYLE, script=_SCRIPT, fragment=_FRAGMENT.render(**facts), **facts))
+
+    def fragment(self) -> str:
+        """Return what changes."""
+        return str(_FRAGMENT.render(**self._facts()))
+
+    def _facts(self) -> dict[str, Any]:
+        now, (minute, hour) = self._snapshot(), self._history.lately()
+        wrong = troubles(now, hour, self._stuck())
+        fetched = _sum(minute, "fetched")
+        mark, words = headline(now, wrong, fetched)
+        links = {connection.kind: connection.trouble for connection in now.connections}
+        rows = [
+            row_of(view, published=minute["published", view.name], answered=minute["answered", view.name])
+            for view in now.systems
+        ]
+        return {
+            "now": now,
+            "place": self._place,
+            "troubles": wrong,
+            "headline": (mark, words),
+            "title": f"{words} – {self._place.worker_id}",
+            "icon": ICONS[mark],
+            "rows": rows,
+            "fetched": fetched,
+            "arrived": sum(minute[outcome, ""] for outcome in metrics.OUTCOMES),
+            "applied": minute["applied", ""],
+            "delayed": minute["delayed", ""],
+            "out_is_broken": bool(now.engine_trouble or links.get("tasks")),
+            "in_is_broken": bool(links.get("answers")) or now.subscribed is False,
+            "errors": recent_errors(),
+            "version": metrics.VERSION,
+            "up": for_people(clock.now() - self._begun),
+            "clock": datetime.now().astimezone().strftime("%H:%M:%S %Z"),
+        }
+
+
+def _sum(counts: dict[tuple[str, str], int], what: str) -> int:
+    return sum(count for (name, _), count in counts.items() if name == what)
+
+
+def headline(now: Snapshot, wrong: list[Trouble], fetched: int) -> tuple[str, str]:
+    """Return the mark and the words that sum everything up."""
+    if any(trouble.level is Level.STOPPED for trouble in wrong):
+        return "stopped", "Work does not flow"
+    is_idle = not fetched and not any(system.in_flight for system in now.systems)
+    words = "Ready; nothing to do now" if is_idle else "Work flows"
+    if wrong:
+        return "look", f"{words}, but something needs a look"
+    return "ok", words
+
+
+def row_of(view: SystemView, *, published: int, answered: int) -> Row:
+    """Return how a system stands, in words too: a colour alone says nothing to many."""
+    oldest = "–" if view.oldest_seconds is None else for_people(view.oldest_seconds)
+    mark, state = _state_of(view, flows=bool(published or answered))
+    return Row(view, mark, state, published, answered, oldest)
+
+
+def _state_of(view: SystemView, *, flows: bool) -> tuple[str, str]:
+    if view.paused or view.queue.trouble:
+        return "look", f"paused: {view.paused or view.queue.trouble}"
+    if not view.queue.is_known:
+        return "idle", "unknown"
+    if view.queue.is_unheard:
+        return "look", "nobody listens"
+    if not view.queue.consumers:
+        return "idle", "no listener"
+    if flows:
+        return "ok", "flows"
+    return "ok", "at work" if view.in_flight else "listens"
+
+
+def for_people(seconds: float) -> str:
+    """Return a time in one unit, such as `12 s` or `3 h`."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"

@@ -1,0 +1,65 @@
+"""Which system a topic belongs to, and what is known of each system."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+SHORTEST_LOCK_MS = 10_000
+LONGEST_LOCK_MS = 49 * 24 * 3600 * 1000  # a message's expiration in RabbitMQ ends at 2^32 ms, 49.7 days
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One outside system: its tasks go to `<name>.queue` with the routing key `<name>.<topic>`."""
+
+    name: str
+    lock_ms: int
+    topics: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+    def is_user(self, name: str | None) -> bool:
+        """Whether a user of the broker may answer for this system; one of the system's own name by default."""
+        return name in (self.users or (self.name,))
+
+    @property
+    def margin_ms(self) -> int:
+        """How long before the lock its message ends: a tenth, at most 10 s."""
+        return min(10_000, self.lock_ms // 10)
+
+    @property
+    def queue(self) -> str:
+        """The name of the system's queue."""
+        return f"{self.name}.queue"
+
+
+class Routing:
+    """Which system a topic belongs to: exact topics first, then patterns in order, then the default."""
+
+    def __init__(self, systems: Iterable[System], default: System) -> None:
+        self.systems = (*systems, default)
+        self.default = default
+        self._exact = {topic: system for system in self.systems for topic in system.topics}
+        self._patterns = [(pattern, system) for system in self.systems for pattern in system.patterns]
+        self._known = dict(self._exact)
+
+    def described(self) -> str:
+        """Return per system its queue, what is routed to it and how long its tasks are locked."""
+        return "; ".join(
+            f"{system.queue} ({system.lock_ms / 1000:g} s): "
+            + (", ".join((*system.topics, *system.patterns)) or "whatever no other system has")
+            for system in self.systems
+        )
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that are routed by their exact name."""
+        return tuple(self._exact)
+
+    def system_of(self, topic: str) -> System:
+        """Return the system that a topic belongs to."""
+        system = self._known.get(topic)
+        if system is None:
+            matches = (system for pattern, system in self._patterns if fnmatchcase(topic, pattern))
+            system = self._known[topic] = next(matches, self.default)
+        return system

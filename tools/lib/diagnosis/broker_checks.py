@@ -1,0 +1,160 @@
+"""Is the broker there, may we use it, is its topology as wanted, who listens, does a message come through."""
+
+from contextlib import ExitStack
+
+from bridge.broker import Broker, Topology
+from bridge.broker.topology import ERROR_QUEUE, RESPONSE_EXCHANGE, Exchange, Queue
+from bridge.contract import ERROR_EXCHANGE, RESPONSE_QUEUE, TASK_EXCHANGE
+from config import Settings
+from tools.lib.diagnosis.finding import Check, Level, Seen
+from tools.lib.inspector import Inspector, QueueLook
+
+ESSENTIAL = 1
+OLDEST = (3, 10)
+
+
+class BrokerChecks:
+    """The checks of the broker; a context manager, for they share one connection."""
+
+    def __init__(self, broker: Broker, topology: Topology, settings: Settings) -> None:
+        self._broker = broker
+        self._topology = topology
+        self._settings = settings
+        self._roof = ExitStack()
+        self._inspector: Inspector | None = None
+        self.queues: dict[str, QueueLook | None] = {}
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        self._roof.close()
+
+    @property
+    def inspector(self) -> Inspector:
+        """The connection; opened by the first check."""
+        if self._inspector is None:
+            inspector = Inspector(self._broker, name=f"{self._settings.camunda_worker_id} diagnostics")
+            self._inspector = self._roof.enter_context(inspector)
+        return self._inspector
+
+    def checks(self) -> list[Check]:
+        """Return the checks; the first ESSENTIAL must succeed for the others to mean anything."""
+        settings = self._settings
+        place = (
+            f"{settings.rabbitmq_host}:{settings.rabbitmq_port}, virtual host {settings.rabbitmq_virtual_host!r}"
+        )
+        login = f"connect to {place} as {settings.rabbitmq_username!r}"
+        return [
+            Check("broker: reachable", login, self._reachable, REACHABLE, REACHABLE),
+            Check("broker: topology", "look for every exchange and queue", self._wanted, RIGHTS),
+            Check(
+                "broker: permissions",
+                "publish and take it back, declare again, read answers",
+                self._rights,
+                RIGHTS,
+            ),
+            Check("broker: canary", CANARY_TRIED, self._canary, RIGHTS),
+            Check("queues: listeners", "count messages and consumers of every queue", self._listeners, RIGHTS),
+            Check("queues: dead letters", f"count what is in {ERROR_QUEUE}", self._dead_letters, RIGHTS),
+        ]
+
+    def _reachable(self) -> Seen:
+        return judged_version(*self.inspector.server())
+
+    def _wanted(self) -> Seen:
+        exchanges = {it.name: self.inspector.has_exchange(it.name) for it in self._topology.exchanges}
+        self.queues.update({queue.name: self.inspector.look(queue.name) for queue in self._topology.queues})
+        there = {name for name, is_there in (exchanges | self.queues).items() if is_there}
+        missing = tuple(name for name in (*exchanges, *self.queues) if name not in there)
+        different = () if self._topology.passive else self._different(there)
+        return judged_topology(missing, different, passive=self._topology.passive, user=self._broker.username)
+
+    def _different(self, there: set[str]) -> tuple[str, ...]:
+        """Return what is otherwise than wanted: it would stop its system, or a worker that starts."""
+        wanted: list[Exchange | Queue] = [*self._topology.exchanges, *self._topology.queues]
+        refusals = {it.name: self.inspector.differs(it) for it in wanted if it.name in there}
+        return tuple(f"{name}: {refusal}" for name, refusal in refusals.items() if refusal)
+
+    def _rights(self) -> Seen:
+        """Ask only for what is there: the broker does not say what we might do with the rest."""
+        written = [name for name in (TASK_EXCHANGE, ERROR_EXCHANGE) if self.inspector.has_exchange(name)]
+        denied = [f"write to {name}" for name in written if not self.inspector.may_publish(name, CANARY_KEY)]
+        answers = self.queues.get(RESPONSE_QUEUE)
+        # Reading takes a message, so only an empty queue is read; one with a consumer is read already.
+        if answers == QueueLook(0, 0) and not self.inspector.may_read(RESPONSE_QUEUE):
+            denied.append(f"read {RESPONSE_QUEUE}")
+        if denied:
+            return Seen(Level.PROBLEM, f"{self._broker.username!r} may not {', not '.join(denied)}", RIGHTS)
+        if not written or not answers:
+            return Seen(Level.SKIPPED, "known only when the topology is there", "start the worker, then ask again")
+        return Seen(Level.OK, "may write tasks, read answers and set aside what cannot be used")
+
+    def _canary(self) -> Seen:
+        exchange = RESPONSE_EXCHANGE if self.inspector.has_exchange(RESPONSE_EXCHANGE) else ""
+        seconds = self.inspector.canary(exchange)
+        if seconds is None:
+            return Seen(
+                Level.NOTE, f"{self._broker.username!r} may declare no queue for it, which harms nothing else"
+            )
+        through = exchange or f"the default exchange, for there is no {RESPONSE_EXCHANGE} yet"
+        return Seen(Level.OK, f"confirmed and back in {seconds * 1000:.0f} ms through {through}")
+
+    def _listeners(self) -> Seen:
+        watched = {queue.name for queue in self._topology.watched} - {ERROR_QUEUE}
+        return judged_listeners({name: look for name, look in self.queues.items() if look and name in watched})
+
+    def _dead_letters(self) -> Seen:
+        look = self.queues.get(ERROR_QUEUE)
+        if look and look.ready:
+            remedy = "see why: python tools/dead_letters.py list; then replay or drop them"
+            return Seen(Level.WARNING, f"{look.ready} answers could not be used", remedy)
+        return Seen(Level.OK, "none")
+
+
+REACHABLE = (
+    "start RabbitMQ or correct RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_VIRTUAL_HOST, RABBITMQ_USERNAME "
+    "and RABBITMQ_PASSWORD; the port is that of AMQP, usually 5672, not that of the web page"
+)
+RIGHTS = 'grant them: rabbitmqctl set_permissions -p VHOST USER ".*" ".*" ".*" (configure, write, read)'
+DECLARE = f"{RIGHTS}; or RABBITMQ_TOPOLOGY=passive where the broker's administrator declares"
+PASSIVE = "RABBITMQ_TOPOLOGY=passive declares nothing: let the broker's administrator declare them"
+START = "start the worker: it declares them"
+DIFFERENT = "delete them when they are empty, or make RABBITMQ_QUEUE_TYPE or the broker's policies fit"
+CANARY_TRIED = "publish with confirm to a queue of our own, and read it back"
+CANARY_KEY = "canary.diagnostics"
+LISTENERS = (
+    "start the systems that read these queues; for camunda.responses.queue start the worker: python main.py"
+)
+
+
+def judged_version(product: str, version: str) -> Seen:
+    """Judge the broker's version."""
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    if product == "RabbitMQ" and numbers < OLDEST:
+        return Seen(Level.WARNING, f"{product} {version}", "needed: RabbitMQ 3.10 or newer")
+    return Seen(Level.OK, f"{product} {version}")
+
+
+def judged_topology(missing: tuple[str, ...], different: tuple[str, ...], *, passive: bool, user: str) -> Seen:
+    """Judge what is missing and what is otherwise than wanted (a name and the broker's words)."""
+    if any("ACCESS_REFUSED" in line for line in different):
+        return Seen(Level.PROBLEM, f"{user!r} may not declare all of it", DECLARE, different)
+    if different:
+        return Seen(Level.PROBLEM, f"{len(different)} are not as wanted", DIFFERENT, different)
+    if missing:
+        level, remedy = (Level.PROBLEM, PASSIVE) if passive else (Level.WARNING, START)
+        return Seen(level, f"{len(missing)} are missing", remedy, missing)
+    return Seen(Level.OK, "every exchange and queue is there" + ("" if passive else " as wanted"))
+
+
+def judged_listeners(queues: dict[str, QueueLook]) -> Seen:
+    """Judge who listens; messages that nobody reads are a problem, an empty queue may wait for its system."""
+    if not queues:
+        return Seen(Level.SKIPPED, "there are no queues yet", "start the worker: it declares them")
+    lines = tuple(f"{name}: {look.ready} ready, {look.consumers} listening" for name, look in queues.items())
+    deaf = [name for name, look in queues.items() if not look.consumers]
+    waiting = [name for name in deaf if queues[name].ready]
+    if waiting:
+        return Seen(Level.PROBLEM, f"messages wait and nobody listens: {', '.join(waiting)}", LISTENERS, lines)
+    if deaf:
+        return Seen(Level.WARNING, f"nobody listens: {', '.join(deaf)}", LISTENERS, lines)
+    return Seen(Level.OK, f"somebody listens to each of {len(queues)} queues", details=lines)

@@ -1,0 +1,91 @@
+"""Tasks that this worker id holds although no message tells a system of them: engine and broker together."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bridge.broker import RETRY_TIERS, retry_queue
+from bridge.contract import RESPONSE_QUEUE
+from config import RoutingConfig
+from tools.lib.diagnosis.finding import Check, Level, Seen
+from tools.lib.inspector import QueueLook
+from tools.lib.operations import OpenTask, Operations
+
+MOST_TASKS = 20_000
+REMEDY = (
+    "they are offered again when their lock ends; to have them at once, where no system works on them: "
+    "python tools/unlock_task.py --topic TOPIC"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """How many tasks of a system are held, and how many messages and consumers its queue has."""
+
+    system: str
+    held: int
+    ready: int
+    consumers: int
+
+    def lost(self, answers: int) -> int:
+        """Return how many have no message for certain; with a consumer there, it may have it in hand."""
+        return 0 if self.consumers else max(0, self.held - self.ready - answers)
+
+    def line(self, answers: int) -> str:
+        """Return it in words."""
+        place = f"{self.system}: {self.held} held, {self.ready} messages ready"
+        if self.lost(answers):
+            return f"{place}, nobody listening: {self.lost(answers)} without a message"
+        return f"{place}, {self.consumers} listening"
+
+
+class LostTasks:
+    """The one check that needs both servers; `queues` is what the checks of the broker saw."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        queues: Mapping[str, QueueLook | None],
+        routing: RoutingConfig,
+        worker_id: str,
+    ) -> None:
+        self._operations = operations
+        self._queues = queues
+        self._routing = routing
+        self._worker_id = worker_id
+
+    def check(self) -> Check:
+        """Return the check."""
+        tried = f"tasks held by {self._worker_id} against messages in the queues"
+        return Check("tasks: without a message", tried, self._look, REMEDY)
+
+    def _look(self) -> Seen:
+        """Leave out tasks that pause after a failure: their worker id keeps the lock, and no message is out."""
+        query = {"workerId": self._worker_id, "locked": True, "withRetriesLeft": True}
+        held = self._operations.tasks(query, limit=MOST_TASKS)
+        return judged([task for task in held if not task.error_message], self._queues, self._routing)
+
+
+def judged(tasks: list[OpenTask], queues: Mapping[str, QueueLook | None], routing: RoutingConfig) -> Seen:
+    """Judge the tasks that are held; answers under way may belong to any of them."""
+    answers = sum(_ready(queues, name) for name in (RESPONSE_QUEUE, *map(retry_queue, RETRY_TIERS)))
+    held = Counter(routing.system_of(task.topic) for task in tasks)
+    holdings = [
+        Holding(system.name, count, _ready(queues, system.queue), _consumers(queues, system.queue))
+        for system, count in held.items()
+    ]
+    lines = tuple(holding.line(answers) for holding in holdings)
+    lost = sum(holding.lost(answers) for holding in holdings)
+    if lost:
+        return Seen(Level.PROBLEM, f"{lost} of {len(tasks)} held tasks have no message", REMEDY, lines)
+    return Seen(Level.OK, f"{len(tasks)} tasks are held, none is known to have no message", details=lines)
+
+
+def _ready(queues: Mapping[str, QueueLook | None], name: str) -> int:
+    look = queues.get(name)
+    return look.ready if look else 0
+
+
+def _consumers(queues: Mapping[str, QueueLook | None], name: str) -> int:
+    look = queues.get(name)
+    return look.consumers if look else 0

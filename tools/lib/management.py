@@ -1,0 +1,85 @@
+"""The broker's management API, where a tool is given its URL: what AMQP does not tell of a queue."""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import quote
+
+from bridge.broker.connection import Broker
+from bridge.errors import LoginRefused, Unavailable
+
+TIMEOUT_SECONDS = 10
+NEEDED = "it wants the right password and a user with the tag monitoring or management"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTotals:
+    """What the management API knows of a queue; None where this broker does not say."""
+
+    unacked: int | None
+    oldest: float | None
+
+
+def queue_totals(url: str, broker: Broker) -> dict[str, QueueTotals]:
+    """Return what the API below `url`, such as http://localhost:15672, tells of the queues of our virtual host.
+
+    Raises Unavailable, LoginRefused where our user may not use it.
+    """
+    rows = _rows(url, broker, "")
+    if not all("messages_unacknowledged" in row for row in rows):  # a broker that collects no statistics
+        rows = _rows(url, broker, "?disable_stats=true&enable_queue_totals=true")
+    return totals_of(rows)
+
+
+def totals_of(rows: Iterable[dict[str, Any]]) -> dict[str, QueueTotals]:
+    """Return the totals by queue."""
+    return {
+        row["name"]: QueueTotals(row.get("messages_unacknowledged"), _seconds(row.get("head_message_timestamp")))
+        for row in rows
+    }
+
+
+def _seconds(value: object) -> float | None:
+    """Return epoch seconds; the API gives a number or, in some versions, a text such as 2026-11-24 10:00:00."""
+    if isinstance(value, int | float):
+        return float(value)
+    try:
+        return datetime.fromisoformat(f"{value}+00:00").timestamp()
+    except ValueError:
+        return None
+
+
+def _rows(url: str, broker: Broker, query: str) -> list[dict[str, Any]]:
+    place = f"--management {url}"
+    target = f"{url.rstrip('/')}/api/queues/{quote(broker.virtual_host, safe='')}{query}"
+    try:
+        request = urllib.request.Request(target, headers={"Authorization": _basic(broker)})
+        with _opener.open(request, timeout=TIMEOUT_SECONDS) as reply:
+            return list(json.load(reply))
+    except urllib.error.HTTPError as error:
+        if error.code == 401:
+            raise LoginRefused(f"{place} refuses RABBITMQ_USERNAME {broker.username!r}: {NEEDED}") from error
+        raise Unavailable(f"{place} answers {error.code}") from error
+    except (OSError, ValueError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise Unavailable(f"no management API at {place}: {reason}") from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the password to wherever it leads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none."""
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
+
+
+def _basic(broker: Broker) -> str:
+    return "Basic " + base64.b64encode(f"{broker.username}:{broker.read_password()}".encode()).decode()
