@@ -1,6 +1,7 @@
 """From the engine to the queues: fetch and lock, route, publish; one batch per turn."""
 
 import math
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,28 +11,22 @@ from loguru import logger
 
 from bridge import clock, heartbeats, metrics
 from bridge.backoff import Backoff
-from bridge.broker import Outcome, Publisher
 from bridge.contract import ExternalTask
 from bridge.engine import CamundaClient
 from bridge.errors import LoginRefused, NotGivenOut, Unavailable
-from bridge.intake.admission import DeliveryGate
-from bridge.intake.backlogs import Backlogs
-from bridge.intake.held_task import HeldTask, TaskHolder
-from bridge.intake.narrowing import Narrowing
-from bridge.intake.polls import Polls
-from bridge.intake.topics import Topics
-from bridge.intake.undelivered import Undelivered
-from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable
-from bridge.routing import Routing, System
-from bridge.statistics import PublishedLine, Statistics
+from bridge.intake import Admission, Backlogs, HeldTasks, Limits, Narrowing, Outbox, Polls, Topics
+from bridge.leases import Extension, LeaseKeeper, LeaseRules, Silence
+from bridge.observe import Shown
+from bridge.process import Component, Service, Shared, run
+from bridge.routing import System
+from config import worker_settings
+from rabbitmq_client import RabbitMQClient
 
-UNCONFIRMED_BATCHES = 4  # fetching goes on while the broker writes the last batches to its disk
 CLOSED_GATE_SECONDS = 0.02
 NO_TOPICS_SECONDS = 0.25
 WAIT_MS_BESIDE_FULL_SYSTEM = 500
 FIRST_WAIT_MS = 500
 LONGEST_PAUSE_SECONDS = 5.0  # tasks flow again soon after the engine is back
-CONFIRM_SECONDS_AT_STOP = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,41 +43,27 @@ class CamundaWorker:
 
     def __init__(
         self,
-        camunda: CamundaClient,
-        publisher: Publisher,
-        gate: DeliveryGate,
-        leases: LeaseTable,
-        keeper: LeaseKeeper,
-        routing: Routing,
+        engine: CamundaClient,
         topics: Topics,
-        holder: TaskHolder,
-        undelivered: Undelivered,
-        statistics: Statistics,
+        admission: Admission,
+        outbox: Outbox,
         stopping: threading.Event,
         rules: WorkerRules,
     ) -> None:
-        self._camunda = camunda
-        self._publisher = publisher
-        self._gate = gate
-        self._leases = leases
-        self._keeper = keeper
-        self._routing = routing
+        self._engine = engine
         self._topics = topics
-        self._holder = holder
-        self._undelivered = undelivered
-        self._statistics = statistics
+        self._routing = topics.routing
+        self._admission = admission
+        self._outbox = outbox
         self._stopping = stopping
         self._rules = rules
         self._backlogs = Backlogs()
-        self._polls = Polls(rules.wait_ms, camunda.back_offs)
-        self._narrowing = Narrowing(camunda, routing, self._take)
+        self._polls = Polls(rules.wait_ms, engine.back_offs)
+        self._narrowing = Narrowing(engine, topics.routing, self._take)
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
-        self._is_rebuilt = False
         self._began = -math.inf
         self.has_fetched = False
         self.engine_trouble = ""
-        self._window = clock.BoundedSemaphore(UNCONFIRMED_BATCHES)
-        self._published_line = PublishedLine()
 
     def run(self) -> None:
         """Take turns until stopping; then bring what is in hand to a safe end."""
@@ -94,23 +75,20 @@ class CamundaWorker:
                 self._backoff.reset()
             except Unavailable as error:
                 self.engine_trouble = str(error)
-                self._gate.note_outage()
+                self._admission.note_outage()
                 pause = max(self._backoff.pause(), error.wait_seconds)
                 logger.warning("{}; next attempt in {:.1f} s", error, pause)
                 heartbeats.beat(within=pause + heartbeats.PATIENCE_SECONDS)
                 self._stopping.wait(pause)
-        self._finish()
+        self._outbox.close()
 
     def turn(self) -> None:
         """Fetch one batch and hand it to the publisher, unless nothing can be delivered now."""
-        if not self._publisher.wait_until_ready(1.0):
-            self._gate.note_outage()
-            self._undelivered.give_back()
+        if not self._admission.wait_for_broker(1.0):
+            self._outbox.give_back_refused()
             return
-        self._published_line.say_if_due()
-        self._publish(self._undelivered.settle())
-        self._rebuild_once()
-        open_systems = self._open_systems() if self._gate.may_fetch() else ()
+        self._outbox.look_after()
+        open_systems = self._open_systems() if self._admission.may_fetch() else ()
         topics = self._topics.of_systems() if open_systems else {}
         served = [system for system in open_systems if system.name in topics]
         asked = self._backlogs.next(served)
@@ -127,13 +105,13 @@ class CamundaWorker:
 
     def _poll(self, asked: Sequence[System], topics: Mapping[str, Iterable[str]], wait_ms: int) -> None:
         """Fetch the tasks of these systems and publish them; wait where the engine did not."""
-        sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._gate.room(asked))
+        sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._admission.room(asked))
         leases = self._narrowing.unsuspected(tuple(self._with_leases(asked, topics)))
         if not leases:
             self._stopping.wait(min(NO_TOPICS_SECONDS, self._narrowing.due_in()))
             return
         try:
-            tasks = self._camunda.fetch_and_lock(leases, max_tasks=max_tasks, wait_ms=wait_ms)
+            tasks = self._engine.fetch_and_lock(leases, max_tasks=max_tasks, wait_ms=wait_ms)
         except NotGivenOut as error:
             self._narrowing.search(leases, max_tasks, error)
             return
@@ -148,10 +126,10 @@ class CamundaWorker:
             self._stopping.wait(pause)
 
     def _bear_cut(self, error: Unavailable, wait_ms: int, seconds: float) -> None:
-        """Go on with shorter polls where one that waited was cut off, and the engine is there all the same."""
+        """Go on with shorter polls where one that waited was cut off, and the engine answers all the same."""
         if isinstance(error, LoginRefused) or error.wait_seconds or not self._polls.is_cut_off(wait_ms, seconds):
             raise error
-        self._camunda.probe()
+        self._engine.probe()
         self._polls.note_cut(seconds, str(error))
 
     def not_given_out(self) -> list[str]:
@@ -164,16 +142,11 @@ class CamundaWorker:
         metrics.succeeded("fetch")
         for topic, count in Counter(task.topic for task in tasks).items():
             metrics.fetched(self._routing.system_of(topic).name, topic).inc(count)
-        self._publish(self._holder.hold_all(tasks, fetch_sent))
-
-    def _rebuild_once(self) -> None:
-        if not self._is_rebuilt:
-            self._keeper.rebuild(self._routing.system_of)
-            self._is_rebuilt = True
+        self._outbox.take(tasks, fetch_sent)
 
     def _open_systems(self) -> list[System]:
         """Return the systems that may get more tasks."""
-        return [system for system in self._routing.systems if self._gate.is_open(system)]
+        return [system for system in self._routing.systems if self._admission.is_open(system)]
 
     def _with_leases(
         self, systems: Iterable[System], topics: Mapping[str, Iterable[str]]
@@ -196,62 +169,57 @@ class CamundaWorker:
             at_most_ms=min(longest, max(FIRST_WAIT_MS, run_ms), 1000 * self._narrowing.due_in()),
         )
 
-    def _publish(self, batch: Sequence[HeldTask]) -> None:
-        if not batch:
-            return
-        waits_since = clock.now()
-        while not self._window.acquire(timeout=1.0):
-            heartbeats.beat()
-            if self._stopping.is_set():
-                for held in batch:
-                    self._undelivered.add(held, Outcome.UNSENT)
-                return
-        sent = clock.now()
-        if sent - waits_since > 1.0:
-            batch = self._undelivered.in_time(batch)
-        if not batch:
-            self._window.release()
-            return
-        publications = [held.publication for held in batch]
-        self._publisher.publish(publications, lambda fates: self._settled(batch, fates, sent))
 
-    def _settled(self, batch: Sequence[HeldTask], outcomes: Sequence[Outcome], sent: float) -> None:
-        """Note what is confirmed and leave the rest to the next turn. Runs on the publisher's thread."""
-        confirmed = []
-        for held, outcome in zip(batch, outcomes, strict=True):
-            if outcome is Outcome.CONFIRMED:
-                confirmed.append(held)
-            else:
-                self._undelivered.add(held, outcome)
-                metrics.published(held.system.name, outcome.name.lower()).inc()
-        if confirmed:
-            metrics.CONFIRM_SECONDS.observe(clock.now() - sent)
-            self._note_confirmed(confirmed)
-        self._window.release()
-
-    def _note_confirmed(self, confirmed: Sequence[HeldTask]) -> None:
-        self._leases.published(held.task.id for held in confirmed)
-        self._statistics.add(succeeded=len(confirmed))
-        metrics.succeeded("publish")
-        systems = Counter(held.system for held in confirmed)
-        for system, count in systems.items():
-            self._gate.note_published(system, count)
-            metrics.published(system.name, "confirmed").inc(count)
-        self._published_line.add({system.name: count for system, count in systems.items()})
-
-    def _finish(self) -> None:
-        """Wait for the confirms that are out, free what was certainly not published, extend the rest."""
-        deadline = clock.now() + CONFIRM_SECONDS_AT_STOP
-        for _ in range(UNCONFIRMED_BATCHES):
-            self._window.acquire(timeout=max(0.0, deadline - clock.now()))
-        self._published_line.say()
-        self._undelivered.free()
-        self._keeper.finish()
+def worker_services(shared: Shared) -> Component:
+    """Build what brings tasks to the queues; its services stop in their order."""
+    settings, lease_rules = shared.settings, shared.lease_rules
+    publisher = RabbitMQClient.of(shared).task_publisher(shared.watch)
+    keeper = LeaseKeeper(
+        shared.engine,
+        shared.leases,
+        Extension(shared.engine, shared.leases),
+        Silence(shared.engine, shared.leases, shared.watch, lease_rules),
+        shared.routing,
+        shared.stopping,
+    )
+    limits = Limits(
+        queue_high_water=settings.rabbitmq_queue_high_water,
+        max_in_flight=settings.camunda_max_in_flight,
+        waiting_answers=max(1, settings.rabbitmq_prefetch // 2),
+    )
+    admission = Admission(publisher, shared.leases, keeper, shared.inbox, limits)
+    held_tasks = HeldTasks(
+        shared.engine,
+        shared.leases,
+        shared.routing,
+        shared.statistics,
+        lease_rules,
+        max_message_bytes=settings.rabbitmq_max_message_bytes,
+    )
+    outbox = Outbox(publisher, held_tasks, shared.leases, admission, shared.statistics, shared.stopping)
+    topics = Topics(
+        shared.engine,
+        shared.routing,
+        include=settings.camunda_topics_include,
+        exclude=settings.camunda_topics_exclude,
+        refresh_seconds=settings.camunda_async_response_timeout / 2000,
+    )
+    rules = WorkerRules(settings.camunda_max_tasks, settings.camunda_async_response_timeout, lease_rules)
+    worker = CamundaWorker(shared.engine, topics, admission, outbox, shared.stopping, rules)
+    return Component(
+        services=(
+            Service("camunda-worker", worker.run, holds_nothing=lambda: not worker.has_fetched),
+            Service("leases", keeper.run, keeper.finish),
+            Service("publisher", publisher.run, publisher.stop, holds_nothing=lambda: publisher.holds_nothing),
+        ),
+        shown=Shown(
+            connections={"tasks": publisher},
+            engine_trouble=lambda: worker.engine_trouble,
+            paused=admission.paused,
+            not_given_out=worker.not_given_out,
+        ),
+    )
 
 
 if __name__ == "__main__":
-    import sys
-
-    from main import main
-
-    sys.exit(main("camunda_worker"))
+    sys.exit(run(worker_settings, worker=worker_services))

@@ -102,6 +102,20 @@ class Settings(BaseSettings):
                 values[name] = _read_secret(f"{name}_file", path)
         return values
 
+    def routing(self) -> "RoutingConfig":
+        """Return the routing of ROUTING_FILE, or the built-in one. Raises SettingsError."""
+        return RoutingConfig.load(self.routing_file, self.camunda_lock_duration)
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the log files are; a relative LOG_DIR lies beside the code."""
+        return ENV_FILE.parent / self.log_dir
+
+    @property
+    def notify_socket(self) -> str | None:
+        """Where systemd wants to be told how we are, if it has started us; no setting of the operator's."""
+        return os.environ.get("NOTIFY_SOCKET")
+
     def described(self) -> str:
         """Return all settings that have a value as `NAME=value`; a secret is a row of stars."""
         shown = ((name, ",".join(value) if isinstance(value, tuple) else value) for name, value in self)
@@ -227,9 +241,11 @@ def _sentence(item: dict[str, Any]) -> str:
     return f"{name.upper()}:{value} {str(item['msg']).removeprefix('Value error, ')}"
 
 
-def notify_socket() -> str | None:
-    """Return where systemd wants to be told how we are, where it has started us; no setting of the operator's."""
-    return os.environ.get("NOTIFY_SOCKET")
+def worker_settings() -> Settings:
+    """Read the settings for a worker; warn of names that look like settings and are none. Raises SettingsError."""
+    for warning in misspelt_settings():
+        logger.warning("{}", warning)
+    return load_settings()
 
 
 def misspelt_settings(env_file: Path = ENV_FILE) -> list[str]:

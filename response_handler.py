@@ -1,38 +1,41 @@
 """From the answers to the engine: one response, one engine call, and what follows from the engine's verdict."""
 
 import random
-import threading
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from queue import SimpleQueue
-from typing import Protocol
 
 from loguru import logger
 
 from bridge import clock, metrics
-from bridge.answers.calls import AnswerCalls
-from bridge.answers.circuit_breaker import EngineGate
-from bridge.answers.detours import Detours
-from bridge.broker import ERROR_QUEUE, RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue
-from bridge.contract import NamedTask, Publication, Response, ResponseType, named_task
+from bridge.answers import (
+    SECOND_TIER,
+    SLOW_TIER,
+    TIERS,
+    UNKNOWN,
+    AnswerCalls,
+    CallRules,
+    CircuitBreaker,
+    SideQueues,
+    tier_of,
+)
+from bridge.broker import RETRY_TIERS, Delivery, Inbox
+from bridge.contract import NamedTask, Response, ResponseType, named_task
 from bridge.engine import FOR_NOW, Answer, Verdict
 from bridge.errors import TaskGone, Unavailable, Unprocessable
 from bridge.leases import LeaseTable
+from bridge.observe import Shown
+from bridge.process import Component, Service, Shared, retry_policy_of, run
+from config import worker_settings
+from rabbitmq_client import RabbitMQClient
 
+ANSWER_THREADS = 8
 REPEATS_AFTER_COLLISION = 5
-TIERS = tuple(RETRY_TIERS)
-SECOND_TIER, SLOW_TIER = TIERS[1], TIERS[-1]
 LOCK_BEYOND_TIER_MS = 60_000
-PARKED_SECONDS = 2.0
-COPIES_AT_STOP_SECONDS = 5.0
-
-
-def tier_of(seconds: float, *, at_least: str) -> str:
-    """Return the first tier from `at_least` on that lasts that long, the last one where none does."""
-    longer = TIERS[TIERS.index(at_least) :]
-    return next((tier for tier in longer if RETRY_TIERS[tier] >= 1000 * seconds), SLOW_TIER)
+LAST_CALLS_SECONDS = 10.0  # a stop must be over in 25 s
+INVALID = "invalid"  # the reason of what is not as the contract says
 
 
 class Fate(Enum):
@@ -41,16 +44,6 @@ class Fate(Enum):
     DONE = "acknowledge it"
     AGAIN = "try again at once"
     ELSEWHERE = "it is acknowledged, or comes again, without us"
-
-
-class Answers(Protocol):
-    """Where responses come from."""
-
-    def ack(self, delivery: Delivery) -> None:
-        """Acknowledge a response: it is safe."""
-
-    def deliver_again(self, delivery: Delivery, seconds: float) -> None:
-        """Bring a response again after a while, which no thread waits for."""
 
 
 class Step(Enum):
@@ -81,8 +74,6 @@ POLICY = {
     Verdict.UNKNOWN_CALL: Step.ASK_ENGINE,
 }
 OUTCOMES = {Verdict.ACCEPTED: "applied", Verdict.GONE: "gone", Verdict.STALE: "stale"}
-INVALID = "invalid"  # the reason of what is not as the contract says
-UNKNOWN = "unknown"  # the type of a response that cannot be read
 # A heartbeat that the engine does not want is worth nothing a moment later.
 HEARTBEAT_POLICY = {
     **POLICY,
@@ -109,61 +100,43 @@ class ResponseHandler:
 
     def __init__(
         self,
+        inbox: Inbox,
         calls: AnswerCalls,
-        gate: EngineGate,
+        breaker: CircuitBreaker,
         leases: LeaseTable,
-        publisher: Publisher,
-        detours: Detours,
-        deliveries: SimpleQueue[Delivery | None],
-        answers: Answers,
-        stopping: threading.Event,
+        side_queues: SideQueues,
         rules: AnswerRules,
     ) -> None:
+        self._inbox = inbox
         self._calls = calls
-        self._gate = gate
+        self._breaker = breaker
         self._leases = leases
-        self._publisher = publisher
-        self._detours = detours
-        self._deliveries = deliveries
-        self._answers = answers
-        self._copies_out: set[Delivery] = set()
-        self._stopping = stopping
+        self._side_queues = side_queues
         self._rules = rules
 
     def work(self) -> None:
-        """Handle deliveries one by one until a None comes, which is passed on to the next thread."""
-        while (delivery := self._deliveries.get()) is not None:
+        """Handle deliveries one by one until the inbox is closed."""
+        while (delivery := self._inbox.take()) is not None:
             self.handle(delivery)
-        self._deliveries.put(None)
-        self._wait_for_copies()
-
-    def _wait_for_copies(self) -> None:
-        """At a stop: let the broker confirm the copies that are out, so that their originals are acknowledged."""
-        ends, pause = clock.now() + COPIES_AT_STOP_SECONDS, clock.Event()
-        while self._copies_out and clock.now() < ends:
-            pause.wait(0.05)
+        self._side_queues.wait_for_copies()
 
     def handle(self, delivery: Delivery) -> None:
         """Bring one response to a safe end and acknowledge it; what has to wait comes again, and holds no thread.
 
         Left unacknowledged when stopping or when its channel is gone: the broker then delivers it again.
         """
-        while not self._stopping.is_set() and delivery.is_acknowledgeable:
+        while not self._breaker.is_stopping and delivery.is_acknowledgeable:
             try:
-                fate = self._settle(delivery)
+                fate = self._process(delivery)
             except Unavailable as error:
-                self._park(delivery, error)
+                self._side_queues.park(delivery, error)
                 return
             if fate is Fate.DONE:
-                self._answers.ack(delivery)
+                self._side_queues.ack(delivery)
             if fate is not Fate.AGAIN:
                 return
 
-    def _park(self, delivery: Delivery, reason: object) -> None:
-        logger.warning("a response waits: {}", reason)
-        self._answers.deliver_again(delivery, PARKED_SECONDS)
-
-    def _settle(self, delivery: Delivery) -> Fate:
+    def _process(self, delivery: Delivery) -> Fate:
         """Try to bring a response to its end. Raises Unavailable where that has to wait."""
         try:
             response = Response.decode(delivery.body, delivery.correlation_id, self._rules.max_message_bytes)
@@ -176,8 +149,12 @@ class ResponseHandler:
         except Unavailable as error:  # whose task it is cannot be asked
             return self._follow(delivery, response, Answer.missing(error))
         self._calls.note_unknown_keys(response)
+        return self._apply_when_free(delivery, response)
+
+    def _apply_when_free(self, delivery: Delivery, response: Response) -> Fate:
+        """Apply a response, or let it come again once another one of its process instance is applied."""
         try:
-            with self._leases.answering(response.named, lambda: self._deliveries.put(delivery)) as is_free:
+            with self._leases.answering(response.named, lambda: self._inbox.hand(delivery)) as is_free:
                 answer = self._call_with_repeats(response) if is_free else None
                 return self._follow(delivery, response, answer) if answer else Fate.ELSEWHERE
         except TaskGone:
@@ -186,30 +163,30 @@ class ResponseHandler:
         except Unprocessable as error:
             if error.reason == INVALID:  # a variable that has no type at the engine
                 return self._set_aside_unread(delivery, error)
-            return self._give_up(delivery, response, error.reason, error.detail)
+            return self._give_up(delivery, response, error)
 
     def _check_sender(self, delivery: Delivery, task_id: str) -> None:
         """Let nobody answer for another system, where users are told apart. Raises Unprocessable."""
         if not self._rules.require_user_id:
             return
-        system, sender = self._calls.system_of(task_id), self._detours.sender(delivery)
+        system, sender = self._calls.system_of(task_id), self._side_queues.sender(delivery)
         if not system.is_user(sender):
             raise Unprocessable("forged", f"user_id {sender!r} may not answer for {system.name}, task {task_id}")
 
     def _call_with_repeats(self, response: Response) -> Answer | None:
         """Return the engine's last word on a response; None when stopping."""
         for _ in range(REPEATS_AFTER_COLLISION):
-            if not self._gate.enter():
+            if not self._breaker.enter():
                 return None
             served = False
             try:
                 answer = self._apply(response)
                 served = answer.verdict not in (Verdict.AWAY, Verdict.UNAUTHORIZED)
             finally:
-                self._gate.leave(served=served)
+                self._breaker.leave(served=served)
             if POLICY[answer.verdict] is not Step.REPEAT:
                 return answer
-            self._stopping.wait(random.uniform(0.005, 0.05))
+            self._breaker.pause(random.uniform(0.005, 0.05))
         return Answer(Verdict.TROUBLE, answer.detail)
 
     def _apply(self, response: Response) -> Answer:
@@ -220,25 +197,32 @@ class ResponseHandler:
 
     def _follow(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
         """Take the step that the verdict asks for."""
-        is_heartbeat = response.response_type is ResponseType.EXTEND_LOCK
-        step = (HEARTBEAT_POLICY if is_heartbeat else POLICY)[answer.verdict]
         if answer.verdict is not Verdict.ACCEPTED:
             logger.info("{} for task {}: {}", response.response_type, response.task_id, answer.detail)
-        match step:
+        is_heartbeat = response.response_type is ResponseType.EXTEND_LOCK
+        match (HEARTBEAT_POLICY if is_heartbeat else POLICY)[answer.verdict]:
             case Step.DONE:
                 return self._note_done(response, answer.verdict)
             case Step.RELOCK:
                 return self._relock(delivery, response, answer)
             case Step.REJECT:
-                return self._give_up(delivery, response, "rejected_by_engine", answer.detail)
+                error = Unprocessable("rejected_by_engine", answer.detail)
+                return self._give_up(delivery, response, error)
             case Step.DELAY_SLOWLY:
-                tier = SLOW_TIER if self._detours.is_our_copy(delivery) else SECOND_TIER
-                return self._delay(delivery, response, tier, self._detours.attempts(delivery))
-            case Step.ASK_ENGINE if not self._gate.engine_is_there(answer.detail):
-                return Fate.AGAIN
-            case Step.ASK_ENGINE if not is_heartbeat and not answer.timed_out:
-                return self._wait_for_the_engines_word(delivery, response, answer)
-        return self._delay_or_give_up(delivery, response, answer)
+                tier = SLOW_TIER if self._side_queues.is_our_copy(delivery) else SECOND_TIER
+                return self._delay(delivery, response, tier, self._side_queues.attempts(delivery))
+            case Step.ASK_ENGINE:
+                return self._ask_engine(delivery, response, answer)
+            case _:
+                return self._delay_or_give_up(delivery, response, answer)
+
+    def _ask_engine(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
+        """Find out why no word of the engine's came; while it is unavailable, wait here until it is back."""
+        if not self._breaker.engine_answers(answer.detail):
+            return Fate.AGAIN
+        if response.response_type is ResponseType.EXTEND_LOCK or answer.timed_out:
+            return self._delay_or_give_up(delivery, response, answer)
+        return self._wait_for_the_engines_word(delivery, response, answer)
 
     def _note_done(self, response: Response, verdict: Verdict) -> Fate:
         metrics.responses(response.response_type, OUTCOMES.get(verdict, "ignored")).inc()
@@ -272,39 +256,34 @@ class ResponseHandler:
 
     def _wait_for_the_engines_word(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
         """Try again later, for as long as it takes: what a gateway says is no failed attempt of the answer."""
-        self._gate.note_refusal(response.task_id, answer.detail, answer.wait_seconds)
-        attempts = self._detours.attempts(delivery)
+        self._breaker.note_refusal(response.task_id, answer.detail, answer.wait_seconds)
         if answer.may_run:
             tier = SLOW_TIER
         else:
-            shortest = SECOND_TIER if self._detours.is_our_copy(delivery) else TIERS[0]
+            shortest = SECOND_TIER if self._side_queues.is_our_copy(delivery) else TIERS[0]
             tier = tier_of(answer.wait_seconds, at_least=shortest)
-        return self._delay(delivery, response, tier, attempts)
+        return self._delay(delivery, response, tier, self._side_queues.attempts(delivery))
 
     def _delay_or_give_up(self, delivery: Delivery, response: Response, answer: Answer) -> Fate:
-        attempts = self._detours.attempts(delivery)
         if response.response_type is ResponseType.EXTEND_LOCK:
             return self._note_done(response, Verdict.TROUBLE)
+        attempts = self._side_queues.attempts(delivery)
         if attempts < len(TIERS):
             tier = SLOW_TIER if answer.may_run else TIERS[attempts]
             return self._delay(delivery, response, tier, attempts + 1)
-        return self._give_up(delivery, response, "retries_exhausted", answer.detail)
+        return self._give_up(delivery, response, Unprocessable("retries_exhausted", answer.detail))
 
     def _delay(self, delivery: Delivery, response: Response, tier: str, attempts: int) -> Fate:
-        """Put the response into a delay tier, with the task's lock made to outlast it."""
+        """Put the response into a delay tier, with the task's lock made to last longer than that."""
         if self._has_had_effect(response):
             return self._note_done(response, Verdict.ACCEPTED)
-        outlast_ms = RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS
-        helped = self._help(lambda: self._calls.outlast(response, outlast_ms))
-        if helped.verdict in (Verdict.GONE, Verdict.STALE):
-            return self._note_done(response, helped.verdict)
-        self._leases.answer_waits(response.named, outlast_ms / 1000)
-
-        def moved() -> None:
-            metrics.responses(response.response_type, "delayed").inc()
-            logger.warning("the answer for task {} is tried again in {}", response.task_id, tier)
-
-        return self._move(delivery, self._detours.delayed(delivery, retry_queue(tier), attempts), moved)
+        lock_ms = RETRY_TIERS[tier] + LOCK_BEYOND_TIER_MS
+        locked = self._call_for_task(lambda: self._calls.lock_through_delay(response, lock_ms))
+        if locked.verdict in (Verdict.GONE, Verdict.STALE):
+            return self._note_done(response, locked.verdict)
+        self._leases.answer_waits(response.named, lock_ms / 1000)
+        self._side_queues.delay(delivery, response, tier, attempts)
+        return Fate.ELSEWHERE
 
     def _has_had_effect(self, response: Response) -> bool:
         try:
@@ -312,10 +291,10 @@ class ResponseHandler:
         except (TaskGone, Unavailable):
             return False
 
-    def _help(self, call: Callable[[], Answer]) -> Answer:
+    def _call_for_task(self, call: Callable[[], Answer]) -> Answer:
         """Make a call that helps the task while its answer goes elsewhere; it may fail, the answer must not wait.
 
-        Raises Unavailable, so that all of it is done again, only where two calls met or the engine is away.
+        Raises Unavailable, so that all of it is done again, only where two calls met or the engine is unavailable.
         """
         try:
             answer = call()
@@ -323,20 +302,20 @@ class ResponseHandler:
             answer = Answer(Verdict.GONE, str(error))
         except Unavailable as error:
             answer = Answer.missing(error)
-        match POLICY[answer.verdict]:
-            case Step.REPEAT:
-                raise Unavailable(answer.detail)
-            case Step.ASK_ENGINE if not self._gate.engine_is_there(answer.detail):
-                raise Unavailable(answer.detail)
+        step = POLICY[answer.verdict]
+        if step is Step.REPEAT:
+            raise Unavailable(answer.detail)
+        if step is Step.ASK_ENGINE and not self._breaker.engine_answers(answer.detail):
+            raise Unavailable(answer.detail)
         return answer
 
-    def _give_up(self, delivery: Delivery, response: Response, reason: str, detail: str) -> Fate:
+    def _give_up(self, delivery: Delivery, response: Response, error: Unprocessable) -> Fate:
         """Set the response aside, and raise an incident so that its task does not wait in silence."""
-        told = self._help(lambda: self._calls.raise_incident(response, detail))
-        if reason == "retries_exhausted" and told.verdict in (Verdict.GONE, Verdict.STALE):
+        told = self._call_for_task(lambda: self._calls.raise_incident(response, error.detail))
+        if error.reason == "retries_exhausted" and told.verdict in (Verdict.GONE, Verdict.STALE):
             return self._note_done(response, told.verdict)  # it was no fault of the answer
         self._leases.attempt_done(response.task_id)
-        return self._set_aside(delivery, Unprocessable(reason, detail), response)
+        return self._set_aside(delivery, error, response)
 
     def _set_aside_unread(self, delivery: Delivery, error: Unprocessable) -> Fate:
         """Set aside what is no answer, once the task that it names is told why."""
@@ -344,7 +323,9 @@ class ResponseHandler:
         # A heartbeat is no answer: its system is still at work.
         if named and named.response_type != ResponseType.EXTEND_LOCK and not self._tell(delivery, named, error):
             return Fate.ELSEWHERE
-        return self._set_aside(delivery, error, None, named.task_id if named else None)
+        topic = self._leases.topic_of(named.task_id) if named else None
+        self._side_queues.set_aside(delivery, error, task_id=named.task_id if named else None, topic=topic)
+        return Fate.ELSEWHERE
 
     def _tell(self, delivery: Delivery, named: NamedTask, error: Unprocessable) -> bool:
         """Report at a task why its answer cannot be used, unless the sender may not answer for it.
@@ -359,63 +340,63 @@ class ResponseHandler:
 
         with (
             suppress(TaskGone, Unprocessable),
-            self._leases.answering(NamedTask(named.task_id), lambda: self._deliveries.put(delivery)) as is_free,
+            self._leases.answering(NamedTask(named.task_id), lambda: self._inbox.hand(delivery)) as is_free,
         ):
             if not is_free:
                 return False
-            told = self._help(report)
+            told = self._call_for_task(report)
             if told.verdict in FOR_NOW:
                 raise Unavailable(told.detail)
         return True
 
-    def _set_aside(
-        self, delivery: Delivery, error: Unprocessable, response: Response | None, task_id: str | None = None
-    ) -> Fate:
-        task_id = response.task_id if response else task_id
-        topic = self._leases.topic_of(task_id) if task_id else None
-        copy = self._detours.dead_letter(delivery, error.reason, error.detail, task_id=task_id, topic=topic)
-
-        def moved() -> None:
-            metrics.dead_letters(error.reason).inc()
-            metrics.responses(response.response_type if response else UNKNOWN, "error_queue").inc()
-            logger.error("a response went to the error queue: {}", error)
-
-        return self._move(delivery, copy, moved, refused=lambda: self._set_aside_later(delivery, error))
-
-    def _set_aside_later(self, delivery: Delivery, error: Unprocessable) -> None:
-        """Let a response that the error queue does not take wait where it keeps no other from being delivered."""
-        copy = self._detours.delayed(delivery, retry_queue(SLOW_TIER), self._detours.attempts(delivery))
-        reason = f"{ERROR_QUEUE} takes nothing; a response is set aside in {SLOW_TIER}: {error}"
-        self._move(delivery, copy, lambda: logger.error("{}", reason))
-
-    def _move(
-        self,
-        delivery: Delivery,
-        copy: Publication,
-        moved: Callable[[], None],
-        *,
-        refused: Callable[[], None] | None = None,
-    ) -> Fate:
-        """Publish a copy; only once a queue has it for certain the original is acknowledged."""
-        self._copies_out.add(delivery)
-
-        def settled(outcomes: Sequence[Outcome]) -> None:
-            self._copies_out.discard(delivery)
-            if outcomes[0] is Outcome.CONFIRMED:
-                moved()
-                self._answers.ack(delivery)
-            elif refused and outcomes[0] in (Outcome.REFUSED, Outcome.RETURNED):
-                refused()
-            else:
-                self._park(delivery, f"its copy for {copy.routing_key} is not safe: {outcomes[0].value}")
-
-        self._publisher.publish([copy], settled)
+    def _set_aside(self, delivery: Delivery, error: Unprocessable, response: Response) -> Fate:
+        self._side_queues.set_aside(
+            delivery,
+            error,
+            task_id=response.task_id,
+            topic=self._leases.topic_of(response.task_id),
+            response_type=response.response_type,
+        )
         return Fate.ELSEWHERE
 
 
+def handler_services(shared: Shared) -> Component:
+    """Build what brings answers to the engine; its services stop in their order."""
+    settings, rabbitmq = shared.settings, RabbitMQClient.of(shared)
+    consumer = rabbitmq.response_consumer(shared.inbox)
+    copies = rabbitmq.copy_publisher(None if shared.fetches else shared.watch)
+    breaker = CircuitBreaker(
+        shared.engine.probe,
+        shared.stopping,
+        width=ANSWER_THREADS,
+        on_close=consumer.pause,
+        on_open=consumer.resume,
+    )
+    call_rules = CallRules(settings.camunda_accept_worker_ids, retry_policy_of(settings))
+    handler = ResponseHandler(
+        shared.inbox,
+        AnswerCalls(shared.engine, shared.routing, shared.leases, call_rules),
+        breaker,
+        shared.leases,
+        rabbitmq.side_queues(copies, consumer),
+        AnswerRules(settings.rabbitmq_max_message_bytes, settings.responses_require_user_id),
+    )
+
+    def end_answers() -> None:
+        """Let the threads of the pool finish what they have in hand."""
+        shared.engine.give_up_after(LAST_CALLS_SECONDS)
+        shared.inbox.close()
+
+    names = [f"answers-{number}" for number in range(1, ANSWER_THREADS + 1)]
+    return Component(
+        services=(
+            *(Service(name, handler.work, end_answers, turns=False) for name in names),
+            Service("response-handler", consumer.run, consumer.stop, holds_nothing=lambda: consumer.holds_nothing),
+            Service("detours", copies.run, copies.stop, holds_nothing=lambda: copies.holds_nothing),
+        ),
+        shown=Shown(connections={"answers": consumer, "detours": copies}, engine_trouble=lambda: breaker.trouble),
+    )
+
+
 if __name__ == "__main__":
-    import sys
-
-    from main import main
-
-    sys.exit(main("response_handler"))
+    sys.exit(run(worker_settings, handler=handler_services))

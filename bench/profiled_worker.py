@@ -27,4 +27,4 @@ def profile_threads(folder: Path) -> None:
 
 if __name__ == "__main__":
     profile_threads(Path(sys.argv[1]))
-    sys.exit(main())
+    sys.exit(main([]))

@@ -32,20 +32,18 @@ from rich.text import Text
 from bridge.broker import Broker, Topology
 from bridge.broker.topology import ERROR_QUEUE
 from bridge.errors import Unavailable
+from bridge.process.shared import broker_of, topology_of
 from config import Settings
 from tools.lib.inspector import Inspector, QueueLook
 from tools.lib.management import QueueTotals, queue_totals
 from tools.lib.toolbox import (
     OK,
     PROBLEM,
-    broker_of,
     console,
     parser_of,
-    routing_of,
     run,
     show_json,
     table_of,
-    topology_of,
 )
 
 WATCH_SECONDS = 2.0
@@ -139,7 +137,7 @@ def _seconds(text: str) -> float:
 
 
 def _check(arguments: argparse.Namespace, settings: Settings) -> int:
-    topology = topology_of(settings, routing_of(settings))
+    topology = topology_of(settings, settings.routing())
     source = Source(broker_of(settings), topology, arguments.management, arguments.peek)
     if arguments.watch:
         return _watch(source, arguments.watch, as_json=arguments.json)

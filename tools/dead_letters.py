@@ -29,9 +29,10 @@ from rich.text import Text
 
 from bridge.broker.topology import ERROR_QUEUE
 from bridge.contract import RESPONSE_QUEUE
+from bridge.process.shared import broker_of
 from config import Settings
 from tools.lib.browser import Found, QueueBrowser
-from tools.lib.toolbox import OK, PROBLEM, broker_of, console, run, show_json
+from tools.lib.toolbox import OK, PROBLEM, console, run, show_json
 
 NOTHING = "Nothing there."
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 from rich.table import Table
 from rich.text import Text
 
+from bridge.process.shared import broker_of, topology_of
 from config import Settings, misspelt_settings
 from tools.lib.diagnosis import broker_checks, engine_checks
 from tools.lib.diagnosis.broker_checks import BrokerChecks
@@ -33,14 +34,11 @@ from tools.lib.operations import Operations
 from tools.lib.toolbox import (
     OK,
     PROBLEM,
-    broker_of,
     console,
     parser_of,
     rest_of,
-    routing_of,
     run,
     show_json,
-    topology_of,
 )
 
 COLOURS = {
@@ -72,7 +70,7 @@ def _diagnose(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _findings(settings: Settings) -> list[Finding]:
-    routing = routing_of(settings)
+    routing = settings.routing()
     rest = rest_of(settings)
     operations = Operations(rest)
     engine = EngineChecks(Inspection(rest), operations, settings, routing)

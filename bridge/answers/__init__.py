@@ -1,0 +1,19 @@
+"""From the queues to the engine: what a response means there, and where it goes that cannot be applied now."""
+
+from bridge.answers.calls import AnswerCalls, CallRules
+from bridge.answers.circuit_breaker import CircuitBreaker
+from bridge.answers.side_queues import SECOND_TIER, SLOW_TIER, TIERS, UNKNOWN, SideQueues, tier_of
+from bridge.answers.unknown_keys import UnknownKeys
+
+__all__ = [
+    "SECOND_TIER",
+    "SLOW_TIER",
+    "TIERS",
+    "UNKNOWN",
+    "AnswerCalls",
+    "CallRules",
+    "CircuitBreaker",
+    "SideQueues",
+    "UnknownKeys",
+    "tier_of",
+]

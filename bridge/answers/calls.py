@@ -12,7 +12,7 @@ from bridge.answers.unknown_keys import UNKNOWN_SYSTEM, UnknownKeys
 from bridge.contract import NamedTask, Response, ResponseType, TaskState, attempt_of
 from bridge.engine import LONGEST_ERROR_MESSAGE, Answer, CamundaClient, Verdict, says_no_json
 from bridge.errors import TaskGone, Unavailable
-from bridge.leases import LeaseTable
+from bridge.leases import LeaseTable, RetryPolicy
 from bridge.routing import Routing, System
 
 NO_MESSAGE = "the system reported a failure without a message"
@@ -27,15 +27,14 @@ class CallRules:
     """Whose name is used at the engine, and what a failure costs where the system does not say."""
 
     accepted_worker_ids: Sequence[str]
-    retries: int
-    retry_timeout_ms: int
+    retry: RetryPolicy
 
 
 class AnswerCalls:
     """Calls the engine for responses; may be shared by threads."""
 
-    def __init__(self, camunda: CamundaClient, routing: Routing, leases: LeaseTable, rules: CallRules) -> None:
-        self._camunda = camunda
+    def __init__(self, engine: CamundaClient, routing: Routing, leases: LeaseTable, rules: CallRules) -> None:
+        self._engine = engine
         self._routing = routing
         self._leases = leases
         self._rules = rules
@@ -58,7 +57,7 @@ class AnswerCalls:
     def _needs_text(self, response: Response, refusal: Answer) -> bool:
         """Whether the engine refuses objects that became Json; not every refusal names that as its reason."""
         has_objects = response.typed_variables("Json") != response.typed_variables("String")
-        return has_objects and (says_no_json(refusal.detail) or not self._camunda.knows_json())
+        return has_objects and (says_no_json(refusal.detail) or not self._engine.knows_json())
 
     def _apply_as_text(self, response: Response) -> Answer:
         answer = self._apply(response, "String")
@@ -75,7 +74,7 @@ class AnswerCalls:
         """
         is_rejected = answer.verdict is Verdict.REJECTED and answer.status >= SERVER_ERROR
         if answer.verdict is Verdict.UNCLEAR or is_rejected:
-            self._camunda.read_task(response.task_id)
+            self._engine.read_task(response.task_id)
         return answer
 
     def _apply(self, response: Response, json_type: str) -> Answer:
@@ -83,29 +82,28 @@ class AnswerCalls:
         match response.response_type:
             case ResponseType.COMPLETE:
                 variables = response.typed_variables(json_type)
-                return self._camunda.complete(response.task_id, worker_id, variables)
+                return self._engine.complete(response.task_id, worker_id, variables)
             case ResponseType.FAILURE:
                 return self._fail(response, worker_id)
             case ResponseType.BPMN_ERROR:
                 code, message = str(response.error_code), response.error_message
                 variables_of_error = response.typed_variables(json_type).get("variables")
-                return self._camunda.bpmn_error(response.task_id, worker_id, code, message, variables_of_error)
+                return self._engine.bpmn_error(response.task_id, worker_id, code, message, variables_of_error)
             case ResponseType.EXTEND_LOCK:
                 return self._keep_alive(response)
 
     def _fail(self, response: Response, worker_id: str) -> Answer:
-        state = self._camunda.read_task(response.task_id)
+        state = self._engine.read_task(response.task_id)
         pause_ms = self._pause_ms(response)
         if self._leases.pauses.has_begun(state, response.attempt):
             self._leases.pauses.note(state.id, pause_ms)
             return Answer(Verdict.ACCEPTED, "it was taken before, and the reply was lost")
         if stale := _stale(response, state):
             return stale
-        left = self._rules.retries if state.retries is None else max(0, state.retries - 1)
-        retries = left if response.retries is None else response.retries
+        retries = self._rules.retry.left(state.retries) if response.retries is None else response.retries
         message = response.error_message or NO_MESSAGE
         self._leases.pauses.begin(state, retries, message[:LONGEST_ERROR_MESSAGE])
-        answer = self._camunda.failure(
+        answer = self._engine.failure(
             response.task_id,
             worker_id,
             message,
@@ -124,25 +122,25 @@ class AnswerCalls:
         """Whether a failure was taken whose reply was lost. Raises TaskGone, Unavailable."""
         if response.response_type is not ResponseType.FAILURE:
             return False
-        state = self._camunda.read_task(response.task_id)
+        state = self._engine.read_task(response.task_id)
         has_begun = self._leases.pauses.has_begun(state, response.attempt)
         if has_begun:
             self._leases.pauses.note(state.id, self._pause_ms(response))
         return has_begun
 
     def _pause_ms(self, response: Response) -> int:
-        return self._rules.retry_timeout_ms if response.retry_timeout is None else response.retry_timeout
+        return self._rules.retry.pause_ms if response.retry_timeout is None else response.retry_timeout
 
     def _keep_alive(self, response: Response) -> Answer:
         """Make the lock of a task longer that is being worked on, and never the pause after a failure."""
-        state = self._camunda.read_task(response.task_id)
+        state = self._engine.read_task(response.task_id)
         if stale := _stale(response, state):
             return stale
         is_known = self._leases.topic_of(state.id) is not None
         if self._pauses(state):
             return Answer(Verdict.STALE, "it has failed and pauses")
         lock_ms = response.lock_duration or self._routing.system_of(state.topic).lock_ms
-        answer = self._camunda.extend_lock(response.task_id, self._worker_id_of(response), lock_ms)
+        answer = self._engine.extend_lock(response.task_id, self._worker_id_of(response), lock_ms)
         self._note_extended(response, answer, lock_ms)
         if answer.verdict is Verdict.EXPIRED:
             answer = self._lock_again(response, state, lock_ms, is_known=is_known)
@@ -152,16 +150,16 @@ class AnswerCalls:
         """Take back a task whose lock has ended, unless it has failed: then it waits to be fetched."""
         if not is_known and before.retries is not None:
             return Answer(Verdict.STALE, "it may have failed and wait to be fetched")  # through another process
-        if _has_failed(self._camunda.read_task(before.id), before):
+        if _has_failed(self._engine.read_task(before.id), before):
             return Answer(Verdict.STALE, "it failed just before, and waits to be fetched")
-        answer = self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
+        answer = self._engine.lock(response.task_id, self._worker_id_of(response), lock_ms)
         return self._note_extended(response, answer, lock_ms)
 
     def _give_back_pause(self, response: Response, before: TaskState) -> Answer:
         """Shorten the lock again where another process reported a failure between the look and the extension."""
-        if not _has_failed(self._camunda.read_task(before.id), before):
+        if not _has_failed(self._engine.read_task(before.id), before):
             return Answer(Verdict.ACCEPTED)
-        self._camunda.extend_lock(before.id, self._worker_id_of(response), PAUSE_AGAIN_MS)
+        self._engine.extend_lock(before.id, self._worker_id_of(response), PAUSE_AGAIN_MS)
         return Answer(Verdict.STALE, "it failed just before, and pauses again")
 
     def _note_extended(self, response: Response, answer: Answer, lock_ms: int) -> Answer:
@@ -171,38 +169,38 @@ class AnswerCalls:
 
     def _worker_id_of(self, response: Response) -> str:
         given = response.worker_id
-        return given if given and self._is_accepted(given) else self._camunda.worker_id
+        return given if given and self._is_accepted(given) else self._engine.worker_id
 
     def _is_accepted(self, worker_id: str | None) -> bool:
         return any(fnmatchcase(worker_id or "", pattern) for pattern in self._rules.accepted_worker_ids)
 
     def is_held_by_us(self, answer: Answer) -> bool:
         """Whether the engine refused a call because our own worker id holds the task."""
-        return answer.owner == self._camunda.worker_id
+        return answer.owner == self._engine.worker_id
 
     def system_of(self, task_id: str) -> System:
         """Return the system that a task was routed to. Raises TaskGone, Unavailable."""
-        topic = self._leases.topic_of(task_id) or self._camunda.read_task(task_id).topic
+        topic = self._leases.topic_of(task_id) or self._engine.read_task(task_id).topic
         return self._routing.system_of(topic)
 
     def take_back(self, response: Response) -> Answer:
         """Lock a task again that nobody holds. Raises TaskGone, Unavailable."""
         lock_ms = response.lock_duration or self.system_of(response.task_id).lock_ms
-        return self._camunda.lock(response.task_id, self._worker_id_of(response), lock_ms)
+        return self._engine.lock(response.task_id, self._worker_id_of(response), lock_ms)
 
-    def outlast(self, response: Response, delay_ms: int) -> Answer:
+    def lock_through_delay(self, response: Response, delay_ms: int) -> Answer:
         """Let the task's lock end later than a delay of its response. Raises TaskGone, Unavailable.
 
         STALE where the response is of no use any more: nothing is made longer then. The lock of a suspended task,
         or one that has ended, cannot be extended; the engine takes a new one.
         """
-        state = self._camunda.read_task(response.task_id)
+        state = self._engine.read_task(response.task_id)
         if stale := _stale(response, state):
             return stale
         if response.attempt is None and self._pauses(state):
             return Answer(Verdict.ACCEPTED, "it pauses")
         lock_ms = max(self._routing.system_of(state.topic).lock_ms, delay_ms)
-        hold = self._camunda.lock if state.suspended else self._camunda.prolong
+        hold = self._engine.lock if state.suspended else self._engine.prolong
         answer = hold(response.task_id, self._worker_id_of(response), lock_ms)
         return self._note_extended(response, answer, lock_ms)
 
@@ -226,16 +224,16 @@ class AnswerCalls:
 
         So a repaired system may try again, and at no retries left a person sees it. Raises TaskGone, Unavailable.
         """
-        state = self._camunda.read_task(named.task_id)
+        state = self._engine.read_task(named.task_id)
         if not self._waits_for_answer(named, state):
             return Answer(Verdict.GONE, "it waits for no such answer")
         system = self._routing.system_of(state.topic)
-        answer = self._camunda.failure(
+        answer = self._engine.failure(
             state.id,
             str(state.worker_id),
             f"the answer of {system.name} cannot be used: {detail}",
-            retries=self._rules.retries if state.retries is None else state.retries - 1,
-            retry_timeout_ms=self._rules.retry_timeout_ms,
+            retries=self._rules.retry.left(state.retries),
+            retry_timeout_ms=self._rules.retry.pause_ms,
         )
         if answer.verdict is Verdict.ACCEPTED:
             self._note_told(state.id)
@@ -243,7 +241,7 @@ class AnswerCalls:
 
     def _waits_for_answer(self, named: NamedTask, state: TaskState) -> bool:
         """Whether it is a task of ours, still at the attempt that was answered, and was not told just now."""
-        is_ours = state.worker_id == self._camunda.worker_id or self._is_accepted(state.worker_id)
+        is_ours = state.worker_id == self._engine.worker_id or self._is_accepted(state.worker_id)
         return (
             is_ours
             and state.retries != 0
@@ -258,14 +256,14 @@ class AnswerCalls:
         now = clock.now()
         if len(self._told_until) >= MOST_TOLD:
             self._told_until = {told: until for told, until in self._told_until.items() if until > now}
-        self._told_until[task_id] = now + self._rules.retry_timeout_ms / 1000
+        self._told_until[task_id] = now + self._rules.retry.pause_ms / 1000
         self._leases.done(task_id)
 
     def raise_incident(self, response: Response, detail: str) -> Answer:
         """Let a person see that the response cannot be applied. Raises TaskGone, Unavailable."""
-        if stale := _stale(response, self._camunda.read_task(response.task_id)):
+        if stale := _stale(response, self._engine.read_task(response.task_id)):
             return stale
-        return self._camunda.failure(
+        return self._engine.failure(
             response.task_id,
             self._worker_id_of(response),
             f"the answer of the system cannot be applied: {detail}",

@@ -1,4 +1,4 @@
-"""Holds the answers back while the engine is away, and lets them in again little by little."""
+"""Holds the answers back while the engine is unavailable, and lets them in again little by little."""
 
 import threading
 from collections.abc import Callable
@@ -14,8 +14,8 @@ REFUSED_IN_A_ROW = 3  # fewer may be refused for what they hold
 REFUSED_PAUSE_SECONDS = 1.0
 
 
-class EngineGate:
-    """Lets at most `width` threads call the engine at once; none while it is away, and after that first one.
+class CircuitBreaker:
+    """Lets at most `width` threads call the engine at once; none while it is unavailable, then one first.
 
     `probe` asks the engine for a sign of life and raises Unavailable; `on_close` and `on_open` tell the consumer.
     """
@@ -43,9 +43,13 @@ class EngineGate:
         self._on_open = on_open
 
     @property
-    def is_open(self) -> bool:
-        """Whether the engine is believed to be there."""
-        return self._is_open
+    def is_stopping(self) -> bool:
+        """Whether nothing more should begin."""
+        return self._stopping.is_set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait between two calls of the same response; a stop ends that."""
+        self._stopping.wait(seconds)
 
     def enter(self) -> bool:
         """Wait for a place inside and take it; False when stopping."""
@@ -92,7 +96,7 @@ class EngineGate:
             self._not_before, self.trouble = 0.0, ""
             logger.info("the engine takes answers again")
 
-    def engine_is_there(self, reason: str) -> bool:
+    def engine_answers(self, reason: str) -> bool:
         """Ask the engine itself, after a call got no answer; where it is away, wait here until it is back.
 
         Returns True where the engine answers, so that the trouble is the call's own; False after an outage.

@@ -2,7 +2,8 @@
 
 from bridge.broker import tolerant
 from bridge.broker.connection import Broker
-from bridge.broker.consumer import Consumer, Delivery
+from bridge.broker.consumer import Consumer
+from bridge.broker.inbox import Delivery, Inbox
 from bridge.broker.publisher import COPIES_PLACE, TASKS_PLACE, Outcome, Publisher
 from bridge.broker.tolerant import sendable
 from bridge.broker.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
@@ -18,6 +19,7 @@ __all__ = [
     "Broker",
     "Consumer",
     "Delivery",
+    "Inbox",
     "Outcome",
     "Publisher",
     "QueueState",

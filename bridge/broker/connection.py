@@ -110,7 +110,7 @@ def _innermost(error: BaseException) -> str:
     return _innermost(inner) if isinstance(inner, BaseException) else str(error) or repr(error)
 
 
-class Station(Protocol):
+class ChannelUser(Protocol):
     """What works at a connection: told on the connection's thread when a channel opens and when it is lost.
 
     `act` is what it does there.
@@ -135,13 +135,13 @@ class BrokerConnection:
     """Keeps one connection with one channel open until `stop`; all callbacks run on the thread of `run`."""
 
     def __init__(
-        self, broker: Broker, topology: Topology, station: Station, watch: QueueWatch, *, name: str
+        self, broker: Broker, topology: Topology, user: ChannelUser, watch: QueueWatch, *, name: str
     ) -> None:
         self._broker = broker
         self._watch = watch
         self._blocked = False
         self._topology = topology
-        self._station = station
+        self._user = user
         self._name = name
         self._kind = name.rpartition(" ")[2]  # without the worker id, which is the same for all
         self._stopping = clock.Event()
@@ -184,7 +184,7 @@ class BrokerConnection:
         try:
             self._loop_until_lost()
         except CONNECTION_ERRORS as error:
-            raise self._broker.trouble(error, self._station.act) from error
+            raise self._broker.trouble(error, self._user.act) from error
 
     def _declare_topology(self) -> None:
         """Declare all; a wrong queue of a system stops that system alone, one of ours stops us at the start."""
@@ -210,7 +210,7 @@ class BrokerConnection:
             with self._lock:
                 self._connection = None
             self._watch.lost()
-            self._station.on_lost()
+            self._user.on_lost()
             connection.ioloop.close()
         if self._lost_because and not self._stopping.is_set():
             raise self._lost_because
@@ -225,7 +225,7 @@ class BrokerConnection:
         self._was_open = True
         logger.info("{}: connected to RabbitMQ at {}:{}", self._name, self._broker.host, self._broker.port)
         self._blocked = False
-        self._station.on_channel(channel)
+        self._user.on_channel(channel)
         channel.connection.channel(on_open_callback=self._watch.open)
         self._tick()
 
@@ -236,15 +236,15 @@ class BrokerConnection:
         self._connection.ioloop.call_later(TICK_SECONDS, self._tick)
         heartbeats.beat()
         self._watch.tick()
-        self._station.on_tick()
+        self._user.on_tick()
         if self._watch.silent_seconds > ANSWER_SECONDS and not self._blocked:
             self.abort(f"the broker has not answered for {ANSWER_SECONDS:.0f} s")
 
     def _on_blocked(self, *, blocked: bool) -> None:
         self._blocked = blocked
-        self._watch.forgive()
+        self._watch.restart_patience()
         logger.warning("{}: RabbitMQ {} publishing", self._name, "blocks" if blocked else "allows again")
-        self._station.on_blocked(blocked=blocked)
+        self._user.on_blocked(blocked=blocked)
 
     def worked(self) -> None:
         """Note that the broker did what we are here for: only that ends the trouble and the growing of pauses.

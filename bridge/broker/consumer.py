@@ -1,13 +1,10 @@
 """Consuming with manual acknowledgements, which other threads may give."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from bridge import clock
 from bridge.broker.connection import Broker, BrokerConnection
+from bridge.broker.inbox import Delivery, Inbox
 from bridge.broker.rights import Act
 from bridge.broker.topology import Topology
 from bridge.broker.watch import QueueWatch
@@ -15,82 +12,25 @@ from bridge.broker.watch import QueueWatch
 ACK_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Delivery:
-    """A message as it came, bound to the channel it came on."""
-
-    channel: Channel
-    tag: int
-    body: bytes
-    properties: BasicProperties
-
-    @property
-    def is_acknowledgeable(self) -> bool:
-        """Whether an acknowledgement can still reach the broker; else it delivers the message again."""
-        return self.channel.is_open
-
-    @property
-    def correlation_id(self) -> str | None:
-        """The correlation id of the message, which systems may use for the task's id; one in no UTF-8 is none."""
-        given = self.properties.correlation_id
-        return given if isinstance(given, str) else None
-
-
 class Consumer:
-    """Delivers the messages of one queue on a connection of its own; at most `prefetch` are out at a time."""
+    """Reads one queue into an inbox, on a connection of its own."""
 
     act = Act.CONSUME
 
-    def __init__(
-        self,
-        broker: Broker,
-        topology: Topology,
-        queue: str,
-        deliver: Callable[[Delivery], None],
-        *,
-        prefetch: int,
-        name: str,
-    ) -> None:
+    def __init__(self, broker: Broker, topology: Topology, queue: str, inbox: Inbox, *, name: str) -> None:
         watch = QueueWatch(topology.only(queue))
         self._connection = BrokerConnection(broker, topology, self, watch, name=name)
         self._queue = queue
-        self._deliver = deliver
-        self._prefetch = prefetch
+        self._inbox = inbox
         self._channel: Channel | None = None
         self._consumer_tag = ""
         self._paused = False
-        self._lock = clock.Lock()
-        self._done: list[Delivery] = []
-        self._unacknowledged: dict[int, Delivery] = {}
-        self._done_count = 0
-        self._many = max(1, prefetch // 4)
+        self._many = max(1, inbox.prefetch // 4)
         self._flush_is_planned = False
-        self._subscribed = clock.Event()
-        self._in_hand = 0
 
     def run(self) -> None:
         """Keep the connection until `stop`; the body of the consumer's thread."""
         self._connection.run()
-
-    @property
-    def in_hand(self) -> int:
-        """How many messages were delivered and are not done with."""
-        return max(0, self._in_hand - len(self._done))
-
-    @property
-    def done(self) -> int:
-        """How many messages were acknowledged so far."""
-        return self._done_count
-
-    @property
-    def has_all(self) -> bool:
-        """Whether the queue holds nothing that is not in hand: the broker could deliver more."""
-        return self.subscribed and self._in_hand < self._prefetch
-
-    @property
-    def subscribed(self) -> bool:
-        """Whether the broker delivers to us now."""
-        return self._subscribed.is_set()
 
     @property
     def holds_nothing(self) -> bool:
@@ -138,24 +78,16 @@ class Consumer:
         It goes out with the next delivery, or ACK_SECONDS later: waking the consumer's thread for each would cost
         more than the acknowledgement. Many are not held back, for the broker waits for them.
         """
-        with self._lock:
-            self._done.append(delivery)
-            self._done_count += 1
-            are_many = len(self._done) == self._many
-        if are_many:
+        if self._inbox.finish(delivery) == self._many:
             self._connection.call(self._flush)
 
     def deliver_again(self, delivery: Delivery, seconds: float) -> None:
-        """Deliver a message again after a while, from any thread; after a lost connection the broker does."""
+        """Hand a delivery out again after a while, from any thread; after a lost connection the broker does."""
         self._connection.call(lambda: self._connection.call_later(seconds, lambda: self._redeliver(delivery)))
 
     def _redeliver(self, delivery: Delivery) -> None:
         if delivery.channel is self._channel:
-            self._deliver(delivery)
-
-    def messages_in_hand(self) -> list[Delivery]:
-        """Return what was delivered and is not acknowledged. From any thread."""
-        return list(self._unacknowledged.values())
+            self._inbox.hand(delivery)
 
     def _plan_flush(self) -> None:
         if not self._flush_is_planned:
@@ -165,27 +97,25 @@ class Consumer:
     def _flush_in_time(self) -> None:
         self._flush_is_planned = False
         self._flush()
-        if self._in_hand:
+        if not self._inbox.is_empty:
             self._plan_flush()
 
     def _flush(self) -> None:
-        if not self._done:
+        finished = self._inbox.take_finished()
+        if not finished:
             return
-        with self._lock:
-            done, self._done = self._done, []
         with self._connection.one_write():
-            for delivery in done:
+            for delivery in finished:
                 if delivery.channel is self._channel:  # on another channel its tag means another message
                     delivery.channel.basic_ack(delivery.tag)
-                    self._in_hand -= 1
-                    self._unacknowledged.pop(delivery.tag, None)
+                    self._inbox.remove(delivery)
 
     def on_channel(self, channel: Channel) -> None:
         """Subscribe on a new channel."""
         self._channel = channel
         self._flush()  # forgets what was acknowledged while there was no channel
         channel.add_on_cancel_callback(lambda _: channel.close(reply_text="the broker cancelled our consumer"))
-        channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._begin())
+        channel.basic_qos(prefetch_count=self._inbox.prefetch, callback=lambda _: self._begin())
 
     def _begin(self) -> None:
         self._subscribe()
@@ -201,21 +131,19 @@ class Consumer:
 
     def _on_subscribed(self) -> None:
         self._connection.worked()
-        self._subscribed.set()
+        self._inbox.subscribed = True
 
     def _unsubscribe(self) -> None:
-        self._subscribed.clear()
+        self._inbox.subscribed = False
         if self._channel is not None and self._channel.is_open and self._consumer_tag:
             self._channel.basic_cancel(self._consumer_tag)
         self._consumer_tag = ""
 
     def on_lost(self) -> None:
         """Forget the channel; the broker delivers again what was not acknowledged."""
-        self._subscribed.clear()
+        self._inbox.clear()
         self._channel = None
         self._consumer_tag = ""
-        self._in_hand = 0
-        self._unacknowledged.clear()
         self._flush_is_planned = False
         self._flush()
 
@@ -229,9 +157,8 @@ class Consumer:
         self, channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
     ) -> None:
         assert method.delivery_tag is not None
-        self._in_hand += 1
+        delivery = Delivery(channel, method.delivery_tag, body, properties)
+        self._inbox.add(delivery)
         self._flush()
         self._plan_flush()
-        delivery = Delivery(channel, method.delivery_tag, body, properties)
-        self._unacknowledged[delivery.tag] = delivery
-        self._deliver(delivery)
+        self._inbox.hand(delivery)

@@ -40,7 +40,7 @@ class Probe:
         """How long the broker has owed us an answer."""
         return 0.0 if self._sent_at is None else clock.now() - self._sent_at
 
-    def forgive(self) -> None:
+    def restart_patience(self) -> None:
         """Count the broker's silence anew: while it blocks us it reads, and answers, nothing."""
         if self._sent_at is not None:
             self._sent_at = clock.now()

@@ -1,6 +1,5 @@
 """Publishing with confirms: a whole batch goes out, and each message's fate comes back."""
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -44,29 +43,31 @@ class Outcome(Enum):
 
 # A return does not say which publication it is of; those that are alike in all of this are as good as one another.
 _Identity = tuple[str | None, str | None, str | None, bytes]
-Settled = Callable[[Sequence[Outcome]], None]
+OnOutcomes = Callable[[Sequence[Outcome]], None]
 
 
 @dataclass(slots=True)
 class _Batch:
     publications: Sequence[Publication]
-    settled: Settled
+    on_outcomes: OnOutcomes
     outcomes: list[Outcome] = field(default_factory=list)
     left: int = 0
 
-    def settle(self, index: int, outcome: Outcome) -> None:
+    def note(self, index: int, outcome: Outcome) -> None:
+        """Note what became of one message; the last one of a batch ends it."""
         self.outcomes[index] = outcome
         self.left -= 1
         if self.left == 0:
-            self.settled(self.outcomes)
+            self.on_outcomes(self.outcomes)
 
 
 class Publisher:
     """Publishes persistent, mandatory messages on a connection of its own.
 
-    `publish` and `ready` may be used from any thread; the outcomes come on the publisher's thread. It looks after
-    all queues, unless another publisher of the process does (`watches_all`). `place` is an exchange and a routing
-    key that it must be able to publish to, or it is not ready.
+    `publish` and `ready` may be used from any thread. The outcomes come on the publisher's thread, or before
+    `publish` returns where there is no connection. `watch` looks at queues on this connection; by default at one
+    queue, which shows whether the broker answers. `place` is an exchange and a routing key that it must be able to
+    publish to, or it is not ready.
     """
 
     act = Act.PUBLISH
@@ -78,13 +79,9 @@ class Publisher:
         *,
         name: str,
         place: tuple[str, str] = TASKS_PLACE,
-        watches_all: bool = True,
+        watch: QueueWatch | None = None,
     ) -> None:
-        self.watch = (
-            QueueWatch(topology.queues, exchanges=topology.exchanges, may_declare=not topology.passive)
-            if watches_all
-            else QueueWatch(topology.only(RESPONSE_QUEUE))
-        )
+        self.watch = watch or QueueWatch(topology.only(RESPONSE_QUEUE))
         self._connection = BrokerConnection(broker, topology, self, self.watch, name=name)
         self._channel: Channel | None = None
         self._handed: SimpleQueue[_Batch] = clock.SimpleQueue()
@@ -141,35 +138,24 @@ class Publisher:
         """Wait at most `seconds` for `ready` and return it."""
         return self._ready.wait(seconds)
 
-    def publish(self, publications: Sequence[Publication], settled: Settled) -> None:
-        """Send a batch; `settled` gets the outcomes, in order, once all are known."""
-        self._handed.put(_Batch(publications, settled))
+    def publish(self, publications: Sequence[Publication], on_outcomes: OnOutcomes) -> None:
+        """Send a batch; `on_outcomes` gets the outcomes, in order, once all are known."""
+        self._handed.put(_Batch(publications, on_outcomes))
         if not self._connection.call(self._send_handed):
-            self._settle_handed()
-
-    def publish_and_wait(self, publication: Publication, stopping: threading.Event) -> Outcome:
-        """Publish one message and return its outcome; UNKNOWN when stopping. Not for the publisher's thread."""
-        fate: SimpleQueue[Outcome] = clock.SimpleQueue()
-        self.publish([publication], lambda outcomes: fate.put(outcomes[0]))
-        while True:
-            try:
-                return fate.get(timeout=0.5)
-            except Empty:  # a broker in alarm may take its time, which a stop has not
-                if stopping.is_set():
-                    return Outcome.UNKNOWN
+            self._fail_handed()
 
     def _send_handed(self) -> None:
         channel = self._channel
         if channel is None or not channel.is_open:
-            self._settle_handed()
+            self._fail_handed()
             return
         with self._connection.one_write():
             for batch in self._take_handed():
                 self._send(batch, channel)
 
-    def _settle_handed(self) -> None:
+    def _fail_handed(self) -> None:
         for batch in self._take_handed():
-            batch.settled([Outcome.UNSENT] * len(batch.publications))
+            batch.on_outcomes([Outcome.UNSENT] * len(batch.publications))
 
     def _take_handed(self) -> Iterator[_Batch]:
         with suppress(Empty):
@@ -229,7 +215,7 @@ class Publisher:
         self._unsent_bytes = unsent
 
     def on_lost(self) -> None:
-        """Settle what was under way: whether the broker has it cannot be known any more."""
+        """End what was under way: whether the broker has it cannot be known any more."""
         self._may_publish = False
         self._update_ready()
         self._probe.lost()
@@ -237,14 +223,14 @@ class Publisher:
         self._returned.clear()
         lost, self._unconfirmed = self._unconfirmed, {}
         for batch, index in lost.values():
-            batch.settle(index, Outcome.UNKNOWN)
-        self._settle_handed()  # a loop that ends forgets the calls that it has not made yet
+            batch.note(index, Outcome.UNKNOWN)
+        self._fail_handed()  # a loop that ends forgets the calls that it has not made yet
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Stop or start offering to publish, as the broker says."""
         self._blocked = blocked
         self._last_progress = clock.now()
-        self._probe.forgive()
+        self._probe.restart_patience()
         self._connection.worked()
         self._update_ready()
 
@@ -255,13 +241,13 @@ class Publisher:
             self._ready.clear()
 
     def _on_channel_closed(self, _channel: Channel, reason: Exception) -> None:
-        """Settle what the broker refuses, if that is why it closed the channel."""
+        """Note what the broker refuses, if that is why it closed the channel."""
         is_refusal = isinstance(reason, ChannelClosedByBroker) and reason.reply_code == ACCESS_REFUSED
         if is_refusal and (refusal := Refusal.of(str(reason))):
-            self._settle_refused(refusal)
+            self._note_refused(refusal)
 
-    def _settle_refused(self, refusal: Refusal) -> None:
-        """Settle the first message that fits the refusal, and all after it: the broker looks at none of them.
+    def _note_refused(self, refusal: Refusal) -> None:
+        """Note the first message that fits the refusal, and all after it: the broker looks at none of them.
 
         Those before it may be delivered. The next probe asks for the same place, unless it is one topic's alone.
         """
@@ -269,7 +255,7 @@ class Publisher:
         for tag, batch, index, publication in dropwhile(lambda item: not refusal.is_of(item[3]), sent):
             is_denied = refusal.is_of(publication)
             del self._unconfirmed[tag]
-            batch.settle(index, Outcome.DENIED if is_denied else Outcome.UNSENT)
+            batch.note(index, Outcome.DENIED if is_denied else Outcome.UNSENT)
             if is_denied and refusal.topic is None:
                 self._place = (publication.exchange, publication.routing_key)
 
@@ -280,12 +266,12 @@ class Publisher:
         self.watch.note_return(method.exchange, method.routing_key)
 
     def _on_confirm(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
-        """Settle the confirmed messages; RabbitMQ sends a message's return before its confirm."""
+        """Note the confirmed messages; RabbitMQ sends a message's return before its confirm."""
         self._last_progress = clock.now()
         confirmed = isinstance(frame.method, Basic.Ack)
         for tag in self._tags(frame.method.delivery_tag, multiple=frame.method.multiple):
             batch, index = self._unconfirmed.pop(tag)
-            batch.settle(index, self._outcome(batch.publications[index], confirmed=confirmed))
+            batch.note(index, self._outcome(batch.publications[index], confirmed=confirmed))
 
     def _tags(self, last: int, *, multiple: bool) -> list[int]:
         # The tags were entered in rising order, so the search ends at the first that is not confirmed yet.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 from loguru import logger
 from pika.channel import Channel
@@ -12,7 +13,7 @@ from pika.spec import Queue as QueueMethods
 
 from bridge import clock
 from bridge.broker.rights import Act, missing_right
-from bridge.broker.topology import Exchange, Queue, is_missing, trouble_of
+from bridge.broker.topology import Exchange, Queue, Topology, is_missing, trouble_of
 from bridge.contract import TASK_EXCHANGE
 
 PERIOD_SECONDS = 4.0
@@ -48,7 +49,7 @@ class QueueWatch:
     """Declares each queue passively, one after the other, on a channel of its own.
 
     What was deleted is declared again: an exchange, a queue, or its bindings where a partner made the queue anew.
-    All on the connection's thread, but `state` and `hurry`.
+    All on the connection's thread, but `state` and `look_soon`.
     """
 
     def __init__(
@@ -64,6 +65,11 @@ class QueueWatch:
         self._act, self._at = Act.DECLARE, ""
         self._asked_at: float | None = None
         self._next_round = 0.0
+
+    @classmethod
+    def of_all(cls, topology: Topology) -> Self:
+        """Return a watch over all queues and exchanges."""
+        return cls(topology.queues, exchanges=topology.exchanges, may_declare=not topology.passive)
 
     def state(self, queue: str) -> QueueState:
         """Return what was last seen of a queue. From any thread."""
@@ -83,11 +89,11 @@ class QueueWatch:
         """Forget the channel and what was asked on it."""
         self._channel, self._asked_at = None, None
 
-    def hurry(self) -> None:
+    def look_soon(self) -> None:
         """Begin the next round at the next tick."""
         self._next_round = 0.0
 
-    def forgive(self) -> None:
+    def restart_patience(self) -> None:
         """Count the broker's silence anew: while it blocks us it reads, and answers, nothing."""
         if self._asked_at is not None:
             self._asked_at = clock.now()
@@ -109,7 +115,7 @@ class QueueWatch:
             if not state.is_lost:
                 logger.warning("{} was deleted or lost its binding to {}: it took no message", name, exchange)
             self._states[name] = replace(state, lost_at=clock.now())
-        self.hurry()
+        self.look_soon()
         self.tick()
 
     def tick(self) -> None:

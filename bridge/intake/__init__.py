@@ -1,0 +1,11 @@
+"""From the engine to the queues: what is asked for, what may be fetched now, and the way out."""
+
+from bridge.intake.admission import Admission, Limits
+from bridge.intake.backlogs import Backlogs
+from bridge.intake.held_tasks import HeldTask, HeldTasks
+from bridge.intake.narrowing import Narrowing
+from bridge.intake.outbox import Outbox
+from bridge.intake.polls import Polls
+from bridge.intake.topics import Topics
+
+__all__ = ["Admission", "Backlogs", "HeldTask", "HeldTasks", "Limits", "Narrowing", "Outbox", "Polls", "Topics"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from loguru import logger
 
 from bridge import clock
-from bridge.broker import Consumer, Publisher
+from bridge.broker import Inbox, Publisher
 from bridge.contract import RESPONSE_QUEUE
 from bridge.errors import Unavailable
 from bridge.leases import LeaseKeeper, LeaseTable
@@ -28,22 +28,22 @@ class Limits:
     waiting_answers: int
 
 
-class DeliveryGate:
-    """Says which systems may get more tasks; `answers` reads the responses, where this process does."""
+class Admission:
+    """Says which systems may get more tasks. On the worker's thread, but `paused` and `note_published`."""
 
     def __init__(
         self,
         publisher: Publisher,
         leases: LeaseTable,
         keeper: LeaseKeeper,
+        inbox: Inbox,
         limits: Limits,
-        answers: Consumer | None,
     ) -> None:
         self._publisher = publisher
         self._leases = leases
         self._keeper = keeper
+        self._inbox = inbox
         self._limits = limits
-        self._answers = answers
         self._published: Counter[str] = Counter()
         self._counted_at: dict[str, float] = {}
         self._paused: dict[str, str] = {}
@@ -51,32 +51,32 @@ class DeliveryGate:
         self._refused_until: dict[str, float] = {}
         self.note_outage()  # what was answered before we began is applied first
 
+    def wait_for_broker(self, seconds: float) -> bool:
+        """Wait at most `seconds` until the broker takes messages; whether it does."""
+        if self._publisher.wait_until_ready(seconds):
+            return True
+        self.note_outage()
+        return False
+
     def may_fetch(self) -> bool:
         """Whether anything may be fetched: the broker takes messages, and answers do not wait for the engine.
 
-        Work that is finished leaves first; fetching is cheap for the engine and completing is dear.
+        Work that is finished leaves first; fetching is cheap for the engine and completing is dear. The tasks that
+        an earlier process of ours locked are known before. Raises Unavailable where the engine does not tell them.
         """
-        # The last look at the queue may be old: where the engine is fast, it would keep the gate closed too long.
-        has_all = self._answers is not None and self._answers.has_all
+        self._keeper.rebuild_once()
+        # The last look at the queue may be old: where the engine is fast, it would keep us waiting too long.
         responses = self._publisher.watch.state(RESPONSE_QUEUE)
-        in_queue = 0 if has_all else responses.ready
+        in_queue = 0 if self._inbox.has_all else responses.ready
         if not self._is_read or (in_queue and not responses.consumers):
             self.note_outage()  # of whoever should read or apply them
         if in_queue >= self._limits.waiting_answers:
-            self._publisher.watch.hurry()
+            self._publisher.watch.look_soon()
         return (
             self._publisher.ready
-            and in_queue + self._answers_in_hand < self._limits.waiting_answers
+            and in_queue + self._inbox.in_hand < self._limits.waiting_answers
             and self._has_caught_up()
         )
-
-    @property
-    def _answers_in_hand(self) -> int:
-        return self._answers.in_hand if self._answers else 0
-
-    @property
-    def _answers_done(self) -> int:
-        return self._answers.done if self._answers else 0
 
     def note_outage(self) -> None:
         """Note that engine or broker is unavailable: fetch no more until the answers that wait then are applied.
@@ -93,22 +93,22 @@ class DeliveryGate:
             return True
         responses = self._publisher.watch.state(RESPONSE_QUEUE)
         if self._caught_up_at_done is None and responses.seen_at > self._outage_at and self._is_read:
-            self._caught_up_at_done = self._answers_done + responses.ready + self._answers_in_hand
-        is_done = self._caught_up_at_done is not None and self._answers_done >= self._caught_up_at_done
-        is_empty = self._is_read and not self._answers_in_hand and self._was_emptied(responses.seen_empty_at)
-        if is_done or is_empty or not self._makes_progress(responses.ready + self._answers_in_hand):
+            self._caught_up_at_done = self._inbox.done + responses.ready + self._inbox.in_hand
+        is_done = self._caught_up_at_done is not None and self._inbox.done >= self._caught_up_at_done
+        is_empty = self._is_read and not self._inbox.in_hand and self._was_emptied(responses.seen_empty_at)
+        if is_done or is_empty or not self._makes_progress(responses.ready + self._inbox.in_hand):
             self._outage_at = -math.inf
             return True
-        self._publisher.watch.hurry()
+        self._publisher.watch.look_soon()
         return False
 
     def _was_emptied(self, seen_empty_at: float) -> bool:
         """Whether the queue was seen empty after the outage; what another process took needs a little longer."""
-        return seen_empty_at > self._outage_at + (0.0 if self._answers else SETTLED_SECONDS)
+        return seen_empty_at > self._outage_at + (0.0 if self._inbox.is_read else SETTLED_SECONDS)
 
     @property
     def _is_read(self) -> bool:
-        return self._answers is None or self._answers.subscribed
+        return self._inbox.subscribed or not self._inbox.is_read
 
     def _makes_progress(self, waiting: int) -> bool:
         """Whether fewer answers wait now and then: those that nobody applies must not stop new work for ever."""
@@ -133,7 +133,7 @@ class DeliveryGate:
         return {name: reason for name, reason in self._paused.copy().items() if reason}
 
     def room(self, systems: Iterable[System]) -> int:
-        """Return how many tasks the fullest of these systems can still take, if any."""
+        """Return how many tasks the fullest of these systems can take, not counting full ones."""
         rooms = (self._limits.max_in_flight - self._leases.in_flight(system) for system in systems)
         return min((room for room in rooms if room > 0), default=0)
 
@@ -141,7 +141,7 @@ class DeliveryGate:
         """Count what went out since the queue was last seen; look again soon when that is much."""
         self._published[system.name] += count
         if self._published[system.name] > self._limits.queue_high_water // 4:
-            self._publisher.watch.hurry()
+            self._publisher.watch.look_soon()
 
     def pause(self, system: System, seconds: float) -> None:
         """Leave a system out for a while: its queue refused a message."""

@@ -24,7 +24,7 @@ class Topics:
         refresh_seconds: float,
     ) -> None:
         self._camunda = camunda
-        self._routing = routing
+        self.routing = routing
         self._include = include
         self._exclude = exclude
         self._refresh_seconds = refresh_seconds
@@ -44,12 +44,12 @@ class Topics:
         """Serve what is ours of these topics; return those that are new."""
         new = [topic for topic in topics if topic not in self._systems and self._is_ours(topic)]
         for topic in new:
-            system = self._systems[topic] = self._routing.system_of(topic)
+            system = self._systems[topic] = self.routing.system_of(topic)
             self._of_system[system.name].append(topic)
         return new
 
     def _warn_of_unrouted(self, topics: Sequence[str]) -> None:
-        default = self._routing.default
+        default = self.routing.default
         if unrouted := [topic for topic in topics if self._systems[topic] is default]:
             logger.warning(
                 "no routing names these topics, they go to {}: {}; if another worker serves one, "

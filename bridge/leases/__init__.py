@@ -6,8 +6,10 @@ first. Deadlines count on the monotonic clock from the moment a request was sent
 compared only with moments at the engine.
 """
 
+from bridge.leases.extension import Extension
 from bridge.leases.keeper import LeaseKeeper
-from bridge.leases.rules import LeaseRules
+from bridge.leases.rules import LeaseRules, RetryPolicy
+from bridge.leases.silence import Silence
 from bridge.leases.table import Lease, LeaseTable
 
-__all__ = ["Lease", "LeaseKeeper", "LeaseRules", "LeaseTable"]
+__all__ = ["Extension", "Lease", "LeaseKeeper", "LeaseRules", "LeaseTable", "RetryPolicy", "Silence"]

@@ -1,7 +1,7 @@
 """The thread that looks after the leases."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from loguru import logger
@@ -13,7 +13,7 @@ from bridge.errors import Unavailable
 from bridge.leases.extension import Extension
 from bridge.leases.silence import LOOK_AGAIN_SECONDS, Silence
 from bridge.leases.table import Lease, LeaseTable
-from bridge.routing import System
+from bridge.routing import Routing
 
 TICK_SECONDS = 0.25
 PAGE = 1000
@@ -30,12 +30,15 @@ class LeaseKeeper:
         table: LeaseTable,
         extension: Extension,
         silence: Silence,
+        routing: Routing,
         stopping: threading.Event,
     ) -> None:
         self._camunda = camunda
         self._table = table
         self._extension = extension
         self._silence = silence
+        self._routing = routing
+        self._is_rebuilt = False
         self._stopping = stopping
         self._reconcile_at = clock.now() + RECONCILE_SECONDS
         self._at_work = clock.Lock()  # the worker's thread finishes what this one began
@@ -84,13 +87,15 @@ class LeaseKeeper:
             self._extension.extend(pending)
             self._extension.close()
 
-    def rebuild(self, system_of: Callable[[str], System]) -> None:
-        """Enter the tasks that this worker id holds at the engine already. Raises Unavailable."""
+    def rebuild_once(self) -> None:
+        """Enter the tasks that this worker id held at the engine before we began. Raises Unavailable."""
         first = 0
-        while states := self._camunda.read_locked_tasks(first, PAGE):
+        while not self._is_rebuilt:
+            states = self._camunda.read_locked_tasks(first, PAGE)
             for state in states.values():
-                self._table.add_locked(state, system_of(state.topic))
+                self._table.add_locked(state, self._routing.system_of(state.topic))
             first += PAGE
+            self._is_rebuilt = not states
 
     def _reconcile_if_possible(self) -> None:
         try:

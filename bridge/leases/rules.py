@@ -1,8 +1,20 @@
-"""The settings of the leases."""
+"""How long tasks are locked, and what a failure costs."""
 
 from dataclasses import dataclass
 
 from bridge.routing import System
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """What a failure costs where its system does not say: the retries after a first one, and the pause."""
+
+    retries: int
+    pause_ms: int
+
+    def left(self, retries: int | None) -> int:
+        """Return how many retries a task has after one more failure; `retries` is None before its first."""
+        return self.retries if retries is None else max(0, retries - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,8 +23,7 @@ class LeaseRules:
 
     lease_ms: int | None
     extend_after_seconds: float
-    retries: int
-    retry_timeout_ms: int
+    retry: RetryPolicy
 
     def lease_ms_of(self, system: System) -> int:
         """Return how long a task of this system is locked at first."""

@@ -103,7 +103,7 @@ class Silence:
     def _hold_on(self, lease: Lease, now: float) -> None:
         """Keep the task a little longer: its answer may still wait in the response queue."""
         lease.silent_since = lease.silent_since or max(now, lease.silent_from)
-        self._watch.hurry()
+        self._watch.look_soon()
         is_with_us = self._is_with_us(lease)
         if now >= lease.lock_ends and not is_with_us:  # another process may have fetched it by now
             self._table.drop(lease)
@@ -122,13 +122,13 @@ class Silence:
         self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
 
     def _fail(self, lease: Lease) -> None:
-        retries = self._rules.retries if lease.retries is None else max(0, lease.retries - 1)
+        retries = self._rules.retry.left(lease.retries)
         message = (
             f"no answer from {lease.system.name} within {lease.system.lock_ms / 1000:g} s; "
             "if it needs longer, raise its lock_duration or let it send extend_lock"
         )
         # Its system may work for as long as its message said.
-        pause_ms = max(self._rules.retry_timeout_ms, int((lease.full_lock_ends - clock.now()) * 1000))
+        pause_ms = max(self._rules.retry.pause_ms, int((lease.full_lock_ends - clock.now()) * 1000))
         answer = self._camunda.failure(
             lease.task_id,
             self._camunda.worker_id,

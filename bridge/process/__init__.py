@@ -1,0 +1,8 @@
+"""What makes the components a daemon: their threads, signals and exit codes."""
+
+from bridge.process.component import Component
+from bridge.process.daemon import Service
+from bridge.process.run import run
+from bridge.process.shared import Shared, retry_policy_of
+
+__all__ = ["Component", "Service", "Shared", "retry_policy_of", "run"]

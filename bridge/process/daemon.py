@@ -1,9 +1,8 @@
-"""A set of services: starts their threads, waits for an ending, stops them in order."""
+"""A set of services: starts their threads and stops them in order; and what may end them."""
 
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from types import FrameType
 from loguru import logger
 
 from bridge import clock
-from bridge.errors import SettingsError, Unavailable
+from bridge.errors import SettingsError
 from bridge.statistics import Statistics
 
 EXIT_OK = 0
@@ -45,45 +44,28 @@ class Service:
 
 
 class Daemon:
-    """The services of one set of settings; whatever ends it puts its name or its error on `endings`.
-
-    `rebuild` returns a daemon with the settings read again; it raises SettingsError or Unavailable where that
-    one could not work. `announce` tells the service manager what begins.
-    """
+    """The threads of one set of settings; a service that dies puts its error on `endings`."""
 
     def __init__(
         self,
         services: Sequence[Service],
         stopping: threading.Event,
-        statistics: Statistics,
         endings: SimpleQueue[Ending],
-        rebuild: Callable[[], "Daemon"],
-        announce: Callable[[str], None],
+        statistics: Statistics,
     ) -> None:
         self._services = services
         self._stopping = stopping
-        self._statistics = statistics
         self._endings = endings
-        self._rebuild = rebuild
-        self._announce = announce
-        self._threads: list[threading.Thread] = []
-
-    def run(self) -> "Daemon | int":
-        """Start all services, wait for an ending, stop them in order; return the exit code, or who goes on."""
+        self._statistics = statistics
         self._threads = [
             threading.Thread(target=self._guarded, args=(service,), name=service.name, daemon=True)
-            for service in self._services
+            for service in services
         ]
+
+    def start(self) -> None:
+        """Start all services."""
         for thread in self._threads:
             thread.start()
-        ending = self._wait_for_ending()
-        self._stop()
-        logger.info(self._statistics.line())
-        if isinstance(ending, Daemon):
-            return ending
-        if isinstance(ending, str):
-            return EXIT_OK
-        return EXIT_WRONG_SETTINGS if isinstance(ending, SettingsError) else EXIT_CRASHED
 
     def _guarded(self, service: Service) -> None:
         """Run a service; a thread that dies ends the process, which is never half alive."""
@@ -99,39 +81,8 @@ class Daemon:
         if not self._stopping.is_set():  # else it ends anyway, and its successor is well
             self._endings.put(error)
 
-    def _next_ending(self) -> Ending:
-        """Wait for an ending, and log the statistics now and then."""
-        line_due = clock.now() + STATISTICS_SECONDS
-        while True:
-            with suppress(Empty):
-                return self._endings.get(timeout=LONGEST_NAP_SECONDS)
-            if clock.now() >= line_due:
-                logger.info(self._statistics.line())
-                line_due += STATISTICS_SECONDS
-
-    def _wait_for_ending(self) -> "Ending | Daemon":
-        while True:
-            ending = self._next_ending()
-            if ending != RELOAD:
-                if isinstance(ending, SettingsError):
-                    logger.error("{}", ending)
-                logger.info("stopping: {}", ending if isinstance(ending, str) else type(ending).__name__)
-                self._announce("STOPPING=1")
-                return ending
-            if successor := self._successor():
-                # systemd wants to know when, to tell this reload from an earlier one; READY=1 ends it.
-                self._announce(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-                return successor
-
-    def _successor(self) -> "Daemon | None":
-        try:
-            return self._rebuild()
-        except (SettingsError, Unavailable) as error:
-            logger.error("{}; all stays as it was", error)
-            return None
-
-    def _stop(self) -> None:
-        """End the services in their order; a signal that comes now ends the process at once."""
+    def stop(self) -> None:
+        """End the services in their order; a process that cannot within STOP_SECONDS is ended."""
         timer = threading.Timer(STOP_SECONDS, os._exit, [EXIT_CRASHED])
         timer.daemon = True
         timer.start()
@@ -141,6 +92,18 @@ class Daemon:
             while thread.is_alive() and not service.holds_nothing():
                 thread.join(LONGEST_NAP_SECONDS)
         timer.cancel()
+        logger.info(self._statistics.line())
+
+
+def next_ending(endings: SimpleQueue[Ending], statistics: Statistics) -> Ending:
+    """Wait for the next ending, and log the statistics now and then."""
+    line_due = clock.now() + STATISTICS_SECONDS
+    while True:
+        with suppress(Empty):
+            return endings.get(timeout=LONGEST_NAP_SECONDS)
+        if clock.now() >= line_due:
+            logger.info(statistics.line())
+            line_due += STATISTICS_SECONDS
 
 
 def listen_to_signals(endings: SimpleQueue[Ending]) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from loguru import logger
@@ -20,6 +21,19 @@ def tell(address: str | None, message: str) -> None:
             sender.sendto(message.encode(), place)
     except OSError as error:
         logger.warning("the service manager at {} cannot be told {}: {}", address, message, error)
+
+
+def tell_stop(address: str | None) -> None:
+    """Say that the worker ends."""
+    tell(address, "STOPPING=1")
+
+
+def tell_reload(address: str | None) -> None:
+    """Say that the worker begins anew with fresh settings; READY=1 ends that.
+
+    systemd wants to know when, to tell this reload from an earlier one.
+    """
+    tell(address, f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 class ServiceManager:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bridge.observe.status import StatusServer
+from bridge.observe import StatusServer
 from sandbox.ports import free_ports
 from tests.browser.scenes import Situation
 from tests.sandbox.processes import eventually

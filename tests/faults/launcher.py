@@ -14,12 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from bridge.broker import RETRY_TIERS, Outcome, Publisher
-from bridge.intake.undelivered import Undelivered
+from bridge.intake.held_tasks import HeldTasks
 from bridge.leases import LeaseTable
 from bridge.leases.extension import Extension
-from main import main
+from bridge.process import run
+from bridge.process.component import Builder
+from camunda_worker import worker_services
+from config import worker_settings
+from response_handler import handler_services
 
-COMPONENTS = {"main": (), "camunda_worker": ("camunda_worker",), "response_handler": ("response_handler",)}
+COMPONENTS: dict[str, dict[str, Builder]] = {
+    "main": {"worker": worker_services, "handler": handler_services},
+    "camunda_worker": {"worker": worker_services},
+    "response_handler": {"handler": handler_services},
+}
 
 
 def replace(owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
@@ -46,13 +54,13 @@ def unlock_unknown() -> None:
     def make(_still_ours: Callable[..., None]) -> Callable[..., list[Any]]:
         def unlock(self: Any, batch: Sequence[Any]) -> list[Any]:
             for held in batch:
-                self._camunda.unlock(held.task.id)
+                self._engine.unlock(held.task.id)
                 self._leases.done(held.task.id)
             return []
 
         return unlock
 
-    replace(Undelivered, "_still_ours", make)
+    replace(HeldTasks, "still_ours", make)
 
 
 def blind_extension() -> None:
@@ -111,7 +119,7 @@ def launch(part: str) -> int:
         KILL_POINTS[point]()
     if tiers := os.environ.get("FAULT_TIERS_MS"):
         RETRY_TIERS.update(zip(RETRY_TIERS, map(int, tiers.split(",")), strict=True))
-    return main(*COMPONENTS[part])
+    return run(worker_settings, **COMPONENTS[part])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Protocol
 
-from bridge.broker import Outcome, Publisher
+from bridge.broker import TASKS_PLACE, Broker, Outcome, Publisher, QueueWatch, Topology
 from bridge.contract import TASK_EXCHANGE, Publication
 from sandbox.sandbox import Sandbox
 from tests.sandbox.processes import eventually
@@ -63,3 +63,10 @@ def held(sandbox: Sandbox, vhost: str, queue: str) -> tuple[int, int]:
 def eventual(condition: Callable[[], bool]) -> bool:
     """Waits until the condition holds, and says whether it did within a while."""
     return eventually(condition, seconds=SECONDS)
+
+
+def publisher_of(
+    broker: Broker, topology: Topology, *, name: str, place: tuple[str, str] = TASKS_PLACE
+) -> Publisher:
+    """Return a publisher that looks at all queues, as the only one of its process."""
+    return Publisher(broker, topology, name=name, place=place, watch=QueueWatch.of_all(topology))

@@ -3,12 +3,11 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from queue import SimpleQueue
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from bridge.broker import Broker, Consumer, Delivery, Topology
+from bridge.broker import Broker, Consumer, Delivery, Inbox, Topology
 from bridge.contract import RESPONSE_QUEUE
 from sandbox.sandbox import Sandbox
 from tests.integration.services import SECONDS, close_connections, eventual, held, running
@@ -18,19 +17,26 @@ class Desk:
     """A consumer of the answers, and what it delivered."""
 
     def __init__(self, broker: Broker, topology: Topology, prefetch: int = 10) -> None:
-        self.delivered: SimpleQueue[Delivery] = SimpleQueue()
-        self.consumer = Consumer(
-            broker, topology, RESPONSE_QUEUE, self.delivered.put, prefetch=prefetch, name="answers"
-        )
+        self.inbox = Inbox(is_read=True, prefetch=prefetch)
+        self.consumer = Consumer(broker, topology, RESPONSE_QUEUE, self.inbox, name="answers")
 
     def receive(self, count: int) -> list[Delivery]:
-        return [self.delivered.get(timeout=SECONDS) for _ in range(count)]
+        return [self._next() for _ in range(count)]
+
+    def _next(self) -> Delivery:
+        """Take the next delivery; a test that waits too long for one fails."""
+        impatient = threading.Timer(SECONDS, self.inbox.close)
+        impatient.start()
+        delivery = self.inbox.take()
+        impatient.cancel()
+        assert delivery is not None
+        return delivery
 
     def bodies(self, count: int) -> list[bytes]:
         return [delivery.body for delivery in self.receive(count)]
 
     def subscribed(self) -> bool:
-        return self.consumer.subscribed
+        return self.inbox.subscribed
 
 
 def answer(channel: BlockingChannel, *bodies: bytes) -> None:
@@ -58,7 +64,7 @@ def test_other_threads_acknowledge(
 
     with running(desk.consumer), ThreadPoolExecutor(8) as pool:
         for _ in range(200):
-            pool.submit(lambda: desk.consumer.ack(desk.delivered.get(timeout=SECONDS)))
+            pool.submit(lambda: desk.consumer.ack(desk.receive(1)[0]))
         assert eventual(lambda: held(sandbox, vhost, RESPONSE_QUEUE) == (0, 0))
 
 
@@ -70,10 +76,10 @@ def test_what_is_being_worked_on_is_in_hand_until_it_is_acknowledged(
 
     with running(desk.consumer):
         one, _two = desk.receive(2)
-        assert desk.consumer.in_hand == 2
+        assert desk.inbox.in_hand == 2
         desk.consumer.ack(one)
-        assert eventual(lambda: desk.consumer.in_hand == 1)
-    assert desk.consumer.in_hand == 0
+        assert eventual(lambda: desk.inbox.in_hand == 1)
+    assert desk.inbox.in_hand == 0
 
 
 def test_no_more_than_the_prefetch_is_out(
@@ -101,13 +107,13 @@ def test_it_has_all_messages_only_while_the_broker_could_deliver_more(
 
     with running(desk.consumer):
         first, second = desk.receive(2)
-        at_the_limit = desk.consumer.has_all
+        at_the_limit = desk.inbox.has_all
         desk.consumer.ack(first)
         desk.consumer.ack(second)
         desk.receive(1)
 
         assert not at_the_limit
-        assert eventual(lambda: desk.consumer.has_all)
+        assert eventual(lambda: desk.inbox.has_all)
 
 
 def test_what_is_not_acknowledged_at_the_stop_is_delivered_again(
@@ -139,7 +145,7 @@ def test_a_paused_consumer_takes_no_more_and_still_acknowledges(
         desk.consumer.ack(delivery)
         assert eventual(lambda: held(sandbox, vhost, RESPONSE_QUEUE) == (1, 0))
 
-    assert desk.delivered.empty()
+    assert desk.inbox.in_hand == 0
 
 
 def test_it_subscribes_again_after_its_queue_was_deleted(
@@ -241,7 +247,7 @@ def test_a_consumer_that_is_paused_while_it_connects_is_in_no_trouble(broker: Br
     with running(desk.consumer):
         assert eventual(lambda: desk.consumer.connected)
 
-    assert not desk.consumer.subscribed
+    assert not desk.subscribed()
 
 
 def test_it_waits_for_a_broker_that_is_not_there(topology: Topology, unused_port: int) -> None:

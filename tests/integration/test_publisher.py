@@ -22,7 +22,16 @@ from bridge.errors import SettingsError
 from sandbox.sandbox import Sandbox
 from tests.conftest import MemoryAlarm
 from tests.integration.deaf_relay import deaf_relay
-from tests.integration.services import SECONDS, close_connections, eventual, held, message, outcomes_of, running
+from tests.integration.services import (
+    SECONDS,
+    close_connections,
+    eventual,
+    held,
+    message,
+    outcomes_of,
+    publisher_of,
+    running,
+)
 
 NOTHING_BOUND = Topology(exchanges=(Exchange(TASK_EXCHANGE, "topic", {}),), queues=())
 ONLY_ONE_FITS = {"x-max-length": 1, "x-overflow": "reject-publish"}
@@ -49,7 +58,7 @@ class StopsMeanwhile(NothingThere):
 def test_a_batch_is_confirmed_and_in_its_queues(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
     batch = [message(str(n), key=key) for n in range(100) for key in ("1c.1c_sync_data", "bitrix24.bitrix_x")]
 
     with running(publisher):
@@ -63,7 +72,7 @@ def test_a_batch_is_confirmed_and_in_its_queues(
 def test_large_and_small_messages_of_a_batch_arrive_as_they_were_and_in_order(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
     sizes = (1, 100_000, 7, 65_536, 500, 1_000_000, 3)
     batch = [replace(message(str(n), key="1c.1c_x"), body=b"%d" % n * size) for n, size in enumerate(sizes)]
 
@@ -82,7 +91,7 @@ def test_what_no_queue_takes_is_returned_and_the_rest_is_confirmed(
     channel.exchange_declare(TASK_EXCHANGE, "topic", durable=True)
     channel.queue_declare("1c.queue", durable=True)
     channel.queue_bind("1c.queue", TASK_EXCHANGE, "1c.#")
-    publisher = Publisher(broker, NOTHING_BOUND, name="tasks")
+    publisher = publisher_of(broker, NOTHING_BOUND, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -93,7 +102,7 @@ def test_what_no_queue_takes_is_returned_and_the_rest_is_confirmed(
 
 def test_returns_of_messages_without_ids_are_told_apart(broker: Broker, channel: BlockingChannel) -> None:
     channel.queue_declare("there", durable=True)
-    publisher = Publisher(broker, NOTHING_BOUND, name="detours")
+    publisher = publisher_of(broker, NOTHING_BOUND, name="detours")
     batch = [
         Publication("", queue, body, headers={}, properties={"delivery_mode": 2})
         for queue, body in (("gone", b"1"), ("gone", b"2"), ("there", b"3"), ("gone", b"4"), ("there", b"5"))
@@ -110,7 +119,7 @@ def test_returns_of_messages_without_ids_are_told_apart(broker: Broker, channel:
 def test_a_delay_tier_that_was_deleted_is_declared_again(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, topology, name="detours")
+    publisher = publisher_of(broker, topology, name="detours")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -121,7 +130,7 @@ def test_a_delay_tier_that_was_deleted_is_declared_again(
 def test_a_returned_message_that_is_published_again_is_confirmed_once_a_queue_is_there(
     broker: Broker, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, NOTHING_BOUND, name="tasks")
+    publisher = publisher_of(broker, NOTHING_BOUND, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -136,7 +145,7 @@ def test_a_returned_message_that_is_published_again_is_confirmed_once_a_queue_is
 def test_a_full_queue_refuses_and_the_others_go_on(broker: Broker) -> None:
     full = Queue("1c.queue", ONLY_ONE_FITS, ((TASK_EXCHANGE, "1c.#"),))
     free = Queue("bitrix24.queue", {}, ((TASK_EXCHANGE, "bitrix24.#"),))
-    publisher = Publisher(broker, Topology(NOTHING_BOUND.exchanges, (full, free)), name="tasks")
+    publisher = publisher_of(broker, Topology(NOTHING_BOUND.exchanges, (full, free)), name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -148,7 +157,7 @@ def test_a_full_queue_refuses_and_the_others_go_on(broker: Broker) -> None:
 
 
 def test_without_a_connection_nothing_is_sent(broker: Broker, topology: Topology) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     outcomes = outcomes_of(publisher, [message("a"), message("b")])
 
@@ -159,7 +168,7 @@ def test_without_a_connection_nothing_is_sent(broker: Broker, topology: Topology
 def test_a_publisher_that_the_broker_blocks_is_not_ready_until_the_alarm_is_over(
     broker: Broker, topology: Topology, memory_alarm: MemoryAlarm
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
     fates: SimpleQueue[Sequence[Outcome]] = SimpleQueue()
 
     with running(publisher):
@@ -174,7 +183,7 @@ def test_a_publisher_that_the_broker_blocks_is_not_ready_until_the_alarm_is_over
 
 
 def test_a_blocked_publisher_stops_at_once(broker: Broker, topology: Topology, memory_alarm: MemoryAlarm) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
     fates: SimpleQueue[Sequence[Outcome]] = SimpleQueue()
 
     with running(publisher) as thread:
@@ -192,7 +201,7 @@ def test_a_blocked_publisher_stops_at_once(broker: Broker, topology: Topology, m
 def test_it_comes_back_after_the_broker_closed_its_connection(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -208,7 +217,7 @@ def test_a_broker_that_falls_silent_while_the_topology_is_declared_is_given_up(
     sandbox: Sandbox, broker: Broker, topology: Topology
 ) -> None:
     with deaf_relay(sandbox.broker, TASK_EXCHANGE.encode()) as port:
-        publisher = Publisher(replace(broker, port=port), topology, name="tasks")
+        publisher = publisher_of(replace(broker, port=port), topology, name="tasks")
 
         with running(publisher):
             assert publisher.wait_until_ready(SECONDS)
@@ -217,7 +226,7 @@ def test_a_broker_that_falls_silent_while_the_topology_is_declared_is_given_up(
 def test_every_batch_is_settled_while_connections_come_and_go(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
     over = threading.Event()
     fates: list[Outcome] = []
 
@@ -247,7 +256,7 @@ def test_every_batch_is_settled_while_connections_come_and_go(
 def test_an_exchange_that_was_deleted_is_declared_again(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -262,7 +271,7 @@ def test_an_exchange_that_was_deleted_is_declared_again(
 def test_an_exchange_that_nobody_publishes_to_is_declared_again_as_well(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -285,7 +294,7 @@ def answer_arrives(broker: Broker) -> bool:
 def test_a_queue_that_its_system_made_anew_is_bound_again(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -303,7 +312,7 @@ def delivers_to(channel: BlockingChannel, queue: str, publisher: Publisher) -> b
 def test_a_queue_that_is_not_as_wanted_any_more_is_in_trouble_until_it_is_deleted(
     sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -326,7 +335,7 @@ def test_a_queue_that_is_not_as_wanted_any_more_is_in_trouble_until_it_is_delete
 
 def test_a_stop_while_it_connects_ends_it(broker: Broker) -> None:
     topology = StopsMeanwhile()
-    publisher = Publisher(broker, topology, name="tasks")  # type: ignore[arg-type]  # a double of a frozen class
+    publisher = publisher_of(broker, topology, name="tasks")  # type: ignore[arg-type]  # a double of a frozen class
     topology.stop = publisher.stop
 
     thread = threading.Thread(target=publisher.run, daemon=True)
@@ -343,14 +352,14 @@ def test_a_queue_of_ours_that_does_not_fit_ends_it_at_start(
     channel.queue_declare(RESPONSE_QUEUE, durable=True, arguments=ONLY_ONE_FITS)
 
     with pytest.raises(SettingsError, match=r"camunda\.responses\.queue"):
-        Publisher(broker, topology, name="tasks").run()
+        publisher_of(broker, topology, name="tasks").run()
 
 
 def test_a_queue_of_a_system_that_does_not_fit_at_the_start_is_in_trouble_before_anything_is_published(
     broker: Broker, topology: Topology, channel: BlockingChannel, logged: list[str]
 ) -> None:
     channel.queue_declare("1c.queue", durable=True, arguments=ONLY_ONE_FITS)
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -369,7 +378,7 @@ def test_a_queue_of_a_system_that_is_missing_where_we_declare_nothing_is_its_own
 ) -> None:
     topology.declare(broker.parameters("administrator"))
     channel.queue_delete("1c.queue")
-    publisher = Publisher(broker, replace(topology, passive=True), name="tasks")
+    publisher = publisher_of(broker, replace(topology, passive=True), name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -377,7 +386,7 @@ def test_a_queue_of_a_system_that_is_missing_where_we_declare_nothing_is_its_own
         assert outcomes_of(publisher, [message("a", key="bitrix24.x")]) == [Outcome.CONFIRMED]
         assert eventual(lambda: publisher.watch.state("default.queue").seen_at > 0)
         channel.queue_declare("1c.queue", durable=True)
-        publisher.watch.hurry()
+        publisher.watch.look_soon()
         assert eventual(lambda: publisher.watch.state("1c.queue").trouble == "")
 
     assert len([line for line in logged if line.startswith("ERROR")]) == 1, logged
@@ -413,7 +422,7 @@ class Churn:
 def test_no_task_of_a_known_system_is_in_the_default_queue_however_often_its_queue_is_deleted(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
     fates: Counter[Outcome] = Counter()
 
     with running(publisher):
@@ -432,7 +441,7 @@ def test_no_task_of_a_known_system_is_in_the_default_queue_however_often_its_que
 def test_a_message_that_comes_back_has_its_queue_bound_again_at_once(
     broker: Broker, topology: Topology, channel: BlockingChannel, logged: list[str]
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -454,7 +463,7 @@ def test_a_partner_that_bound_a_queue_of_its_own_goes_on_getting_every_task(
     topology.declare(broker.parameters("administrator"))
     channel.queue_declare("audit", durable=True)
     channel.queue_bind("audit", TASK_EXCHANGE, "#")
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -483,7 +492,7 @@ def test_without_the_right_to_write_it_is_not_ready_until_the_right_is_granted(
     channel.queue_declare("audit", durable=True)
     channel.queue_bind("audit", TASK_EXCHANGE, "#")
     weak = weak_login(sandbox, vhost, broker, write=r"^(?!camunda\.external)")
-    publisher = Publisher(weak, topology, name="tasks")
+    publisher = publisher_of(weak, topology, name="tasks")
 
     with running(publisher):
         assert eventual(lambda: "lacks the write permission" in publisher.trouble)
@@ -503,7 +512,7 @@ def test_a_place_that_is_refused_is_certainly_not_delivered_and_asked_for_until_
 ) -> None:
     topology.declare(broker.parameters("administrator"))
     weak = weak_login(sandbox, vhost, broker, write=r"^(?!amq\.default)")
-    publisher = Publisher(weak, topology, name="detours", place=COPIES_PLACE)
+    publisher = publisher_of(weak, topology, name="detours", place=COPIES_PLACE)
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -529,7 +538,7 @@ def test_one_topic_that_is_refused_stops_no_other(
     weak = weak_login(sandbox, vhost, broker)
     limits = {"exchange": TASK_EXCHANGE, "write": r"^(?!1c\.)", "read": ".*"}
     sandbox.broker.api.request("PUT", f"/topic-permissions/{vhost}/{weak.username}", limits)
-    publisher = Publisher(weak, topology, name="tasks")
+    publisher = publisher_of(weak, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -545,7 +554,7 @@ def test_an_idle_publisher_needs_no_right_that_it_does_not_use(
     monkeypatch.setattr(publisher_module, "IDLE_SECONDS", 0.1)
     topology.declare(broker.parameters("administrator"))
     weak = weak_login(sandbox, vhost, broker, write=r"^(?!amq\.default)")
-    publisher = Publisher(weak, topology, name="tasks")
+    publisher = publisher_of(weak, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -559,7 +568,7 @@ def test_the_pauses_grow_while_nothing_works_although_the_channel_opens(
 ) -> None:
     topology.declare(broker.parameters("administrator"))
     weak = weak_login(sandbox, vhost, broker, write=r"^(?!camunda\.external)")
-    publisher = Publisher(weak, topology, name="tasks")
+    publisher = publisher_of(weak, topology, name="tasks")
 
     with running(publisher):
         assert eventual(lambda: len([line for line in logged if "next attempt" in line]) >= 4)
@@ -586,7 +595,7 @@ def test_a_topology_that_does_not_fit_any_more_is_tried_with_pauses(
     sandbox: Sandbox, vhost: str, broker: Broker
 ) -> None:
     topology = CountedTopology()
-    publisher = Publisher(broker, topology, name="tasks")  # type: ignore[arg-type]  # a double of a frozen class
+    publisher = publisher_of(broker, topology, name="tasks")  # type: ignore[arg-type]  # a double of a frozen class
 
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
@@ -600,7 +609,7 @@ def test_a_topology_that_does_not_fit_any_more_is_tried_with_pauses(
 def test_a_message_that_is_too_large_for_the_broker_does_not_hold_up_the_others(
     broker: Broker, topology: Topology
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
     large = Publication(TASK_EXCHANGE, "1c.x", b"{}", {"x": "y" * 200_000}, {"message_id": "large"})
 
     with running(publisher):

@@ -9,11 +9,11 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from bridge.broker import Broker, Publisher, Topology
+from bridge.broker import Broker, Topology
 from bridge.errors import RightMissing, SettingsError, WrongQueue
 from sandbox.sandbox import Sandbox
 from tests.integration.conftest import SYSTEMS
-from tests.integration.services import message, outcomes_of, running
+from tests.integration.services import message, outcomes_of, publisher_of, running
 
 PUBLIC_QUEUES = (*(f"{name}.queue" for name in SYSTEMS), "camunda.responses.queue", "errors.camunda_tasks.queue")
 EXCHANGES = {
@@ -113,7 +113,7 @@ def test_what_is_claimed_is_caught_before_the_alternate_exchange(sandbox: Sandbo
 def test_a_message_that_is_of_no_system_lands_in_the_default_queue(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, topology, name="tasks")
+    publisher = publisher_of(broker, topology, name="tasks")
 
     with running(publisher):
         assert publisher.wait_until_ready(10)
@@ -293,7 +293,7 @@ def test_a_login_that_may_not_configure_checks_passively(
 def test_a_message_survives_in_its_queue_with_all_properties(
     broker: Broker, declared: Topology, channel: BlockingChannel
 ) -> None:
-    publisher = Publisher(broker, declared, name="tasks")
+    publisher = publisher_of(broker, declared, name="tasks")
     sent = message("a", body="Перезвонить".encode())
     sent.properties.update(correlation_id="task-1", content_type="application/json", expiration="600000")
 

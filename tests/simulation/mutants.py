@@ -8,9 +8,8 @@ from typing import Any
 import response_handler
 from bridge.broker import Consumer, Outcome, Publisher
 from bridge.engine import Verdict
-from bridge.intake.held_task import TaskHolder, report_failure
+from bridge.intake.held_tasks import HeldTasks
 from bridge.intake.topics import Topics
-from bridge.intake.undelivered import Undelivered
 from bridge.leases import LeaseTable, extension
 from bridge.leases.extension import Extension
 from bridge.leases.silence import Silence
@@ -35,11 +34,11 @@ def _unlock_unknown() -> list[Change]:
 
     def unlock(self: Any, batch: Sequence[Any]) -> list[Any]:
         for held in batch:
-            self._camunda.unlock(held.task.id)
+            self._engine.unlock(held.task.id)
             self._leases.done(held.task.id)
         return []
 
-    return [(Undelivered, "_still_ours", unlock)]
+    return [(HeldTasks, "still_ours", unlock)]
 
 
 def _blind_extension() -> list[Change]:
@@ -55,7 +54,7 @@ def _acknowledge_first() -> list[Change]:
     handle = ResponseHandler.handle
 
     def eager(self: Any, delivery: Any) -> None:
-        self._ack(delivery)
+        self._side_queues.ack(delivery)
         handle(self, delivery)
 
     return [(ResponseHandler, "handle", eager)]
@@ -75,11 +74,12 @@ def _never_look_for_topics() -> list[Change]:
 
 def _charge_for_the_broker() -> list[Change]:
     """Lets a full queue cost the task its retries."""
+    report_failure = HeldTasks._report_failure
 
-    def costly(camunda: Any, task: Any, message: str, **options: Any) -> None:
-        report_failure(camunda, task, message, **{**options, "retries": 0})
+    def costly(self: Any, task: Any, message: str, **options: Any) -> None:
+        report_failure(self, task, message, **{**options, "retries": 0})
 
-    return [(Undelivered._give_back.__globals__, "report_failure", costly)]
+    return [(HeldTasks, "_report_failure", costly)]
 
 
 def _forget_waiting_answers() -> list[Change]:
@@ -89,7 +89,7 @@ def _forget_waiting_answers() -> list[Change]:
 
 def _publish_late() -> list[Change]:
     """Publishes a task however little of its lease is left."""
-    return [(TaskHolder._hold_new.__globals__, "SAFE_LEASE_SECONDS", -1e9)]
+    return [(HeldTasks._hold_new.__globals__, "SAFE_LEASE_SECONDS", -1e9)]
 
 
 def _give_in_to_collisions() -> list[Change]:

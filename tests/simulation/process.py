@@ -1,17 +1,25 @@
-"""One process of the worker: the real parts, put together by the real assembly, in simulated threads."""
+"""One process of the worker: the real parts, built by the real builders, in simulated threads."""
 
-from assembly import HANDLER, WORKER, Assembly, Outside
 from bridge.engine import CamundaClient
+from bridge.process import Service, Shared
 from bridge.process.daemon import STOP_SECONDS
+from bridge.process.run import Builders
+from bridge.process.shared import Outside
 from bridge.routing import System
 from bridge.statistics import Statistics
+from camunda_worker import worker_services
 from config import RoutingConfig, Settings
+from response_handler import handler_services
 from tests.simulation.amqp import Node, SimulatedDoor
 from tests.simulation.clockwork import Clockwork, Process, Thread
 from tests.simulation.network import Network, SimulatedHttp
 from tests.simulation.plan import Plan
 
-COMPONENTS = {"both": (WORKER, HANDLER), "worker": (WORKER,), "handler": (HANDLER,)}
+BUILDERS = {
+    "both": Builders(worker_services, handler_services),
+    "worker": Builders(worker=worker_services),
+    "handler": Builders(handler=handler_services),
+}
 OURS = "universal-worker"
 
 
@@ -23,7 +31,8 @@ class WorkerProcess:
     ) -> None:
         self.name = name
         self.kind = kind
-        self.assembly: Assembly | None = None
+        self.shared: Shared | None = None
+        self._services: list[Service] = []
         self._plan = plan
         self._clockwork = clockwork
         self._network = network
@@ -34,7 +43,7 @@ class WorkerProcess:
 
     @property
     def is_running(self) -> bool:
-        return self.assembly is not None and not self._process.is_dead
+        return self.shared is not None and not self._process.is_dead
 
     @property
     def is_frozen(self) -> bool:
@@ -54,8 +63,9 @@ class WorkerProcess:
         self._door = SimulatedDoor(self._node, self._process)
         camunda = CamundaClient(SimulatedHttp(self._network), OURS)
         outside = Outside(camunda, self._door, routing_of(self._plan))
-        self.assembly = Assembly(settings_of(self._plan), Statistics(), outside)
-        self._services = self.assembly.services(COMPONENTS[self.kind])
+        builders = BUILDERS[self.kind]
+        self.shared = builders.share(settings_of(self._plan), outside, Statistics())
+        self._services = builders.services(self.shared)
         self._threads = [
             self._clockwork.spawn(self._process, service.run, service.name) for service in self._services
         ]
@@ -66,7 +76,7 @@ class WorkerProcess:
             self._process.kill()
             for connection in self._door.connections:  # type: ignore[attr-defined]
                 connection.vanish()
-            self.assembly = None
+            self.shared = None
 
     def stop(self) -> None:
         """End it in order, as SIGTERM does; what takes too long is killed."""
@@ -75,8 +85,8 @@ class WorkerProcess:
             self._clockwork.after(STOP_SECONDS, self._give_up, self._process)
 
     def _stop(self) -> None:
-        assert self.assembly is not None
-        self.assembly.stopping.set()
+        assert self.shared is not None
+        self.shared.stopping.set()
         for service, thread in zip(self._services, self._threads, strict=True):
             service.stop()
             while not thread.dead:

@@ -260,8 +260,8 @@ class World:
 
     def tables(self) -> Iterator[tuple[str, LeaseTable]]:
         for process in self.processes:
-            if process.assembly is not None and process.kind != "handler":
-                yield process.name, process.assembly.leases
+            if process.shared is not None and process.kind != "handler":
+                yield process.name, process.shared.leases
 
 
 def _event_of(queue: str) -> str:

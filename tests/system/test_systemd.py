@@ -26,7 +26,7 @@ from main import main
 
 heartbeats.PATIENCE_SECONDS = heartbeats.beat.__kwdefaults__["within"] = 3.0
 LeaseKeeper.tick = lambda _: threading.Event().wait()
-sys.exit(main())
+sys.exit(main([]))
 """
 
 

@@ -11,7 +11,7 @@ from pika.channel import Channel
 from pika.spec import BasicProperties
 
 from bridge.broker import Delivery, Outcome
-from bridge.broker.publisher import Settled
+from bridge.broker.publisher import OnOutcomes
 from bridge.contract import ExternalTask, Publication
 from bridge.engine import CamundaClient, Http, Login, Reply
 from bridge.errors import Unavailable
@@ -116,10 +116,10 @@ class FakePublisher:
         self.keeps = False
         self._kept: list[Callable[[], None]] = []
 
-    def publish(self, publications: Sequence[Publication], settled: Settled) -> None:
+    def publish(self, publications: Sequence[Publication], on_outcomes: OnOutcomes) -> None:
         self.published += publications
         outcomes = [self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED for _ in publications]
-        self._kept.append(lambda: settled(outcomes))
+        self._kept.append(lambda: on_outcomes(outcomes))
         if not self.keeps:
             self.settle_kept()
 

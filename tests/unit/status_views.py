@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bridge.observe.status import History, Page, Place, application
+from bridge.observe import History, Page, Place, application
 from bridge.observe.status.snapshot import ConnectionView, QueueView, Snapshot, SystemView
 
 

@@ -2,20 +2,19 @@
 
 import threading
 import time
-from queue import SimpleQueue
 from typing import Any, cast
 
 import pytest
 from pika.spec import BasicProperties
 
 from bridge.answers.calls import AnswerCalls, CallRules
-from bridge.answers.circuit_breaker import EngineGate
-from bridge.answers.detours import ATTEMPTS, Detours
+from bridge.answers.circuit_breaker import CircuitBreaker
+from bridge.answers.side_queues import ATTEMPTS, SideQueues
 from bridge.answers.unknown_keys import MOST_WARNINGS, UnknownKeys
-from bridge.broker import Delivery, Outcome, Publisher
+from bridge.broker import Delivery, Inbox, Outcome, Publisher
 from bridge.contract import NamedTask
 from bridge.engine import Reply, Verdict
-from bridge.leases import LeaseRules, LeaseTable
+from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
 from bridge.routing import System
 from config import RoutingConfig
 from response_handler import HEARTBEAT_POLICY, POLICY, AnswerRules, ResponseHandler
@@ -35,22 +34,19 @@ class Desk:
         self.publisher = FakePublisher()
         self.acknowledged: list[Delivery] = []
         self.parked: list[Delivery] = []
-        self.deliveries: SimpleQueue[Delivery | None] = SimpleQueue()
+        self.inbox = Inbox(is_read=True, prefetch=10)
         self.stopping = threading.Event()
         self.paused = 0
-        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retries=3, retry_timeout_ms=30_000)
+        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retry=RetryPolicy(3, 30_000))
         camunda = self.engine.client()
         self.leases = LeaseTable(rules)
-        calls = CallRules(accepted_worker_ids=["w-*"], retries=3, retry_timeout_ms=30_000)
+        calls = CallRules(["w-*"], RetryPolicy(3, 30_000))
         self.handler = ResponseHandler(
+            self.inbox,
             AnswerCalls(camunda, RoutingConfig.built_in(600_000), self.leases, calls),
-            EngineGate(camunda.probe, self.stopping, width=8, on_close=self._pause, on_open=lambda: None),
+            CircuitBreaker(camunda.probe, self.stopping, width=8, on_close=self._pause, on_open=lambda: None),
             self.leases,
-            cast(Publisher, self.publisher),
-            Detours(US),
-            self.deliveries,
-            self,
-            self.stopping,
+            SideQueues(cast(Publisher, self.publisher), self, US),
             AnswerRules(max_message_bytes=10_000, require_user_id=require_user_id),
         )
 
@@ -845,9 +841,10 @@ def test_an_answer_of_an_instance_with_another_answer_under_way_comes_again_afte
     late = delivery(complete())
     with desk.leases.answering(NamedTask("t1"), lambda: None):
         desk.handler.handle(late)
-        assert desk.deliveries.empty()
+        desk.inbox.hand(marker := delivery(complete()))
+        assert desk.inbox.take() is marker
 
-    assert desk.deliveries.get_nowait() is late
+    assert desk.inbox.take() is late
     assert desk.engine.calls == []
 
 

@@ -9,18 +9,18 @@ from typing import Any, cast
 import pytest
 
 from bridge.broker import Outcome, Publisher
-from bridge.broker.publisher import Settled
+from bridge.broker.publisher import OnOutcomes
 from bridge.contract import Publication
 from bridge.engine import Reply
 from bridge.errors import Unavailable
-from bridge.intake.admission import DeliveryGate
-from bridge.intake.held_task import TaskHolder
+from bridge.intake import Admission
+from bridge.intake.held_tasks import HeldTask, HeldTasks
+from bridge.intake.outbox import UNCONFIRMED_BATCHES, Outbox
 from bridge.intake.topics import Topics
-from bridge.intake.undelivered import RetryRules, Undelivered
-from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable
+from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
 from bridge.routing import System
 from bridge.statistics import Statistics
-from camunda_worker import CLOSED_GATE_SECONDS, NO_TOPICS_SECONDS, UNCONFIRMED_BATCHES, CamundaWorker, WorkerRules
+from camunda_worker import CLOSED_GATE_SECONDS, NO_TOPICS_SECONDS, CamundaWorker, WorkerRules
 from config import RoutingConfig
 from tests.unit import fakes
 from tests.unit.conftest import Clock
@@ -28,33 +28,33 @@ from tests.unit.fakes import FakeEngine, task_row
 
 BITRIX = System("bitrix24", 600_000, ("bitrix_create_task",))
 ROUTING = RoutingConfig([BITRIX], System("default", 600_000))
-LEASES = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retries=3, retry_timeout_ms=30_000)
+LEASES = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retry=RetryPolicy(3, 30_000))
 
 
 class BatchPublisher:
     """Gives each batch the outcomes that the test has laid out; confirms where it has none."""
 
     def __init__(self) -> None:
-        self.ready = True
         self.batches: list[Sequence[Publication]] = []
         self.outcomes: list[Outcome] = []
 
-    def wait_until_ready(self, _seconds: float) -> bool:
-        return self.ready
-
-    def publish(self, publications: Sequence[Publication], settled: Settled) -> None:
+    def publish(self, publications: Sequence[Publication], on_outcomes: OnOutcomes) -> None:
         self.batches.append(publications)
-        settled([self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED for _ in publications])
+        on_outcomes([self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED for _ in publications])
 
 
-class OpenGate:
+class OpenAdmission:
     """Lets everything through but for a `full` system, and remembers which system was paused."""
 
     def __init__(self) -> None:
         self.paused: list[str] = []
+        self.ready = True
         self.full = ""
         self.mends = False
         self.mended = False
+
+    def wait_for_broker(self, _seconds: float) -> bool:
+        return self.ready
 
     def may_fetch(self) -> bool:
         return True
@@ -78,50 +78,42 @@ class OpenGate:
         return self.mended
 
 
-class Keeper:
-    """Keeps nothing, and knows that it was asked to finish."""
-
-    finished = False
-
-    def rebuild(self, _system_of: Any) -> None:
-        """Nothing was there before."""
-
-    def finish(self) -> None:
-        self.finished = True
-
-
 class Bench:
     """A worker with everything around it; the engine offers the tasks given to `offer`, once."""
 
     def __init__(self, engine: FakeEngine | None = None) -> None:
         self.engine = engine or FakeEngine()
         self.publisher = BatchPublisher()
-        self.gate = OpenGate()
-        self.keeper = Keeper()
+        self.admission = OpenAdmission()
         self.table = LeaseTable(LEASES)
         self.statistics = Statistics()
         self.stopping = threading.Event()
         camunda = self.camunda = self.engine.client()
         self.engine.replies["topic-names"] = [Reply(200, b"[]")] * 100
-        gate = cast(DeliveryGate, self.gate)
-        self.holder = TaskHolder(camunda, self.table, ROUTING, self.statistics, LEASES, max_message_bytes=10_000)
-        self.undelivered = Undelivered(
-            camunda, self.table, gate, self.holder, self.statistics, RetryRules(3, 30_000)
+        admission = cast(Admission, self.admission)
+        self.held_tasks = HeldTasks(
+            camunda, self.table, ROUTING, self.statistics, LEASES, max_message_bytes=10_000
+        )
+        self.outbox = Outbox(
+            cast(Publisher, self.publisher),
+            self.held_tasks,
+            self.table,
+            admission,
+            self.statistics,
+            self.stopping,
         )
         self.worker = CamundaWorker(
             camunda,
-            cast(Publisher, self.publisher),
-            gate,
-            self.table,
-            cast(LeaseKeeper, self.keeper),
-            ROUTING,
             Topics(camunda, ROUTING, include=["*"], exclude=[], refresh_seconds=60),
-            self.holder,
-            self.undelivered,
-            self.statistics,
+            admission,
+            self.outbox,
             self.stopping,
             WorkerRules(max_tasks=10, wait_ms=5000, leases=LEASES),
         )
+
+    def undelivered(self, held: HeldTask, outcome: Outcome) -> None:
+        """Let a task be one whose message was not confirmed."""
+        self.outbox._undelivered.put((held, outcome))
 
     def offer(self, *rows: dict[str, Any]) -> None:
         self.engine.replies["fetchAndLock"].append(Reply(200, json.dumps(rows).encode()))
@@ -154,7 +146,7 @@ def test_while_a_system_is_full_the_others_are_polled_for_a_short_time_only(benc
     bench.nothing_more()
 
     bench.worker.turn()
-    bench.gate.full = "default"
+    bench.admission.full = "default"
     bench.worker.turn()
 
     with_all, beside_a_full_one = (body for word, body in bench.engine.calls if word == "fetchAndLock")
@@ -184,7 +176,7 @@ def test_it_looks_again_soon_where_a_system_may_open_and_seldom_where_there_are_
     monkeypatch.setattr(bench.stopping, "wait", pauses.append)
     camunda = bench.engine.client()
     bench.worker._topics = Topics(camunda, ROUTING, include=["*"], exclude=excluded, refresh_seconds=60)
-    bench.gate.full = full
+    bench.admission.full = full
 
     bench.worker.turn()
 
@@ -304,20 +296,20 @@ def test_what_was_certainly_not_delivered_goes_back_without_costing_a_retry(
 
     assert bench.engine.body_of("failure")["retries"] == sent
     assert "unlock" not in bench.engine.words()
-    assert bench.gate.paused == ["bitrix24"]
+    assert bench.admission.paused == ["bitrix24"]
     assert bench.table.all() == []
 
 
 def test_what_no_queue_took_waits_until_its_queue_is_bound_again_and_is_published_then(bench: Bench) -> None:
     bench.offer(task_row())
     bench.publisher.outcomes = [Outcome.RETURNED]
-    bench.gate.mends = True
+    bench.admission.mends = True
     bench.worker.turn()
     bench.nothing_more()
 
     bench.worker.turn()
     assert len(bench.publisher.batches) == 1
-    bench.gate.mended = True
+    bench.admission.mended = True
     bench.worker.turn()
 
     [[first], [again]] = bench.publisher.batches
@@ -327,9 +319,9 @@ def test_what_no_queue_took_waits_until_its_queue_is_bound_again_and_is_publishe
 
 
 def test_what_no_queue_took_is_given_back_before_its_lease_ends(bench: Bench) -> None:
-    [late] = bench.holder.hold_all([fakes.external_task()], time.monotonic() - 49.99)
-    bench.undelivered.add(late, Outcome.RETURNED)
-    bench.gate.mends = True
+    [late] = bench.held_tasks.hold_all([fakes.external_task()], time.monotonic() - 49.99)
+    bench.undelivered(late, Outcome.RETURNED)
+    bench.admission.mends = True
     bench.nothing_more()
     time.sleep(0.05)
 
@@ -343,7 +335,7 @@ def test_what_the_broker_denies_goes_back_also_while_nothing_can_be_published(be
     bench.offer(task_row())
     bench.publisher.outcomes = [Outcome.DENIED]
     bench.worker.turn()
-    bench.publisher.ready = False
+    bench.admission.ready = False
 
     bench.worker.turn()
 
@@ -365,8 +357,8 @@ def test_an_unknown_fate_is_read_at_the_engine_and_the_same_message_published_ag
 
 
 def test_a_message_published_again_expires_with_the_lock_and_not_later(bench: Bench) -> None:
-    [late] = bench.holder.hold_all([fakes.external_task()], time.monotonic() - 30)
-    bench.undelivered.add(late, Outcome.UNKNOWN)
+    [late] = bench.held_tasks.hold_all([fakes.external_task()], time.monotonic() - 30)
+    bench.undelivered(late, Outcome.UNKNOWN)
     time_left = int(late.publication.properties["expiration"])
     bench.nothing_more()
     time.sleep(0.05)
@@ -393,14 +385,14 @@ def test_a_message_that_may_be_out_is_never_unlocked_even_if_its_repeat_was_not_
 
 def test_a_stop_is_heard_while_the_broker_owes_all_confirms(bench: Bench) -> None:
     for _ in range(UNCONFIRMED_BATCHES):
-        bench.worker._window.acquire()
-    [held] = bench.holder.hold_all([fakes.external_task()], time.monotonic())
+        bench.outbox._window.acquire()
+    [held] = bench.held_tasks.hold_all([fakes.external_task()], time.monotonic())
     bench.stopping.set()
 
-    bench.worker._publish([held])
+    bench.outbox._send([held])
 
     assert bench.publisher.batches == []
-    assert [outcome for _, outcome in bench.undelivered._take_all()] == [Outcome.UNSENT]
+    assert [outcome for _, outcome in bench.outbox._take_all()] == [Outcome.UNSENT]
 
 
 def test_an_unknown_fate_of_a_task_that_is_not_ours_any_more_is_let_go(bench: Bench) -> None:
@@ -431,7 +423,7 @@ def test_a_message_that_is_too_large_becomes_an_incident_that_names_the_variable
 def test_a_batch_that_comes_when_its_lease_is_nearly_over_is_not_published(bench: Bench) -> None:
     [late] = [fakes.external_task()]
 
-    batch = bench.holder.hold_all([late], time.monotonic() - 55)
+    batch = bench.held_tasks.hold_all([late], time.monotonic() - 55)
 
     assert batch == []
     assert bench.table.all() == []
@@ -469,7 +461,6 @@ def test_a_stop_frees_only_what_was_certainly_not_published(
     bench.worker.run()
 
     assert ("unlock" in bench.engine.words()) is unlocked
-    assert bench.keeper.finished
 
 
 def test_nothing_is_fetched_once_a_stop_need_not_wait_for_it(bench: Bench) -> None:
@@ -493,7 +484,7 @@ def test_a_poll_is_no_longer_than_the_worker_has_run(bench: Bench, clock: Clock)
 
 
 def test_nothing_is_fetched_while_the_broker_is_away(bench: Bench) -> None:
-    bench.publisher.ready = False
+    bench.admission.ready = False
 
     bench.worker.turn()
 

@@ -7,10 +7,10 @@ from typing import cast
 import pytest
 
 from bridge import clock as clock_module
-from bridge.broker import Consumer, Publisher, QueueState
+from bridge.broker import Inbox, Publisher, QueueState
 from bridge.contract import RESPONSE_QUEUE
-from bridge.intake.admission import CATCHING_UP_SECONDS, DeliveryGate, Limits
-from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable
+from bridge.intake.admission import CATCHING_UP_SECONDS, Admission, Limits
+from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable, RetryPolicy
 from config import RoutingConfig
 from tests.unit.conftest import Clock
 from tests.unit.fakes import external_task
@@ -28,7 +28,7 @@ class Watch:
     def state(self, queue: str) -> QueueState:
         return self.states.get(queue, QueueState(seen_at=1.0))
 
-    def hurry(self) -> None:
+    def look_soon(self) -> None:
         self.hurried += 1
 
 
@@ -39,13 +39,17 @@ class Side:
     in_hand: int = 0
     has_all: bool = False
     subscribed: bool = True
+    is_read: bool = True
     done: int = 0
     reconciled: int = 0
+
+    def rebuild_once(self) -> None:
+        """Nothing was locked before."""
 
     def reconcile(self) -> None:
         self.reconciled += 1
 
-    def gate(self, table: LeaseTable) -> DeliveryGate:
+    def gate(self, table: LeaseTable) -> Admission:
         """A gate after its start: no answer waited then."""
         before = self.watch.states.get(RESPONSE_QUEUE, QueueState(seen_at=1.0))
         gate = self.new_gate(table)
@@ -56,14 +60,14 @@ class Side:
         self.watch.hurried = 0
         return gate
 
-    def new_gate(self, table: LeaseTable) -> DeliveryGate:
+    def new_gate(self, table: LeaseTable) -> Admission:
         limits = Limits(queue_high_water=100, max_in_flight=2, waiting_answers=50)
-        return DeliveryGate(
+        return Admission(
             cast(Publisher, self),
             table,
             cast(LeaseKeeper, self),
+            cast(Inbox, self),
             limits,
-            cast(Consumer, self),
         )
 
 
@@ -74,7 +78,7 @@ def side() -> Side:
 
 @pytest.fixture
 def table() -> LeaseTable:
-    return LeaseTable(LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retries=3, retry_timeout_ms=30_000))
+    return LeaseTable(LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retry=RetryPolicy(3, 30_000)))
 
 
 def test_nothing_is_fetched_while_the_publisher_is_not_ready(side: Side, table: LeaseTable) -> None:

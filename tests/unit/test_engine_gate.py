@@ -1,10 +1,10 @@
-"""The gate that holds answers back while the engine is away."""
+"""The breaker that holds answers back while the engine is away."""
 
 import threading
 
 import pytest
 
-from bridge.answers.circuit_breaker import EngineGate
+from bridge.answers.circuit_breaker import CircuitBreaker
 from bridge.errors import Unavailable
 from tests.unit.conftest import Clock
 
@@ -20,8 +20,8 @@ class Engine:
             raise Unavailable("connection refused")
 
 
-def gate_at(engine: Engine, events: list[str], stopping: threading.Event | None = None) -> EngineGate:
-    return EngineGate(
+def breaker_at(engine: Engine, events: list[str], stopping: threading.Event | None = None) -> CircuitBreaker:
+    return CircuitBreaker(
         engine.probe,
         stopping or threading.Event(),
         width=4,
@@ -32,92 +32,92 @@ def gate_at(engine: Engine, events: list[str], stopping: threading.Event | None 
 
 def test_an_engine_that_answers_leaves_the_gate_open() -> None:
     events: list[str] = []
-    gate = gate_at(Engine(True), events)
+    breaker = breaker_at(Engine(True), events)
 
-    assert gate.engine_is_there("timeout")
-    assert gate.is_open
+    assert breaker.engine_answers("timeout")
+    assert breaker._is_open
     assert events == []
 
 
 def test_an_outage_closes_the_gate_until_the_engine_is_back() -> None:
     events: list[str] = []
-    gate = gate_at(Engine(False, False, True), events)
+    breaker = breaker_at(Engine(False, False, True), events)
 
-    assert not gate.engine_is_there("refused")
-    assert gate.is_open
+    assert not breaker.engine_answers("refused")
+    assert breaker._is_open
     assert events == ["close", "open"]
 
 
 def test_after_an_outage_one_goes_first_and_each_success_lets_one_more_in() -> None:
-    gate = gate_at(Engine(False), [])
-    gate.engine_is_there("refused")
+    breaker = breaker_at(Engine(False), [])
+    breaker.engine_answers("refused")
     entered = []
 
-    gate.enter()
-    second = threading.Thread(target=lambda: entered.append(gate.enter()))
+    breaker.enter()
+    second = threading.Thread(target=lambda: entered.append(breaker.enter()))
     second.start()
     second.join(0.2)
     assert entered == []
-    gate.leave(served=True)
+    breaker.leave(served=True)
     second.join(5)
 
     assert entered == [True]
-    assert gate.enter()  # a second place beside the one that is taken
+    assert breaker.enter()  # a second place beside the one that is taken
 
 
 def test_nobody_enters_while_stopping() -> None:
     stopping = threading.Event()
     stopping.set()
 
-    assert not gate_at(Engine(), [], stopping).enter()
+    assert not breaker_at(Engine(), [], stopping).enter()
 
 
 def test_a_gateway_that_asks_to_be_left_alone_is_obeyed(clock: Clock) -> None:
     stopping = threading.Event()
-    gate = gate_at(Engine(), [], stopping)
+    breaker = breaker_at(Engine(), [], stopping)
 
-    gate.note_refusal("t1", "429 too many requests", 30.0)
+    breaker.note_refusal("t1", "429 too many requests", 30.0)
 
-    assert gate.trouble == "429 too many requests"
-    assert not may_enter(gate)
+    assert breaker.trouble == "429 too many requests"
+    assert not may_enter(breaker)
     clock.advance(29.9)
-    assert not may_enter(gate)
+    assert not may_enter(breaker)
     clock.advance(0.2)
-    assert may_enter(gate)
+    assert may_enter(breaker)
 
 
 @pytest.mark.parametrize(("keys", "holds_back"), [("aaa", False), ("ab", False), ("abc", True)])
 def test_one_answer_that_is_refused_stops_nobody_and_one_after_the_other_does(
     clock: Clock, keys: str, holds_back: bool
 ) -> None:
-    gate = gate_at(Engine(), [])
+    breaker = breaker_at(Engine(), [])
 
     for key in keys:
-        gate.note_refusal(key, "403 blocked", 0.0)
+        breaker.note_refusal(key, "403 blocked", 0.0)
 
-    assert may_enter(gate) is not holds_back
+    assert may_enter(breaker) is not holds_back
     clock.advance(1.1)
-    assert may_enter(gate)
+    assert may_enter(breaker)
 
 
 def test_after_refusals_one_goes_first_until_the_engine_has_had_its_say(clock: Clock) -> None:
-    gate = gate_at(Engine(), [])
-    gate.note_refusal("t1", "503 maintenance", 5.0)
+    breaker = breaker_at(Engine(), [])
+    breaker.note_refusal("t1", "503 maintenance", 5.0)
     clock.advance(6)
 
-    gate.enter()
-    assert not may_enter(gate)
-    gate.leave(served=True)
+    breaker.enter()
+    assert not may_enter(breaker)
+    breaker.leave(served=True)
 
-    assert gate.trouble == ""
-    gate.enter()
-    assert may_enter(gate)
+    assert breaker.trouble == ""
+    breaker.enter()
+    assert may_enter(breaker)
 
 
-def may_enter(gate: EngineGate) -> bool:
+def may_enter(breaker: CircuitBreaker) -> bool:
     """Whether one more would be let in, who does not stay."""
-    if not gate._may_enter():
+    if not breaker._may_enter():
         return False
-    assert gate.enter()
-    gate.leave(served=False)
+    assert breaker.enter()
+    breaker.leave(served=False)
     return True

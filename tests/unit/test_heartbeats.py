@@ -7,12 +7,12 @@ import pytest
 
 from bridge import heartbeats
 from bridge.broker import Broker, QueueWatch, Topology
-from bridge.broker.connection import BrokerConnection, Station
+from bridge.broker.connection import BrokerConnection, ChannelUser
 from bridge.engine import Http, Login
 from bridge.errors import Unavailable
+from bridge.intake.outbox import UNCONFIRMED_BATCHES
 from bridge.observe.alarms import Alarms
 from bridge.observe.status.health import stuck_loops
-from camunda_worker import UNCONFIRMED_BATCHES
 from tests.unit.conftest import Clock
 from tests.unit.fakes import external_task, task_row
 from tests.unit.test_camunda_worker import Bench
@@ -81,9 +81,9 @@ def beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_worker_that_waits_for_the_broker_to_confirm_still_turns(beats: list[str]) -> None:
     bench = Bench()
     for _ in range(UNCONFIRMED_BATCHES):
-        bench.worker._window.acquire()
+        bench.outbox._window.acquire()
     bench.offer(task_row())
-    release = threading.Timer(1.2, bench.worker._window.release)
+    release = threading.Timer(1.2, bench.outbox._window.release)
     release.start()
 
     bench.worker.turn()
@@ -94,7 +94,7 @@ def test_a_worker_that_waits_for_the_broker_to_confirm_still_turns(beats: list[s
 
 def test_a_worker_turns_with_each_attempt(beats: list[str]) -> None:
     bench = Bench()
-    bench.publisher.wait_until_ready = lambda _: bench.stopping.set() or False  # type: ignore[assignment, func-returns-value]
+    bench.admission.wait_for_broker = lambda _: bench.stopping.set() or False  # type: ignore[method-assign, assignment, func-returns-value]
 
     bench.worker.run()
 
@@ -144,7 +144,7 @@ def test_the_loop_of_the_alarms_turns(beats: list[str]) -> None:
 def connection() -> BrokerConnection:
     broker = Broker("127.0.0.1", 9, "/", "user", str)
     topology = Topology.of(["1c"], "default", queue_type="classic", passive=False)
-    return BrokerConnection(broker, topology, Mock(spec=Station), QueueWatch([]), name="us tasks")
+    return BrokerConnection(broker, topology, Mock(spec=ChannelUser), QueueWatch([]), name="us tasks")
 
 
 def test_a_connection_turns_while_it_is_open(connection: BrokerConnection, beats: list[str]) -> None:

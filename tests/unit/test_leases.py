@@ -11,10 +11,10 @@ import pytest
 from bridge.broker import QueueState, QueueWatch
 from bridge.contract import RESPONSE_QUEUE, NamedTask
 from bridge.engine import Reply
-from bridge.leases import Lease, LeaseKeeper, LeaseRules, LeaseTable
+from bridge.leases import Lease, LeaseKeeper, LeaseRules, LeaseTable, RetryPolicy
 from bridge.leases.extension import Extension
 from bridge.leases.silence import Silence
-from bridge.routing import System
+from bridge.routing import Routing, System
 from tests.unit import fakes
 from tests.unit.fakes import FakeEngine, external_task, task_row
 
@@ -37,7 +37,7 @@ class House:
     """A table and its keeper around an engine that offers one task."""
 
     def __init__(self) -> None:
-        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=0.0, retries=3, retry_timeout_ms=30_000)
+        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=0.0, retry=RetryPolicy(3, 30_000))
         self.engine = FakeEngine()
         self.watch = FakeWatch()
         self.in_hand: set[str] = set()
@@ -48,6 +48,7 @@ class House:
             self.table,
             Extension(camunda, self.table),
             Silence(camunda, self.table, self.watch, rules),
+            Routing([], BITRIX),
             threading.Event(),
         )
 
@@ -438,7 +439,7 @@ def test_tasks_of_an_earlier_process_count_and_are_published_when_offered_again(
         Reply(200, b"[]"),
     ]
 
-    house.keeper.rebuild(lambda _topic: BITRIX)
+    house.keeper.rebuild_once()
 
     assert house.table.in_flight(BITRIX) == 1
     assert house.table.add(external_task(lock_ends_in=130), BITRIX, time.monotonic())

@@ -18,12 +18,14 @@ import signal, threading, main
 def hit():
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 threading.Timer(0.5, hit).start()
-raise SystemExit(main.main())
+raise SystemExit(main.main([]))
 """
 SIGNALLED_WHILE_BUILT = """
 import os, signal, main
-main.configure_logs = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
-raise SystemExit(main.main())
+from bridge.process import run
+run_module = __import__("sys").modules[run.__module__]
+run_module.configure_logs = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+raise SystemExit(main.main([]))
 """
 
 

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from bridge import metrics
 from bridge.broker import Broker, Outcome, QueueWatch, Topology
-from bridge.broker.connection import BrokerConnection, Station
+from bridge.broker.connection import BrokerConnection, ChannelUser
 from bridge.contract import Response
 from tests.unit import fakes
 from tests.unit.conftest import Rise, value
@@ -78,7 +78,7 @@ def test_a_task_that_no_message_can_carry_is_counted(rise: Rise) -> None:
 
 
 def test_a_lease_that_is_nearly_over_counts_as_lapsed(rise: Rise) -> None:
-    Bench().holder.hold_all([external_task()], time.monotonic() - 55)
+    Bench().held_tasks.hold_all([external_task()], time.monotonic() - 55)
 
     assert rise("leases_lapsed_total", system="bitrix24") == 1
 
@@ -181,7 +181,7 @@ def test_when_an_answer_was_last_applied_is_known() -> None:
 def test_a_connection_that_comes_back_is_counted_and_the_first_one_is_not(rise: Rise) -> None:
     topology = Topology.of(["1c"], "default", queue_type="classic", passive=False)
     broker = Broker("127.0.0.1", 9, "/", "user", str)
-    connection = BrokerConnection(broker, topology, Mock(spec=Station), QueueWatch([]), name="us detours")
+    connection = BrokerConnection(broker, topology, Mock(spec=ChannelUser), QueueWatch([]), name="us detours")
 
     connection._on_channel_open(Mock())
     assert rise("reconnects_total", connection="detours") == 0

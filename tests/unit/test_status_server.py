@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from bridge.observe.status import StatusServer
+from bridge.observe import StatusServer
 from bridge.observe.status.snapshot import Snapshot
 from sandbox.ports import free_ports
 from tests.sandbox.processes import eventually

@@ -12,7 +12,7 @@ from config import RoutingConfig
 from tests.unit.conftest import Clock, Rise
 from tests.unit.fakes import NOW, FakeEngine, delivery, task_row
 from tests.unit.test_answer_policy import Desk, failure
-from tests.unit.test_leases import BITRIX, House
+from tests.unit.test_leases import House
 from tools import camunda_processes, unlock_task
 from tools.lib.inspection import Inspection
 from tools.lib.operations import OpenTask, Operations
@@ -130,7 +130,7 @@ def test_the_start_sees_the_tasks_behind_a_page_that_cannot_be_read() -> None:
     far = [task_row(f"far-{n}") | {"lockExpirationTime": FAR} for n in range(1000)]
     house.engine.replies["external-task"] = [reply(*far), reply(task_row("good")), reply()]
 
-    house.keeper.rebuild(lambda _topic: BITRIX)
+    house.keeper.rebuild_once()
 
     assert [lease.task_id for lease in house.table.all()] == ["good"]
 

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bridge.broker import Broker, Topology
-from bridge.engine import Http, Login, Rest
+from bridge.engine import Rest
 from bridge.errors import SettingsError, Unavailable, Unprocessable
-from config import RoutingConfig, Settings, load_settings
+from bridge.process.shared import http_of
+from config import Settings, load_settings
 
 OK, PROBLEM, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
@@ -69,34 +69,7 @@ def positive(text: str) -> int:
 
 def rest_of(settings: Settings) -> Rest:
     """Return the engine's REST API as the settings name it; connects on the first call."""
-    login = Login(settings.camunda_auth_username, lambda: settings.secret_now("camunda_auth_password"))
-    return Rest(Http(settings.camunda_base_url, login))
-
-
-def broker_of(settings: Settings) -> Broker:
-    """Return where the broker is and who we are there."""
-    return Broker(
-        host=settings.rabbitmq_host,
-        port=settings.rabbitmq_port,
-        virtual_host=settings.rabbitmq_virtual_host,
-        username=settings.rabbitmq_username,
-        read_password=lambda: settings.secret_now("rabbitmq_password"),
-    )
-
-
-def routing_of(settings: Settings) -> RoutingConfig:
-    """Return the routing that the worker uses. Raises SettingsError."""
-    return RoutingConfig.load(settings.routing_file, settings.camunda_lock_duration)
-
-
-def topology_of(settings: Settings, routing: RoutingConfig) -> Topology:
-    """Return what the worker wants to be on the broker."""
-    return Topology.of(
-        [system.name for system in routing.systems],
-        routing.default.name,
-        queue_type=settings.rabbitmq_queue_type,
-        passive=settings.rabbitmq_topology == "passive",
-    )
+    return Rest(http_of(settings))
 
 
 def show(rows: Sequence[dict[str, Any]], *, as_json: bool, title: str = "", empty: str = "Nothing there.") -> None:

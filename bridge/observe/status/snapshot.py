@@ -1,12 +1,12 @@
 """How everything stands at one moment: read once, then shown as metrics, health or a page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bridge import clock
-from bridge.broker import ERROR_QUEUE, Consumer, Publisher, QueueWatch
+from bridge.broker import ERROR_QUEUE, Inbox, QueueWatch
 from bridge.contract import RESPONSE_QUEUE
-from bridge.intake.admission import DeliveryGate
 from bridge.leases import LeaseTable
 from bridge.routing import Routing, System
 
@@ -72,36 +72,60 @@ class Snapshot:
     not_given_out: tuple[str, ...] = ()
 
 
+class Connection(Protocol):
+    """A connection to the broker, as far as it is shown."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is open."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes nothing from it."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not work; empty where it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a component shows: its connections by kind, and what keeps work from flowing.
+
+    `engine_trouble` returns why the engine is unavailable, or nothing; `paused` the systems that get no tasks,
+    each with the reason; `not_given_out` a line for each topic with tasks that the engine cannot give out.
+    """
+
+    connections: Mapping[str, Connection]
+    engine_trouble: Callable[[], str]
+    paused: Callable[[], Mapping[str, str]] = dict
+    not_given_out: Callable[[], Sequence[str]] = tuple
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The parts that a snapshot is read from; None for those of a component that does not run here.
-
-    Each of `engine_troubles` returns why the engine is away, or nothing.
-    """
+    """What a snapshot is read from."""
 
     routing: Routing
     leases: LeaseTable
     watch: QueueWatch
-    publisher: Publisher | None
-    gate: DeliveryGate | None
-    consumer: Consumer | None
-    detours: Publisher | None
-    engine_troubles: Sequence[Callable[[], str]]
-    not_given_out: Callable[[], Sequence[str]] = tuple
+    inbox: Inbox
+    shown: Sequence[Shown]
 
     def snapshot(self) -> Snapshot:
         """Return how everything stands now."""
         oldest = self._oldest_published()
-        paused = self.gate.paused() if self.gate else {}
+        paused = {name: reason for one in self.shown for name, reason in one.paused().items()}
+        connections = tuple(self._connections())
         return Snapshot(
             systems=tuple(self._system(system, oldest, paused) for system in self.routing.systems),
             answers=self._queue(RESPONSE_QUEUE),
             errors=self._queue(ERROR_QUEUE),
-            connections=tuple(self._connections()),
-            fetches=self.publisher is not None,
-            subscribed=self.consumer.subscribed if self.consumer else None,
-            engine_trouble=next((trouble for ask in self.engine_troubles if (trouble := ask())), ""),
-            not_given_out=tuple(self.not_given_out()),
+            connections=connections,
+            fetches=any(connection.kind == "tasks" for connection in connections),
+            subscribed=self.inbox.subscribed if self.inbox.is_read else None,
+            engine_trouble=next((trouble for one in self.shown if (trouble := one.engine_trouble())), ""),
+            not_given_out=tuple(line for one in self.shown for line in one.not_given_out()),
         )
 
     def _oldest_published(self) -> dict[str, float]:
@@ -127,9 +151,7 @@ class Sources:
         seen_seconds_ago = clock.now() - state.seen_at if state.seen_at > 0 else None
         return QueueView(name, state.trouble, state.ready, state.consumers, seen_seconds_ago)
 
-    def _connections(self) -> list[ConnectionView]:
-        return [
-            ConnectionView(kind, part.connected, part.blocked, part.trouble)
-            for kind, part in (("tasks", self.publisher), ("answers", self.consumer), ("detours", self.detours))
-            if part is not None
-        ]
+    def _connections(self) -> Iterator[ConnectionView]:
+        for one in self.shown:
+            for kind, connection in one.connections.items():
+                yield ConnectionView(kind, connection.connected, connection.blocked, connection.trouble)

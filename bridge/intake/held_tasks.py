@@ -1,6 +1,6 @@
-"""A fetched task in our hand: its lease, and the message that is to tell its system."""
+"""Fetched tasks in our hand: each with its lease, and the message that is to tell its system."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from loguru import logger
@@ -8,12 +8,14 @@ from loguru import logger
 from bridge import clock, metrics
 from bridge.contract import ExternalTask, Publication, task_message
 from bridge.engine import CamundaClient
-from bridge.errors import Unavailable, Unprocessable
+from bridge.errors import TaskGone, Unavailable, Unprocessable
 from bridge.leases import LeaseRules, LeaseTable
 from bridge.routing import Routing, System
 from bridge.statistics import Statistics
 
 SAFE_LEASE_SECONDS = 10.0  # a lease with less left is let go, not published
+SAFE_LEASE_SECONDS_AGAIN = 20.0
+LEAST_PAUSE_MS = 1_000  # a queue that refuses is not asked more often
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,15 @@ class HeldTask:
         return self.lease_ends - clock.now()
 
 
-class TaskHolder:
-    """Enters fetched tasks in the in-flight table and makes their messages; refuses what no message can carry."""
+class HeldTasks:
+    """Enters fetched tasks in the in-flight table and makes their messages; gives back what cannot be published.
+
+    `max_message_bytes`: a task whose message has more gets an incident.
+    """
 
     def __init__(
         self,
-        camunda: CamundaClient,
+        engine: CamundaClient,
         leases: LeaseTable,
         routing: Routing,
         statistics: Statistics,
@@ -47,7 +52,7 @@ class TaskHolder:
         *,
         max_message_bytes: int,
     ) -> None:
-        self._camunda = camunda
+        self._engine = engine
         self._leases = leases
         self._routing = routing
         self._statistics = statistics
@@ -64,15 +69,18 @@ class TaskHolder:
         fresh = self._hold(held.task, held.system, held.lease_ends)
         return replace(fresh, may_be_out=may_be_out) if fresh else None
 
-    def is_in_time(self, system: System, lease_ends: float) -> bool:
+    def is_in_time(self, held: HeldTask) -> bool:
         """Whether enough of a lease is left to publish its task."""
+        return self._is_in_time(held.system, held.lease_ends)
+
+    def _is_in_time(self, system: System, lease_ends: float) -> bool:
         lease_seconds = self._rules.lease_ms_of(system) / 1000
         return lease_ends - clock.now() >= min(SAFE_LEASE_SECONDS, lease_seconds / 2)
 
     def _hold_new(self, task: ExternalTask, fetch_sent: float) -> HeldTask | None:
         system = self._routing.system_of(task.topic)
         lease_ends = fetch_sent + self._rules.lease_ms_of(system) / 1000
-        if not self.is_in_time(system, lease_ends):
+        if not self._is_in_time(system, lease_ends):
             logger.warning("task {} comes too late to be published, its lease is let go", task.id)
             metrics.lapsed(system.name).inc()
             return None
@@ -86,7 +94,7 @@ class TaskHolder:
             publication = task_message(
                 task,
                 system.name,
-                self._camunda.base_url,
+                self._engine.base_url,
                 lock_grows_by_ms=system.lock_ms - lease_ms,
                 expires_in_ms=left_ms - margin_ms,
             )
@@ -113,14 +121,70 @@ class TaskHolder:
         metrics.published(system.name, "unpublishable").inc()
         self._leases.done(task.id)
         logger.error("task {} of topic {} cannot be published: {}", task.id, task.topic, error.detail)
-        report_failure(self._camunda, task, error.detail, retries=0, retry_timeout_ms=0)
+        self._report_failure(task, error.detail, retries=0, retry_timeout_ms=0)
 
+    def _report_failure(self, task: ExternalTask, message: str, *, retries: int, retry_timeout_ms: int) -> None:
+        """Report a task as failed; while the engine is unavailable its lease ends, and it is offered again."""
+        try:
+            self._engine.failure(
+                task.id, task.worker_id, message, retries=retries, retry_timeout_ms=retry_timeout_ms
+            )
+        except Unavailable as error:
+            logger.warning("task {} is offered again when its lease ends: {}", task.id, error)
 
-def report_failure(
-    camunda: CamundaClient, task: ExternalTask, message: str, *, retries: int, retry_timeout_ms: int
-) -> None:
-    """Report a task as failed; where the engine is away its lease ends, and the engine offers it again."""
-    try:
-        camunda.failure(task.id, task.worker_id, message, retries=retries, retry_timeout_ms=retry_timeout_ms)
-    except Unavailable as error:
-        logger.warning("task {} is offered again when its lease ends: {}", task.id, error)
+    def let_go(self, held: HeldTask) -> None:
+        """Let a lease end: the engine offers the task again."""
+        self._statistics.add(failed=1)
+        self._leases.let_go(held.task)
+        metrics.lapsed(held.system.name).inc()
+
+    def still_ours(self, batch: Sequence[HeldTask]) -> list[HeldTask]:
+        """Return those that the engine still gives us time for, with messages that are valid now; let the rest go.
+
+        Never unlocked: a message whose confirm was lost is often delivered later. Raises Unavailable.
+        """
+        states = self._engine.read_tasks([held.task.id for held in batch])
+        again = []
+        for held in batch:
+            state = states.get(held.task.id)
+            is_ours = state is not None and state.lock_expires_at == held.task.lock_expires_at
+            if is_ours and held.lease_left() > SAFE_LEASE_SECONDS_AGAIN:
+                fresh = self.hold_again(held)
+                again += [fresh] if fresh else []
+            else:
+                self.let_go(held)
+        logger.warning("publishing {} tasks again, letting {} go", len(again), len(batch) - len(again))
+        return again
+
+    def give_back(self, held: HeldTask, reason: str) -> float:
+        """Let the engine offer a task again after a pause, and return that pause in seconds.
+
+        `reason`: why its message was not delivered. The broker's trouble costs no retry.
+        """
+        pause_ms = max(LEAST_PAUSE_MS, self._rules.retry.pause_ms)
+        self._statistics.add(failed=1)
+        self._leases.let_go(held.task)
+        logger.error("task {} for {}: {}; it is offered again later", held.task.id, held.system.name, reason)
+        if self._is_as_fetched(held):
+            retries = self._rules.retry.retries if held.task.retries is None else held.task.retries
+            message = f"the message for {held.system.name} could not be delivered: {reason}"
+            self._report_failure(held.task, message, retries=max(1, retries), retry_timeout_ms=pause_ms)
+        return pause_ms / 1000
+
+    def _is_as_fetched(self, held: HeldTask) -> bool:
+        """Whether the task is as it was fetched: an answer to its last attempt may have come late."""
+        try:
+            state = self._engine.read_task(held.task.id)
+        except (TaskGone, Unavailable):
+            return False
+        return state.retries == held.task.retries and state.lock_expires_at == held.task.lock_expires_at
+
+    def free(self, held: HeldTask, *, is_undelivered: bool) -> None:
+        """At a stop: unlock what certainly was not delivered, so that it is offered again at once."""
+        self._leases.let_go(held.task)
+        if not is_undelivered or held.may_be_out:
+            return
+        try:
+            self._engine.unlock(held.task.id)
+        except Unavailable as error:
+            logger.warning("task {} stays locked until its lease ends: {}", held.task.id, error)

@@ -2,11 +2,15 @@
 
 import pytest
 
-from assembly import HANDLER, WORKER, Assembly
 from bridge import metrics
+from bridge.leases import LeaseKeeper
 from bridge.process.daemon import Service
+from bridge.process.run import HANDLER, WORKER, Builders
+from bridge.process.shared import Outside
 from bridge.statistics import Statistics
+from camunda_worker import worker_services
 from config import Settings
+from response_handler import handler_services
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -17,7 +21,10 @@ def services(*components: str, **settings: object) -> list[Service]:
         "rabbitmq_username": "u",
         "rabbitmq_password": "p",
     }
-    return Assembly(Settings.model_validate(required | settings), Statistics()).services(components)
+    builders = {WORKER: worker_services, HANDLER: handler_services}
+    chosen = Builders(*(builders[name] if name in components else None for name in (WORKER, HANDLER)))
+    given = Settings.model_validate(required | settings)
+    return chosen.services(chosen.share(given, Outside.of(given), Statistics()))
 
 
 def status_port(*components: str, **settings: object) -> int | None:
@@ -72,3 +79,9 @@ def test_the_series_of_all_systems_begin_at_zero(monkeypatch: pytest.MonkeyPatch
     services(WORKER)
 
     assert begun == ["bitrix24", "openproject", "1c", "python-services", "default"]
+
+
+def test_a_stop_extends_the_leases_that_nobody_looks_after_later() -> None:
+    (leases,) = (service for service in services(WORKER) if service.name == "leases")
+
+    assert leases.stop.__func__ is LeaseKeeper.finish  # type: ignore[attr-defined]

@@ -1,0 +1,111 @@
+"""The responses that this process has taken from their queue and not acknowledged yet."""
+
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from pika.channel import Channel
+from pika.spec import BasicProperties
+
+from bridge import clock
+from bridge.contract import named_task
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """A message as it came, bound to the channel it came on."""
+
+    channel: Channel
+    tag: int
+    body: bytes
+    properties: BasicProperties
+
+    @property
+    def is_acknowledgeable(self) -> bool:
+        """Whether an acknowledgement can still reach the broker; else it delivers the message again."""
+        return self.channel.is_open
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The correlation id of the message, which systems may use for the task's id; one in no UTF-8 is none."""
+        given = self.properties.correlation_id
+        return given if isinstance(given, str) else None
+
+
+class Inbox:
+    """Hands deliveries to the threads that apply them, and tells everybody else what is in hand.
+
+    `is_read`: a consumer of this process reads the queue; `prefetch`: so many deliveries the broker leaves
+    unacknowledged at a time. May be used from any thread, but for what the consumer calls on its own.
+    """
+
+    def __init__(self, *, is_read: bool, prefetch: int) -> None:
+        self.is_read = is_read
+        self.prefetch = prefetch
+        self.subscribed = False
+        self.done = 0
+        self._handed: SimpleQueue[Delivery | None] = clock.SimpleQueue()
+        self._unacknowledged: dict[int, Delivery] = {}
+        self._finished: list[Delivery] = []
+        self._lock = clock.Lock()
+
+    def take(self) -> Delivery | None:
+        """Wait for the next delivery; None once the inbox is closed."""
+        delivery = self._handed.get()
+        if delivery is None:
+            self._handed.put(None)  # for the next thread
+        return delivery
+
+    def hand(self, delivery: Delivery) -> None:
+        """Let the next free thread apply a delivery."""
+        self._handed.put(delivery)
+
+    def close(self) -> None:
+        """Let the threads end once they have taken what was handed before."""
+        self._handed.put(None)
+
+    def finish(self, delivery: Delivery) -> int:
+        """Note that a delivery is done with; return how many wait to be acknowledged."""
+        with self._lock:
+            self._finished.append(delivery)
+            self.done += 1
+            return len(self._finished)
+
+    @property
+    def in_hand(self) -> int:
+        """How many deliveries are not done with."""
+        return max(0, len(self._unacknowledged) - len(self._finished))
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the queue holds nothing that is not in hand: the broker could deliver more."""
+        return self.subscribed and len(self._unacknowledged) < self.prefetch
+
+    def has_answer_to(self, task_id: str) -> bool:
+        """Whether an answer to this task is in hand."""
+        deliveries = list(self._unacknowledged.values())
+        named = (named_task(delivery.body, delivery.correlation_id) for delivery in deliveries)
+        return any(one is not None and one.task_id == task_id for one in named)
+
+    def add(self, delivery: Delivery) -> None:
+        """Note what the broker has delivered."""
+        self._unacknowledged[delivery.tag] = delivery
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is acknowledged."""
+        return not self._unacknowledged
+
+    def take_finished(self) -> list[Delivery]:
+        """Take what is done with, to acknowledge it."""
+        with self._lock:
+            finished, self._finished = self._finished, []
+        return finished
+
+    def remove(self, delivery: Delivery) -> None:
+        """Note an acknowledgement that was sent."""
+        self._unacknowledged.pop(delivery.tag, None)
+
+    def clear(self) -> None:
+        """Forget all: the connection is lost, and the broker delivers again what was not acknowledged."""
+        self.subscribed = False
+        self._unacknowledged.clear()

@@ -1,0 +1,126 @@
+"""What both components work with, made once for one set of settings."""
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from bridge import clock, metrics
+from bridge.broker import Broker, Inbox, QueueWatch, Topology
+from bridge.engine import CamundaClient, Http, Login
+from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
+from bridge.routing import Routing
+from bridge.statistics import Statistics
+
+if TYPE_CHECKING:  # only the files at the door import config; here it is a value that is handed in
+    from config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the worker stands between: the engine, the broker, and the systems that tasks are routed to."""
+
+    engine: CamundaClient
+    broker: Broker
+    routing: Routing
+
+    @classmethod
+    def of(cls, settings: "Settings") -> Self:
+        """Return what the settings name. Raises SettingsError where the routing is wrong."""
+        return cls(engine_of(settings), broker_of(settings), settings.routing())
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The outside and what is known of it. `fetches`: the worker runs in this process.
+
+    `watch` looks at all queues, on the connection of the first publisher; `inbox` holds the responses in hand, and
+    knows whether this process reads any.
+    """
+
+    settings: "Settings"
+    fetches: bool
+    engine: CamundaClient
+    broker: Broker
+    routing: Routing
+    topology: Topology
+    watch: QueueWatch
+    inbox: Inbox
+    lease_rules: LeaseRules
+    leases: LeaseTable
+    statistics: Statistics
+    stopping: threading.Event
+
+    @classmethod
+    def of(
+        cls, settings: "Settings", outside: Outside, statistics: Statistics, *, fetches: bool, reads_answers: bool
+    ) -> Self:
+        """Make what the components share, with the engine, broker and routing of `outside`."""
+        metrics.begin_at_zero(system.name for system in outside.routing.systems)
+        topology = topology_of(settings, outside.routing)
+        inbox = Inbox(is_read=reads_answers, prefetch=settings.rabbitmq_prefetch)
+        lease_rules = _lease_rules_of(settings)
+        return cls(
+            settings=settings,
+            fetches=fetches,
+            engine=outside.engine,
+            broker=outside.broker,
+            routing=outside.routing,
+            topology=topology,
+            watch=QueueWatch.of_all(topology),
+            inbox=inbox,
+            lease_rules=lease_rules,
+            leases=LeaseTable(lease_rules, inbox.has_answer_to),
+            statistics=statistics,
+            stopping=clock.Event(),
+        )
+
+
+def engine_of(settings: "Settings") -> CamundaClient:
+    """Return the engine that the settings name; connects on the first call."""
+    return CamundaClient(
+        http_of(settings),
+        settings.camunda_worker_id,
+        tenant_ids=settings.camunda_tenant_ids,
+        complete_timeout_seconds=settings.camunda_complete_timeout / 1000,
+    )
+
+
+def http_of(settings: "Settings") -> Http:
+    """Return the way to the engine; connects on the first call."""
+    login = Login(settings.camunda_auth_username, lambda: settings.secret_now("camunda_auth_password"))
+    return Http(settings.camunda_base_url, login)
+
+
+def broker_of(settings: "Settings") -> Broker:
+    """Return where the broker is and who we are there."""
+    return Broker(
+        host=settings.rabbitmq_host,
+        port=settings.rabbitmq_port,
+        virtual_host=settings.rabbitmq_virtual_host,
+        username=settings.rabbitmq_username,
+        read_password=lambda: settings.secret_now("rabbitmq_password"),
+        heartbeat_seconds=settings.rabbitmq_heartbeat,
+    )
+
+
+def topology_of(settings: "Settings", routing: Routing) -> Topology:
+    """Return the exchanges and queues that must exist for these systems."""
+    return Topology.of(
+        [system.name for system in routing.systems],
+        routing.default.name,
+        queue_type=settings.rabbitmq_queue_type,
+        passive=settings.rabbitmq_topology == "passive",
+    )
+
+
+def retry_policy_of(settings: "Settings") -> RetryPolicy:
+    """Return what a failure costs where its system does not say."""
+    return RetryPolicy(settings.camunda_retries, settings.camunda_retry_timeout)
+
+
+def _lease_rules_of(settings: "Settings") -> LeaseRules:
+    return LeaseRules(
+        lease_ms=settings.camunda_lease_duration if settings.camunda_lease == "two-step" else None,
+        extend_after_seconds=settings.camunda_extend_after / 1000,
+        retry=retry_policy_of(settings),
+    )
