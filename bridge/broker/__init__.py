@@ -1,15 +1,12 @@
 """RabbitMQ: topology, publishing with confirms, consuming. The only importer of pika."""
 
-from bridge.broker import tolerant
 from bridge.broker.connection import Broker
 from bridge.broker.consumer import Consumer
+from bridge.broker.headers import sendable
 from bridge.broker.inbox import Delivery, Inbox
 from bridge.broker.publisher import COPIES_PLACE, TASKS_PLACE, Outcome, Publisher
-from bridge.broker.tolerant import sendable
 from bridge.broker.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
 from bridge.broker.watch import QueueState, QueueWatch
-
-tolerant.install()
 
 __all__ = [
     "COPIES_PLACE",

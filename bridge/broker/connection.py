@@ -20,9 +20,9 @@ from pika.exceptions import (
 
 from bridge import clock, heartbeats, metrics
 from bridge.backoff import Backoff
-from bridge.broker.line import LineConnection
+from bridge.broker.bent_pika import ANSWER_SECONDS, LineConnection, bend
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
-from bridge.broker.topology import ANSWER_SECONDS, Topology
+from bridge.broker.topology import Topology
 from bridge.broker.watch import QueueWatch
 from bridge.errors import LoginRefused, RightMissing, SettingsError, Unavailable, WrongQueue
 
@@ -48,7 +48,11 @@ class Broker:
     heartbeat_seconds: int = 30
 
     def parameters(self, connection_name: str) -> ConnectionParameters:
-        """Return pika's parameters for a connection that the broker's tools show as `connection_name`."""
+        """Return pika's parameters for a connection that the broker's tools show as `connection_name`.
+
+        Every connection begins here, and with it what is bent in pika.
+        """
+        bend()
         return ConnectionParameters(
             host=self.host,
             port=self.port,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
-from pika.adapters.select_connection import SelectConnection
 from pika.connection import ConnectionParameters
-from pika.exceptions import AMQPConnectionError, AMQPError, ChannelClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
+from bridge.broker.bent_pika import DeadlineConnection
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
 from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE
 from bridge.errors import RightMissing, SettingsError, Unavailable, WrongQueue
@@ -22,8 +22,6 @@ RESPONSE_EXCHANGE = "camunda.task.responses"
 CLAIMED_EXCHANGE = "camunda.claimed.tasks"
 ERROR_QUEUE = "errors.camunda_tasks.queue"
 RETRY_TIERS = {"5s": 5_000, "30s": 30_000, "5m": 300_000}
-# Heartbeats alone notice a frozen broker after a minute, and such of 2 s are too nervous.
-ANSWER_SECONDS = 10.0
 NOT_FOUND = 404
 PRECONDITION_FAILED = 406
 _DIFFERENCE = re.compile(
@@ -74,23 +72,6 @@ class Queue:
         if not self.keeps_all or str(server_properties.get("version")).startswith("3."):
             return self.arguments
         return {**self.arguments, "x-delivery-limit": -1}
-
-
-class DeadlineConnection(BlockingConnection):
-    """A connection that is given up where the broker leaves us without an answer."""
-
-    _deadline: Any = None
-
-    def expect_answers(self) -> None:
-        """Wait for the next answers no longer than ANSWER_SECONDS from now on."""
-        connection: SelectConnection = self._impl  # type: ignore[attr-defined]  # not in the stubs
-        if self._deadline is not None:
-            connection.ioloop.remove_timeout(self._deadline)
-        silence = AMQPConnectionError(f"the broker has not answered for {ANSWER_SECONDS:.0f} s")
-        self._deadline = connection.ioloop.call_later(
-            ANSWER_SECONDS,
-            lambda: connection._terminate_stream(silence),  # type: ignore[attr-defined]  # not in the stubs
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +161,7 @@ class Topology:
 
     def _declare_queues(self, connection: DeadlineConnection, channel: BlockingChannel) -> dict[str, str]:
         """Declare all queues; return what is wrong with some, by name."""
-        server = connection._impl.server_properties  # type: ignore[attr-defined]  # not in the stubs
+        server = connection.server_properties
         troubles = {}
         for queue in self.queues:
             connection.expect_answers()

@@ -4,7 +4,15 @@ from bridge.contract.keys import NamedTask, named_task, nearest
 from bridge.contract.response import Response, ResponseType
 from bridge.contract.task import ExternalTask, TaskState, attempt_of, task_message
 from bridge.contract.variables import Variables
-from bridge.contract.wire import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE, Publication, encode_json
+from bridge.contract.wire import (
+    ERROR_EXCHANGE,
+    ERROR_KEY,
+    RESPONSE_QUEUE,
+    TASK_EXCHANGE,
+    Publication,
+    encode_json,
+    with_encoded,
+)
 
 __all__ = [
     "ERROR_EXCHANGE",
@@ -23,4 +31,5 @@ __all__ = [
     "named_task",
     "nearest",
     "task_message",
+    "with_encoded",
 ]

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from bridge.contract import ExternalTask, TaskState, Variables, encode_json
+from bridge.contract import ExternalTask, TaskState, Variables, encode_json, with_encoded
 from bridge.contract.fields import text
 from bridge.engine.back_offs import BackOffs
 from bridge.engine.http import Http, Reply
@@ -74,7 +74,7 @@ class CamundaClient:
             "asyncResponseTimeout": wait_ms,
         }
         topics = _encoded_topics(tuple(lock_ms_by_topic), self._tenant_ids)
-        body = b'%s,"topics":%s}' % (encode_json(request)[:-1], topics)
+        body = with_encoded(encode_json(request), "topics", topics)
         return self._fetch(body, timeout_seconds=wait_ms / 1000 + POLL_MARGIN_SECONDS)
 
     def fetch_bare(

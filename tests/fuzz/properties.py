@@ -13,7 +13,7 @@ from pika.frame import Header, decode_frame
 from pika.spec import BasicProperties
 
 from bridge.broker import Delivery
-from bridge.broker.line import LineConnection
+from bridge.broker.bent_pika import LineConnection, bend
 from bridge.contract import Publication
 from tests.fuzz.inputs import WireAnswer
 from tests.unit import fakes
@@ -23,6 +23,8 @@ FRAME_MAX = 131_072
 ENGINES_WORDS = (fakes.ACCEPTED, fakes.GONE, fakes.TROUBLE, fakes.BAD_TYPE, fakes.LOCKED_BY_OTHER, fakes.SUSPENDED)
 # What pika answers to a stream that is broken: the connection is made again, which a partner cannot bring about.
 BROKEN_STREAM = (AMQPError, AssertionError, AttributeError, KeyError, TypeError, ValueError, struct.error)
+
+bend()  # as for every connection of ours
 
 
 def only_that_answer_is_touched(answer: WireAnswer, word: int) -> None:

@@ -8,6 +8,7 @@ from loguru import logger
 from prometheus_client import REGISTRY
 
 from bridge import clock as clock_module
+from bridge.broker.bent_pika import bend
 from config import Settings
 
 Rise = Callable[..., float]
@@ -24,6 +25,12 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self._now += seconds
+
+
+@pytest.fixture(autouse=True, scope="session")
+def bent_pika() -> None:
+    """Let pika read and write as it does in the product, where every connection begins with it."""
+    bend()
 
 
 @pytest.fixture

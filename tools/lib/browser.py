@@ -11,7 +11,7 @@ from pika.exceptions import AMQPError, ConnectionBlockedTimeout, NackError, Unro
 from pika.spec import BasicProperties
 
 from bridge.broker.connection import CONNECTION_ERRORS, Broker
-from bridge.broker.tolerant import sendable
+from bridge.broker.headers import sendable
 from bridge.errors import Unavailable
 
 BLOCKED_SECONDS = 5.0

@@ -12,9 +12,10 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout, Nac
 from pika.spec import BasicProperties
 
 from bridge import clock
+from bridge.broker.bent_pika import DeadlineConnection
 from bridge.broker.connection import CONNECTION_ERRORS, Broker
 from bridge.broker.rights import ACCESS_REFUSED
-from bridge.broker.topology import NOT_FOUND, DeadlineConnection, Exchange, Queue
+from bridge.broker.topology import NOT_FOUND, Exchange, Queue
 from bridge.errors import Unavailable
 from tools.lib.browser import BLOCKED, BLOCKED_SECONDS
 

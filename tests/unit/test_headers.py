@@ -9,7 +9,6 @@ from pika import data
 from pika.frame import decode_frame
 from pika.spec import BasicProperties
 
-from bridge import broker  # noqa: F401  # makes pika tolerant
 from bridge.broker import sendable
 from tests.unit.wire import array, double, header_frame, item, long_string, table
 

@@ -1,9 +1,6 @@
-"""Headers as pika reads and writes them, bent where one odd value would end every new connection.
+"""Headers of messages, read so that an odd value costs only itself, and written so that nothing is altered.
 
-pika decodes a table of headers value by value, each table and array in it by a call of its own. A timestamp in
-milliseconds (beyond the year 9999), a double that is no number, or some hundred nested tables raise an error in
-the middle of a frame; the connection is given up, and the broker delivers the same message on the next one. Here
-each value is read within the bounds that its length gives it, and costs only its own header.
+Each value is read within the bounds that its length gives it. `bent_pika.py` lets pika read and write so.
 """
 
 import struct
@@ -157,10 +154,3 @@ def _size_if_exact(name: Any, value: Any) -> int | None:
         return len(encoded) if decode_table(encoded, 0)[0] == {name: value} else None
     except UNSENDABLE:
         return None
-
-
-def install() -> None:
-    """Let pika read and write so in this process."""
-    data.decode_table = decode_table  # type: ignore[assignment]  # the stubs know no headers but text
-    data.encode_value = encode_value
-    BasicProperties.decode = decode_properties  # type: ignore[method-assign, assignment]

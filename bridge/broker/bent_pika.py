@@ -1,0 +1,116 @@
+"""Everything that is bent in pika, and why; checked with CHECKED_VERSIONS.
+
+Each bend stands on names that pika keeps to itself. `tests/unit/test_bent_pika.py` fails where their code is not
+the one that was read, so that a new version is looked at before it is taken.
+
+- Headers (`bend`): pika decodes a table value by value. A timestamp in milliseconds (beyond the year 9999), a
+  double that is no number, or some hundred nested tables raise an error in the middle of a frame; the connection
+  is given up, and the broker delivers the same message on the next one. pika also reads floats as whole numbers,
+  and cannot write them.
+- Reading (`LineConnection`): pika reads 4 kB at a time, and on until a call fails: two system calls for one.
+- Writing (`one_write`): pika makes a system call for every frame, and a message has three.
+- Giving up (`abort`, `DeadlineConnection`): a broker that is frozen answers no orderly close, and a blocking call
+  waits for ever for what it asked.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pika import data
+from pika.adapters.blocking_connection import BlockingConnection
+from pika.adapters.select_connection import SelectConnection
+from pika.exceptions import AMQPConnectionError
+from pika.spec import BasicProperties
+
+from bridge.broker import headers
+
+CHECKED_VERSIONS = ("1.4.4",)
+# Heartbeats alone notice a frozen broker after a minute, and such of 2 s are too nervous.
+ANSWER_SECONDS = 10.0
+LONGEST_WRITE_BYTES = 65_536  # pika copies what the socket did not take of one write
+READ_BYTES = 65_536
+
+
+class LineConnection(SelectConnection):
+    """A connection that reads and writes many frames at once; it can be given up while the broker is frozen."""
+
+    _held: list[bytes] | None = None
+    _held_bytes = 0
+
+    def _proto_connection_made(self, transport: Any) -> None:
+        """Read once whenever there is something; pika reads 4 kB at a time, and on until a call fails.
+
+        Over TLS that would not do: what is decrypted already wakes no loop.
+        """
+        transport._MAX_RECV_BYTES, transport._MAX_CONSUME_BYTES = READ_BYTES, 1
+        super()._proto_connection_made(transport)  # type: ignore[misc]
+
+    @contextmanager
+    def one_write(self) -> Iterator[None]:
+        """Let what is sent in the block leave together, and now: pika has its loop turn once more for a write."""
+        self._held = []
+        try:
+            yield
+        finally:
+            self._write_held()
+            self._held = None
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if self._held is None:
+            super()._adapter_emit_data(data)  # type: ignore[misc]  # not in the stubs
+            return
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > LONGEST_WRITE_BYTES:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        if self._held and (unsent := self._send_now(b"".join(self._held))):
+            super()._adapter_emit_data(unsent)  # type: ignore[misc]
+        self._held, self._held_bytes = [], 0
+
+    def _send_now(self, data: bytes) -> bytes:
+        """Send what the socket takes, unless earlier data waits; return the rest, and all after an error."""
+        if not self.unsent_bytes:
+            with suppress(OSError):  # pika meets it again, and ends the connection unless the socket is just full
+                return data[self._transport._sock.send(data) :]  # type: ignore[attr-defined]
+        return data
+
+    def abort(self, reason: str) -> None:
+        """Give the connection up, where no orderly end is possible."""
+        self._terminate_stream(AMQPConnectionError(reason))  # type: ignore[attr-defined]  # not in the stubs
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes the broker has not taken yet."""
+        return int(self._get_write_buffer_size())  # type: ignore[attr-defined]
+
+
+class DeadlineConnection(BlockingConnection):
+    """A connection that is given up where the broker leaves us without an answer."""
+
+    _deadline: Any = None
+
+    def expect_answers(self) -> None:
+        """Wait for the next answers no longer than ANSWER_SECONDS from now on."""
+        connection: SelectConnection = self._impl  # type: ignore[attr-defined]  # not in the stubs
+        if self._deadline is not None:
+            connection.ioloop.remove_timeout(self._deadline)
+        silence = AMQPConnectionError(f"the broker has not answered for {ANSWER_SECONDS:.0f} s")
+        self._deadline = connection.ioloop.call_later(
+            ANSWER_SECONDS,
+            lambda: connection._terminate_stream(silence),  # type: ignore[attr-defined]  # not in the stubs
+        )
+
+    @property
+    def server_properties(self) -> Mapping[str, Any]:
+        """What the broker says of itself."""
+        return self._impl.server_properties or {}  # type: ignore[attr-defined]  # not in the stubs
+
+
+def bend() -> None:
+    """Let pika read and write headers as `headers.py` does, in this process; before the first connection."""
+    data.decode_table = headers.decode_table  # type: ignore[assignment]  # the stubs know no headers but text
+    data.encode_value = headers.encode_value
+    BasicProperties.decode = headers.decode_properties  # type: ignore[method-assign, assignment]
