@@ -22,7 +22,7 @@ from bridge.routing import System
 from config import worker_settings
 from rabbitmq_client import RabbitMQClient
 
-CLOSED_GATE_SECONDS = 0.02
+NOTHING_OPEN_SECONDS = 0.02
 NO_TOPICS_SECONDS = 0.25
 WAIT_MS_BESIDE_FULL_SYSTEM = 500
 FIRST_WAIT_MS = 500
@@ -94,7 +94,7 @@ class CamundaWorker:
         asked = self._backlogs.next(served)
         if not asked:
             nothing_to_ask_for = open_systems and not topics
-            self._stopping.wait(NO_TOPICS_SECONDS if nothing_to_ask_for else CLOSED_GATE_SECONDS)
+            self._stopping.wait(NO_TOPICS_SECONDS if nothing_to_ask_for else NOTHING_OPEN_SECONDS)
             return
         self.has_fetched = True
         if self._stopping.is_set():  # a stop does not wait for us before the first fetch

@@ -55,7 +55,7 @@ class Step(Enum):
     DELAY = "try again after a delay, a few times"
     DELAY_SLOWLY = "try again after a long delay, for as long as it takes"
     REJECT = "set it aside, and raise an incident at the task"
-    ASK_ENGINE = "find out whether the engine is there at all; it waits until the engine has its say"
+    ASK_ENGINE = "find out whether the engine is reachable at all; the response waits for its word"
 
 
 POLICY = {

@@ -55,7 +55,7 @@ class LoginRefused(Unavailable):
 
 
 class NotGivenOut(Unavailable):
-    """The engine is there, and fails to give out the tasks of a fetch: one of them cannot be read there."""
+    """The engine is reachable, and fails to give out the tasks of a fetch: one of them cannot be read there."""
 
 
 class RightMissing(Unavailable):

@@ -74,7 +74,7 @@ class CircuitBreaker:
             self._changed.notify(2)
 
     def note_refusal(self, key: str, reason: str, wait_seconds: float) -> None:
-        """Note that a call got no word of the engine's, though the engine is there: a gateway keeps it back.
+        """Note that a call got no word of the engine's, though the engine is reachable: a gateway keeps it back.
 
         Where that was asked for (`wait_seconds`), or where one `key` after the other is refused, nobody enters for
         a while, and after that first one: what the others would be told is known.
@@ -97,7 +97,7 @@ class CircuitBreaker:
             logger.info("the engine takes answers again")
 
     def engine_answers(self, reason: str) -> bool:
-        """Ask the engine itself, after a call got no answer; where it is away, wait here until it is back.
+        """Ask the engine itself, after a call got no answer; while it is unavailable, wait here until it is back.
 
         Returns True where the engine answers, so that the trouble is the call's own; False after an outage.
         Call it outside the gate.
@@ -118,7 +118,7 @@ class CircuitBreaker:
             self._is_open = False
             self.trouble = reason
             self._width = 1
-        logger.warning("the engine is away, answers wait in their queue: {}", reason)
+        logger.warning("the engine is unavailable, answers wait in their queue: {}", reason)
         self._on_close()
         return True
 
@@ -129,7 +129,7 @@ class CircuitBreaker:
                 self._probe()
             except Unavailable as error:
                 wait_seconds = error.wait_seconds
-                logger.warning("the engine is still away: {}", error)
+                logger.warning("the engine is still unavailable: {}", error)
                 continue
             logger.info("the engine is back")
             with self._changed:

@@ -31,7 +31,7 @@ CONNECT_TIMEOUT_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's return
 LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0
 LONGEST_PAUSE_WITHOUT_RIGHT_SECONDS = 10.0  # nobody's account is locked for it
-# What pika raises where a broker is away; a handshake that takes too long is no AMQPError.
+# What pika raises where a broker is unavailable; a handshake that takes too long is no AMQPError.
 CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
 

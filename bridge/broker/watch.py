@@ -186,7 +186,7 @@ class QueueWatch:
             self._on_fit(None)
 
     def _declare(self, channel: Channel, queue: Queue) -> None:
-        """See whether the arguments are as wanted; then bind the queue, which whoever made it anew did not."""
+        """Compare the arguments with what we declare; then bind the queue, which whoever made it anew did not."""
 
         def bind(_: object) -> None:
             for place, (exchange, key) in enumerate(queue.bindings, 1):
@@ -215,10 +215,10 @@ class QueueWatch:
         if trouble:
             logger.error("{}: {}", name, trouble)
         else:
-            logger.info("{} is as it should be again", name)
+            logger.info("{} exists again, as we declare it", name)
 
     def _on_closed(self, channel: Channel, reason: Exception) -> None:
-        """Take note of a queue that is not there or not as wanted; other reasons end with the connection."""
+        """Take note of a queue that is missing or differs from ours; other reasons end with the connection."""
         if self._channel is not channel or not channel.connection.is_open:
             return
         self._channel, self._asked_at = None, None

@@ -12,7 +12,7 @@ YEARS = range(1970, 9000)
 
 
 def text(fields: dict[str, Any], name: str) -> str:
-    """Return a text that is there and can be sent on. Raises KeyError, ValueError."""
+    """Return a text that is not empty and can be sent on. Raises KeyError, ValueError."""
     value = fields[name]
     if not isinstance(value, str) or not value:
         raise ValueError(f"{name} is {value!r:.80}")

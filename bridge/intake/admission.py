@@ -148,7 +148,7 @@ class Admission:
         self._refused_until[system.name] = clock.now() + seconds
 
     def is_mended(self, system: System) -> bool:
-        """Whether a queue that took no message is there again, and bound."""
+        """Whether a queue that took no message exists again, and is bound."""
         return not self._publisher.watch.state(system.queue).is_lost
 
     @property

@@ -6,16 +6,16 @@ from bridge.observe.status.health import reasons_not_ready, stuck_loops
 from bridge.observe.status.history import History, count_all
 from bridge.observe.status.page import Page, Place
 from bridge.observe.status.server import StatusServer
-from bridge.observe.status.snapshot import Shown, Snapshot, Sources
+from bridge.observe.status.snapshot import Observed, Shown, Snapshot
 
 __all__ = [
     "Alarms",
     "History",
+    "Observed",
     "Page",
     "Place",
     "Shown",
     "Snapshot",
-    "Sources",
     "StatusServer",
     "application",
     "count_all",

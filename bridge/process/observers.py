@@ -8,11 +8,11 @@ from bridge.contract import RESPONSE_QUEUE
 from bridge.observe import (
     Alarms,
     History,
+    Observed,
     Page,
     Place,
     Shown,
     Snapshot,
-    Sources,
     StatusServer,
     application,
     count_all,
@@ -34,7 +34,7 @@ def observers(shared: Shared, components: Sequence[Component]) -> list[Service]:
     watched = [*(service for component in components for service in component.services), alarms]
     loops = [service.name for service in watched if service.turns]
     stuck = partial(stuck_loops, loops, clock.now())
-    snapshot = Sources(shared.routing, shared.leases, shared.watch, shared.inbox, shown).snapshot
+    snapshot = Observed(shared.routing, shared.leases, shared.watch, shared.inbox, shown).snapshot
     return [alarms, *_status_page(shared, snapshot, stuck), *_service_manager(shared, snapshot, stuck)]
 
 

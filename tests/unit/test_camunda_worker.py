@@ -20,7 +20,7 @@ from bridge.intake.topics import Topics
 from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
 from bridge.routing import System
 from bridge.statistics import Statistics
-from camunda_worker import CLOSED_GATE_SECONDS, NO_TOPICS_SECONDS, CamundaWorker, WorkerRules
+from camunda_worker import NO_TOPICS_SECONDS, NOTHING_OPEN_SECONDS, CamundaWorker, WorkerRules
 from config import RoutingConfig
 from tests.unit import fakes
 from tests.unit.conftest import Clock
@@ -167,7 +167,7 @@ def test_a_system_with_a_backlog_takes_no_turns_with_systems_that_have_no_topics
 
 
 @pytest.mark.parametrize(
-    ("full", "excluded", "pause"), [("bitrix24", [], CLOSED_GATE_SECONDS), ("", ["*"], NO_TOPICS_SECONDS)]
+    ("full", "excluded", "pause"), [("bitrix24", [], NOTHING_OPEN_SECONDS), ("", ["*"], NO_TOPICS_SECONDS)]
 )
 def test_it_looks_again_soon_where_a_system_may_open_and_seldom_where_there_are_no_topics(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, full: str, excluded: list[str], pause: float

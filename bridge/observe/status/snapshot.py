@@ -103,7 +103,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class Observed:
     """What a snapshot is read from."""
 
     routing: Routing

@@ -62,7 +62,7 @@ def _of_queues(now: Snapshot) -> Iterator[Trouble]:
 
 
 def _of_unread_answers(now: Snapshot) -> str:
-    """Return whose turn it is to read them: it is ours where the engine is away or our consumer is."""
+    """Return whose turn it is to read them: it is ours where the engine or our consumer is unavailable."""
     queue = now.answers
     wait = f"{queue.ready} answers wait" if queue.ready > 1 else "an answer waits"
     if now.engine_trouble:
