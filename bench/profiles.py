@@ -109,11 +109,12 @@ def profile_of(folder: Path) -> Profile:
 
 
 def part_of(path: str) -> str:
-    """Returns the part of the worker that a file belongs to: a library, a package or a module of ours."""
+    """Returns the part of the worker that a file belongs to: a library, a room of the bridge or a module."""
     if _PACKAGES in path:
         return path.partition(_PACKAGES)[2].partition("/")[0]
     if path.startswith(f"{REPOSITORY}/"):
-        return path.removeprefix(f"{REPOSITORY}/").partition("/")[0]
+        folders = path.removeprefix(f"{REPOSITORY}/").split("/")
+        return "/".join(folders[:2] if folders[0] == "bridge" else folders[:1])
     return "json" if "/json/" in path else "standard library"
 
 
