@@ -199,6 +199,8 @@ class AnswerCalls:
             return stale
         if response.attempt is None and self._pauses(state):
             return Answer(Verdict.ACCEPTED, "it pauses")
+        if state.retries == 0:
+            return Answer(Verdict.ACCEPTED, "it has an incident, and is offered to nobody")
         lock_ms = max(self._routing.system_of(state.topic).lock_ms, delay_ms)
         hold = self._engine.lock if state.suspended else self._engine.prolong
         answer = hold(response.task_id, self._worker_id_of(response), lock_ms)

@@ -1,5 +1,6 @@
 """Publishing with confirms: a whole batch goes out, and each message's fate comes back."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -50,6 +51,7 @@ OnOutcomes = Callable[[Sequence[Outcome]], None]
 class _Batch:
     publications: Sequence[Publication]
     on_outcomes: OnOutcomes
+    send_by: float
     outcomes: list[Outcome] = field(default_factory=list)
     left: int = 0
 
@@ -138,9 +140,14 @@ class Publisher:
         """Wait at most `seconds` for `ready` and return it."""
         return self._ready.wait(seconds)
 
-    def publish(self, publications: Sequence[Publication], on_outcomes: OnOutcomes) -> None:
-        """Send a batch; `on_outcomes` gets the outcomes, in order, once all are known."""
-        self._handed.put(_Batch(publications, on_outcomes))
+    def publish(
+        self, publications: Sequence[Publication], on_outcomes: OnOutcomes, *, send_by: float = math.inf
+    ) -> None:
+        """Send a batch; `on_outcomes` gets the outcomes, in order, once all are known.
+
+        What has not left by `send_by` (monotonic) is UNSENT: a process may have been stopped for a while.
+        """
+        self._handed.put(_Batch(publications, on_outcomes, send_by))
         if not self._connection.call(self._send_handed):
             self._fail_handed()
 
@@ -151,7 +158,10 @@ class Publisher:
             return
         with self._connection.one_write():
             for batch in self._take_handed():
-                self._send(batch, channel)
+                if clock.now() < batch.send_by:
+                    self._send(batch, channel)
+                else:
+                    batch.on_outcomes([Outcome.UNSENT] * len(batch.publications))
 
     def _fail_handed(self) -> None:
         for batch in self._take_handed():

@@ -86,8 +86,11 @@ class Outbox:
         if not batch:
             self._window.release()
             return
-        publications = [held.publication for held in batch]
-        self._publisher.publish(publications, lambda outcomes: self._note_outcomes(batch, outcomes, sent))
+        self._publisher.publish(
+            [held.publication for held in batch],
+            lambda outcomes: self._note_outcomes(batch, outcomes, sent),
+            send_by=min(held.lease_ends for held in batch),
+        )
 
     def _enter_window(self) -> bool:
         """Wait for a place among the unconfirmed batches; False when stopping."""

@@ -69,7 +69,11 @@ class Silence:
         elif longer > HEARTBEAT_TOLERANCE_SECONDS:
             self._adopt(lease, longer)
         elif self._table.has_answer(lease) and not lease.answering:  # it waits for another answer of its instance
-            self._hold_on(lease, now)
+            with self._table.extending(lease, beside_others=True) as is_free:
+                if is_free:
+                    self._hold_on(lease, now)
+                else:
+                    self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
         else:
             with self._table.extending(lease) as is_free:
                 if not is_free:  # an extension now could turn the back-off of its failure into a lock

@@ -334,11 +334,11 @@ class LeaseTable:
                 self._busy[busy].append(when_free)
             else:
                 self._busy[instance] = []
+                if lease is not None:
+                    lease.answering = True
         if busy is not None:
             yield False
             return
-        if lease is not None:
-            lease.answering = True
         try:
             yield True
         finally:
@@ -347,12 +347,15 @@ class LeaseTable:
             self._release(instance)
 
     @contextmanager
-    def extending(self, lease: Lease) -> Iterator[bool]:
-        """Keep answers away from a task while its lease is extended; yields False where one is being applied."""
+    def extending(self, lease: Lease, *, beside_others: bool = False) -> Iterator[bool]:
+        """Keep answers away from a task while its lease is extended; yields False where one is being applied.
+
+        `beside_others`: also while another task's answer of the same process instance is being applied.
+        """
+        busy_keys = {lease.task_id} if beside_others else {lease.task_id, lease.process_instance_id}
         with self._lock:
-            may_extend = self.is_current(lease) and self._busy.keys().isdisjoint(
-                (lease.process_instance_id, lease.task_id)
-            )
+            is_free = not lease.answering and self._busy.keys().isdisjoint(busy_keys)
+            may_extend = is_free and self.is_current(lease)
             if may_extend:
                 self._busy[lease.task_id] = []
         try:

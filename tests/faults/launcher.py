@@ -39,9 +39,11 @@ def confirms_off() -> None:
     """Take every message for delivered as soon as it is handed over."""
 
     def make(publish: Callable[..., None]) -> Callable[..., None]:
-        def blind(self: Publisher, publications: Sequence[Any], settled: Callable[..., None]) -> None:
+        def blind(
+            self: Publisher, publications: Sequence[Any], on_outcomes: Callable[..., None], **_: float
+        ) -> None:
             publish(self, publications, lambda _: None)
-            settled([Outcome.CONFIRMED] * len(publications))
+            on_outcomes([Outcome.CONFIRMED] * len(publications))
 
         return blind
 
@@ -73,9 +75,9 @@ def kill_before_publish() -> None:
     """End the process between the fetch and the publish."""
 
     def make(publish: Callable[..., None]) -> Callable[..., None]:
-        def trap(self: Publisher, publications: Sequence[Any], settled: Callable[..., None]) -> None:
+        def trap(self: Publisher, *arguments: Any, **options: float) -> None:
             die_if_triggered()
-            publish(self, publications, settled)
+            publish(self, *arguments, **options)
 
         return trap
 

@@ -69,6 +69,21 @@ def test_a_batch_is_confirmed_and_in_its_queues(
     assert [held(sandbox, vhost, name) for name in ("1c.queue", "bitrix24.queue")] == [(100, 0), (100, 0)]
 
 
+def test_a_batch_that_is_too_late_never_leaves(
+    sandbox: Sandbox, vhost: str, broker: Broker, topology: Topology
+) -> None:
+    publisher, told = publisher_of(broker, topology, name="tasks"), SimpleQueue[Sequence[Outcome]]()
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        publisher.publish([message("late", key="1c.1c_x")], told.put, send_by=time.monotonic())
+        publisher.publish([message("good", key="1c.1c_x")], told.put, send_by=time.monotonic() + SECONDS)
+        outcomes = [told.get(timeout=SECONDS), told.get(timeout=SECONDS)]
+
+    assert outcomes == [[Outcome.UNSENT], [Outcome.CONFIRMED]]
+    assert held(sandbox, vhost, "1c.queue") == (1, 0)
+
+
 def test_large_and_small_messages_of_a_batch_arrive_as_they_were_and_in_order(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:

@@ -289,7 +289,9 @@ class Auditor:
         task = self._view.find(message.task_id)
         if task is not None and message.exchange == "camunda.external.tasks" and not task.end:
             late = self._view.now - task.lock_ends
-            if task.worker is not None and late > 0.2 and not self.truth(task.id).is_touched:
+            # A second failure that does not say its attempt ends the lock of the next one, which was just fetched.
+            is_fenced = self._view.echoes(task) or not self._view.says_twice(task)
+            if task.worker is not None and late > 0.2 and is_fenced and not self.truth(task.id).is_touched:
                 self._break(
                     "published too late", f"{task.id} was published {late:.1f} s after its lease had ended"
                 )
@@ -374,11 +376,13 @@ class Auditor:
     def _can_be_fenced(self, task: Task) -> bool:
         """Whether it can be known of which attempt a sign of life or a failure is.
 
-        It is where its system says so; also through one process, unless that system or the broker says it twice.
+        It is where its system says so; also through one process, unless that system or the broker says it twice, or
+        its system works for longer than its lock.
         """
         is_said_once = not self._view.says_twice(task) and not any(
             f.what in REDELIVERING for f in self._plan.faults
         )
+        is_said_once = is_said_once and not self._view.outlasts_lock(task)
         return self._view.echoes(task) or (len(self._plan.processes) == 1 and is_said_once)
 
     def _check_limbo(self, task: Task, truth: Truth, now: float) -> None:

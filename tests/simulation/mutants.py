@@ -22,9 +22,9 @@ def _confirms_off() -> list[Change]:
     """Takes every message for delivered as soon as it is handed over."""
     publish = Publisher.publish
 
-    def blind(self: Publisher, publications: Sequence[Any], settled: Callable[..., None]) -> None:
+    def blind(self: Publisher, publications: Sequence[Any], on_outcomes: Callable[..., None], **_: float) -> None:
         publish(self, publications, lambda _: None)
-        settled([Outcome.CONFIRMED] * len(publications))
+        on_outcomes([Outcome.CONFIRMED] * len(publications))
 
     return [(Publisher, "publish", blind)]
 

@@ -42,6 +42,16 @@ STORIES = [
         Plan((System("bitrix24", lock=100.0, answers=("invalid", "complete")),), ONE),
     ),
     Story(
+        "a process that was stopped publishes what it had in hand after its lease",
+        "published too late",
+        Plan(
+            (System("bitrix24"),),
+            (Start(0.5, ("bitrix24", "bitrix24")),),
+            (Fault("freeze", of="0", when="fetchAndLock", after=0.02, lasts=40.0),),
+            seed=2127345,
+        ),
+    ),
+    Story(
         "a task that failed without a pause is fetched before its answer is forgotten, for nobody",
         "locked for nobody",
         Plan(

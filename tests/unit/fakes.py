@@ -116,7 +116,7 @@ class FakePublisher:
         self.keeps = False
         self._kept: list[Callable[[], None]] = []
 
-    def publish(self, publications: Sequence[Publication], on_outcomes: OnOutcomes) -> None:
+    def publish(self, publications: Sequence[Publication], on_outcomes: OnOutcomes, **_: float) -> None:
         self.published += publications
         outcomes = [self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED for _ in publications]
         self._kept.append(lambda: on_outcomes(outcomes))

@@ -35,10 +35,12 @@ class BatchPublisher:
     """Gives each batch the outcomes that the test has laid out; confirms where it has none."""
 
     def __init__(self) -> None:
+        self.send_by: list[float] = []
         self.batches: list[Sequence[Publication]] = []
         self.outcomes: list[Outcome] = []
 
-    def publish(self, publications: Sequence[Publication], on_outcomes: OnOutcomes) -> None:
+    def publish(self, publications: Sequence[Publication], on_outcomes: OnOutcomes, *, send_by: float) -> None:
+        self.send_by.append(send_by)
         self.batches.append(publications)
         on_outcomes([self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED for _ in publications])
 
@@ -125,6 +127,14 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def test_a_batch_leaves_before_the_first_of_its_leases_ends_or_not_at_all(bench: Bench, clock: Clock) -> None:
+    bench.offer(task_row("t1"), task_row("t2"))
+
+    bench.worker.turn()
+
+    assert bench.publisher.send_by == [clock.now() + 60]
 
 
 def test_a_task_is_fetched_with_the_lease_and_published_to_its_system(bench: Bench) -> None:
