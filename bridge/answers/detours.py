@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge.broker import Delivery, sendable
+from bridge.broker import Delivery, copied, sendable
 from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, Publication
 
 ATTEMPTS = "x-attempts"
@@ -84,6 +84,4 @@ class Detours:
         return headers
 
     def _properties(self, delivery: Delivery) -> dict[str, Any]:
-        kept = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id", "timestamp")
-        properties = {name: getattr(delivery.properties, name) for name in kept}
-        return {**properties, "delivery_mode": 2, "user_id": self.username}
+        return {**copied(delivery.properties), "user_id": self.username}

@@ -4,7 +4,7 @@ from bridge.broker import tolerant
 from bridge.broker.connection import Broker
 from bridge.broker.consumer import Consumer, Delivery
 from bridge.broker.publisher import COPIES_PLACE, TASKS_PLACE, Outcome, Publisher
-from bridge.broker.tolerant import sendable
+from bridge.broker.tolerant import copied, sendable
 from bridge.broker.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
 from bridge.broker.watch import QueueState, QueueWatch
 
@@ -23,6 +23,7 @@ __all__ = [
     "QueueState",
     "QueueWatch",
     "Topology",
+    "copied",
     "retry_queue",
     "sendable",
 ]
