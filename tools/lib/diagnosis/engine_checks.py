@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 
 from bridge import clock
+from bridge.routing import is_served, matches
 from config import RoutingConfig, Settings
 from tools.lib.diagnosis.finding import Check, Level, Seen
 from tools.lib.inspection import Inspection
@@ -90,8 +90,7 @@ class EngineChecks:
         return judged_topics(processes, self._routing, self._is_ours)
 
     def _is_ours(self, topic: str) -> bool:
-        include, exclude = self._settings.camunda_topics_include, self._settings.camunda_topics_exclude
-        return matches(topic, include) and not matches(topic, exclude)
+        return is_served(topic, self._settings.camunda_topics_include, self._settings.camunda_topics_exclude)
 
     def _others(self) -> Seen:
         ids = (self._settings.camunda_worker_id, *self._settings.camunda_accept_worker_ids)
@@ -216,11 +215,6 @@ def judged_others(tasks: list[OpenTask]) -> Seen:
     topics = ",".join(sorted({task.topic for task in tasks}))
     remedy = f"to leave them to that worker: CAMUNDA_TOPICS_EXCLUDE={topics}; else stop that worker"
     return Seen(Level.WARNING, f"{len(tasks)} tasks of topics that this worker takes too", remedy, lines)
-
-
-def matches(text: str, patterns: tuple[str, ...]) -> bool:
-    """Whether one of the patterns (`*`, `?`) fits."""
-    return any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
 def _uncaught() -> Seen:
