@@ -18,7 +18,7 @@ from bridge.answers.detours import Detours
 from bridge.broker import ERROR_QUEUE, RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue
 from bridge.contract import NamedTask, Publication, Response, ResponseType, named_task
 from bridge.engine import FOR_NOW, Answer, Verdict
-from bridge.errors import TaskGone, Unavailable, Unprocessable
+from bridge.errors import Reason, TaskGone, Unavailable, Unprocessable
 from bridge.leases import LeaseTable
 
 REPEATS_AFTER_COLLISION = 5
@@ -330,7 +330,7 @@ class ResponseHandler:
                 raise Unavailable(answer.detail)
         return answer
 
-    def _give_up(self, delivery: Delivery, response: Response, reason: str, detail: str) -> Fate:
+    def _give_up(self, delivery: Delivery, response: Response, reason: Reason, detail: str) -> Fate:
         """Set the response aside, and raise an incident so that its task does not wait in silence."""
         told = self._help(lambda: self._calls.raise_incident(response, detail))
         if reason == "retries_exhausted" and told.verdict in (Verdict.GONE, Verdict.STALE):

@@ -29,13 +29,13 @@ from rich.text import Text
 
 from bridge.broker.topology import ERROR_QUEUE
 from bridge.contract import RESPONSE_QUEUE
+from bridge.errors import REASONS
 from config import Settings
 from tools.lib.browser import Found, QueueBrowser
 from tools.lib.toolbox import OK, PROBLEM, broker_of, console, run, show_json
 
 NOTHING = "Nothing there."
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-REASONS = ("invalid", "too_large", "forged", "foreign_lock", "rejected_by_engine", "retries_exhausted")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge.broker import Delivery, copied, sendable
 from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, Publication
+from bridge.errors import Reason
 
 ATTEMPTS = "x-attempts"
 SENDER_USER_ID = "x-sender-user-id"
@@ -50,7 +51,7 @@ class Detours:
         return Publication("", queue, delivery.body, headers, self._properties(delivery))
 
     def dead_letter(
-        self, delivery: Delivery, reason: str, detail: str, *, task_id: str | None, topic: str | None
+        self, delivery: Delivery, reason: Reason, detail: str, *, task_id: str | None, topic: str | None
     ) -> Publication:
         """Return the copy for the error queue: the body as it came, and why it is there."""
         body = delivery.body
