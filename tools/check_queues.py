@@ -32,6 +32,7 @@ from rich.text import Text
 from bridge.broker import Broker, Topology
 from bridge.broker.topology import ERROR_QUEUE
 from bridge.errors import Unavailable
+from bridge.observe.durations import in_one_unit
 from config import Settings
 from tools.lib.inspector import Inspector, QueueLook
 from tools.lib.management import QueueTotals, queue_totals
@@ -176,16 +177,8 @@ def _table(rows: Sequence[QueueRow]) -> RenderableType:
 
 def _told(row: Mapping[str, object]) -> dict[str, object]:
     seconds = row["oldest_seconds"]
-    told = {**row, "oldest": age(seconds) if isinstance(seconds, int) else None}
+    told = {**row, "oldest": in_one_unit(seconds) if isinstance(seconds, int) else None}
     return {name: told[name] for name in ("queue", "ready", "unacked", "consumers", "oldest", "problem")}
-
-
-def age(seconds: int) -> str:
-    """Return a time span as people say it: `40 s`, `12 min`, `5 h`, `3 d`."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 if __name__ == "__main__":

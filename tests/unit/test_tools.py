@@ -53,13 +53,6 @@ def test_the_oldest_message_is_as_old_as_its_timestamp(ready: int, age: int | No
     assert (row.oldest_seconds, row.unacked) == (age, 2)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7_199, "1 h"), (200_000, "2 d")]
-)
-def test_an_age_is_told_in_one_unit(seconds: int, text: str) -> None:
-    assert check_queues.age(seconds) == text
-
-
 def test_totals_are_read_whether_the_broker_collects_statistics_or_not() -> None:
     rows: list[dict[str, Any]] = [
         {"name": "a", "messages_unacknowledged": 3, "head_message_timestamp": 1_700_000_000},
