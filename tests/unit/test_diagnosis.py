@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bridge.contract import TaskState
 from bridge.engine import Http, Login, Reply, Rest
 from bridge.engine.http import date_in
 from bridge.errors import LoginRefused, Unavailable, Unprocessable
@@ -13,14 +14,14 @@ from tools.lib.diagnosis import broker_checks, engine_checks, lost_tasks
 from tools.lib.diagnosis.finding import Check, Level, Seen, examine, examine_all, failure_in
 from tools.lib.inspection import Inspection, topics_in
 from tools.lib.inspector import QueueLook
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations
 
 ROUTING = RoutingConfig.built_in(600_000)
 BPMN = 'xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:c="http://camunda.org/schema/1.0/bpmn"'
 
 
-def task(topic: str, worker_id: str = "universal-worker") -> OpenTask:
-    return OpenTask("t1", topic, worker_id, None, None, None, False, "order", "i1")
+def task(topic: str, worker_id: str = "universal-worker") -> TaskState:
+    return TaskState("t1", topic, worker_id, None, None, "i1", suspended=False, process_key="order")
 
 
 def check(look: object, name: str = "engine: reachable") -> Check:

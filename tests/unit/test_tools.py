@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from bridge.contract import TaskState
 from bridge.engine import Http, Login, Rest
 from bridge.errors import Unprocessable
 from tools import camunda_processes, check_queues, retry_incidents, start_process, unlock_task
 from tools.lib.inspector import QueueLook
 from tools.lib.management import QueueTotals, totals_of
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations, situation_of
 from tools.lib.toolbox import fitting, table_of
 
 UNKNOWN = QueueTotals(None, None)
@@ -70,7 +71,7 @@ def test_totals_are_read_whether_the_broker_collects_statistics_or_not() -> None
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def open_task(**fields: Any) -> OpenTask:
+def open_task(**fields: Any) -> TaskState:
     usual = {
         "id": "t1",
         "topic": "send_email",
@@ -82,7 +83,7 @@ def open_task(**fields: Any) -> OpenTask:
         "process_key": "email",
         "process_instance_id": "i1",
     }
-    return OpenTask(**{**usual, **fields})
+    return TaskState(**{**usual, **fields})
 
 
 LOCKED = {"worker_id": "w1", "lock_expires_at": NOW + timedelta(seconds=1)}
@@ -100,7 +101,7 @@ LOCKED = {"worker_id": "w1", "lock_expires_at": NOW + timedelta(seconds=1)}
     ],
 )
 def test_how_a_task_stands_is_said(fields: dict[str, Any], state: str) -> None:
-    assert open_task(**fields).state(NOW) == state
+    assert situation_of(open_task(**fields), NOW) == state
 
 
 def statistics(key: str, version: int, *, instances: int = 0, incidents: int = 0) -> dict[str, Any]:
@@ -189,12 +190,12 @@ def test_failed_tasks_are_grouped_by_topic_and_message() -> None:
 class OneTask(Operations):
     """An engine with one task, or none; notes what is freed."""
 
-    def __init__(self, now: OpenTask | None) -> None:
+    def __init__(self, now: TaskState | None) -> None:
         super().__init__(Rest(Http("http://engine", Login(None))))
         self._now = now
         self.freed: list[str] = []
 
-    def task(self, task_id: str) -> OpenTask:
+    def task(self, task_id: str) -> TaskState:
         if self._now is None:
             raise Unprocessable("rejected_by_engine", f"External task with id {task_id} does not exist")
         return self._now
@@ -212,7 +213,9 @@ class OneTask(Operations):
         (None, []),
     ],
 )
-def test_a_task_that_changed_while_somebody_was_asked_is_not_freed(now: OpenTask | None, freed: list[str]) -> None:
+def test_a_task_that_changed_while_somebody_was_asked_is_not_freed(
+    now: TaskState | None, freed: list[str]
+) -> None:
     operations = OneTask(now)
 
     assert unlock_task.free(operations, open_task(**LOCKED)) is bool(freed)

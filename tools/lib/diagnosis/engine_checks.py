@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from bridge import clock
+from bridge.contract import TaskState
 from bridge.routing import is_served, matches
 from config import RoutingConfig, Settings
 from tools.lib.diagnosis.finding import Check, Level, Seen
 from tools.lib.inspection import Inspection
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations
 
 ESSENTIAL = 2  # without an answer and a login nothing else can be known
 MOST_TASKS = 5_000
@@ -161,7 +162,7 @@ def judged_version(version: str) -> Seen:
     return Seen(Level.NOTE if missing else Level.OK, f"version {version}", details=missing)
 
 
-def judged_given_out(reasons: Mapping[OpenTask, str], read: int) -> Seen:
+def judged_given_out(reasons: Mapping[TaskState, str], read: int) -> Seen:
     """Judge the tasks that the engine cannot read, each with its words; `read` were looked at."""
     if not reasons:
         return Seen(Level.OK, f"the engine can give out each of {read} tasks")
@@ -204,7 +205,7 @@ def _used_by(keys: set[str]) -> str:
     return f" ({', '.join(sorted(keys))})" if keys else " (of an older version that still runs)"
 
 
-def judged_others(tasks: list[OpenTask]) -> Seen:
+def judged_others(tasks: list[TaskState]) -> Seen:
     """Judge the tasks that other worker ids hold, of topics that this worker takes too."""
     if not tasks:
         return Seen(Level.OK, "no other worker id holds a task of a topic of ours")

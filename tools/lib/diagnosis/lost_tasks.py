@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bridge.broker import RETRY_TIERS, retry_queue
-from bridge.contract import RESPONSE_QUEUE
+from bridge.contract import RESPONSE_QUEUE, TaskState
 from config import RoutingConfig
 from tools.lib.diagnosis.finding import Check, Level, Seen
 from tools.lib.inspector import QueueLook
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations
 
 MOST_TASKS = 20_000
 REMEDY = (
@@ -66,7 +66,7 @@ class LostTasks:
         return judged([task for task in held if not task.error_message], self._queues, self._routing)
 
 
-def judged(tasks: list[OpenTask], queues: Mapping[str, QueueLook | None], routing: RoutingConfig) -> Seen:
+def judged(tasks: list[TaskState], queues: Mapping[str, QueueLook | None], routing: RoutingConfig) -> Seen:
     """Judge the tasks that are held; answers under way may belong to any of them."""
     answers = sum(_ready(queues, name) for name in (RESPONSE_QUEUE, *map(retry_queue, RETRY_TIERS)))
     held = Counter(routing.system_of(task.topic) for task in tasks)
