@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from bridge.broker import QueueState
 from bridge.contract import TaskState
 from bridge.engine import Http, Login, Rest
 from bridge.errors import Unprocessable
 from tools import camunda_processes, check_queues, retry_incidents, start_process, unlock_task
-from tools.lib.inspector import QueueLook
 from tools.lib.management import QueueTotals, totals_of
 from tools.lib.operations import Operations, situation_of
 from tools.lib.toolbox import fitting, table_of
@@ -22,36 +22,42 @@ UNKNOWN = QueueTotals(None, None)
 
 
 @pytest.mark.parametrize(
-    ("name", "look", "problem"),
+    ("name", "state", "problem"),
     [
-        ("1c.queue", QueueLook(0, 0), ""),
-        ("1c.queue", QueueLook(5, 2), ""),
-        ("1c.queue", QueueLook(5, 0), "messages wait and nobody listens"),
+        ("1c.queue", QueueState("1c.queue"), ""),
+        ("1c.queue", QueueState("1c.queue", ready=5, consumers=2), ""),
+        ("1c.queue", QueueState("1c.queue", ready=5), "messages wait and nobody listens"),
         ("1c.queue", None, "is missing: the worker declares it when it starts"),
         (
             "errors.camunda_tasks.queue",
-            QueueLook(1, 0),
+            QueueState("errors.camunda_tasks.queue", ready=1),
             "answers that could not be used: tools/dead_letters.py list",
         ),
     ],
 )
-def test_what_is_wrong_with_a_queue_is_said(name: str, look: QueueLook | None, problem: str) -> None:
-    assert check_queues.row_of(name, look, UNKNOWN, expects_reader=True, now=0).problem == problem
+def test_what_is_wrong_with_a_queue_is_said(name: str, state: QueueState | None, problem: str) -> None:
+    assert check_queues.row_of(name, state, UNKNOWN, expects_reader=True, now=0)["problem"] == problem
 
 
 def test_a_delay_queue_needs_no_reader() -> None:
-    row = check_queues.row_of("camunda.responses.retry.5s", QueueLook(3, 0), UNKNOWN, expects_reader=False, now=0)
+    state = QueueState("camunda.responses.retry.5s", ready=3)
 
-    assert row.problem == ""
+    row = check_queues.row_of(state.name, state, UNKNOWN, expects_reader=False, now=0)
+
+    assert row["problem"] == ""
 
 
 @pytest.mark.parametrize(("ready", "age"), [(1, 60), (0, None)])
 def test_the_oldest_message_is_as_old_as_its_timestamp(ready: int, age: int | None) -> None:
     row = check_queues.row_of(
-        "1c.queue", QueueLook(ready, 1), QueueTotals(2, 40.0), expects_reader=True, now=100.4
+        "1c.queue",
+        QueueState("1c.queue", ready=ready, consumers=1),
+        QueueTotals(2, 40.0),
+        expects_reader=True,
+        now=100.4,
     )
 
-    assert (row.oldest_seconds, row.unacked) == (age, 2)
+    assert (row["oldest_seconds"], row["unacked"]) == (age, 2)
 
 
 def test_totals_are_read_whether_the_broker_collects_statistics_or_not() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -15,18 +14,11 @@ from bridge import clock
 from bridge.broker.connection import CONNECTION_ERRORS, Broker
 from bridge.broker.rights import ACCESS_REFUSED
 from bridge.broker.topology import NOT_FOUND, DeadlineConnection, Exchange, Queue
+from bridge.broker.watch import QueueState
 from bridge.errors import Unavailable
 from tools.lib.browser import BLOCKED, BLOCKED_SECONDS
 
 CANARY_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLook:
-    """A queue as it was seen: `ready` does not count what consumers hold unacknowledged."""
-
-    ready: int
-    consumers: int
 
 
 class Inspector:
@@ -64,12 +56,14 @@ class Inspector:
     def _server_properties(self) -> dict[str, Any]:
         return dict(self._connection._impl.server_properties)  # type: ignore[attr-defined]  # not in the stubs
 
-    def look(self, queue: str) -> QueueLook | None:
+    def look(self, queue: str) -> QueueState | None:
         """Return how a queue stands, None where there is no such queue."""
         try:
             with self._channel() as channel:
                 seen = channel.queue_declare(queue, passive=True).method
-                return QueueLook(seen.message_count, seen.consumer_count)
+                return QueueState(
+                    queue, ready=seen.message_count, consumers=seen.consumer_count, seen_at=clock.now()
+                )
         except ChannelClosedByBroker as error:
             if error.reply_code == NOT_FOUND:
                 return None

@@ -2,12 +2,12 @@
 
 from contextlib import ExitStack
 
-from bridge.broker import Broker, Topology
+from bridge.broker import Broker, QueueState, Topology
 from bridge.broker.topology import ERROR_QUEUE, RESPONSE_EXCHANGE, Exchange, Queue
 from bridge.contract import ERROR_EXCHANGE, RESPONSE_QUEUE, TASK_EXCHANGE
 from config import Settings
 from tools.lib.diagnosis.finding import Check, Level, Seen
-from tools.lib.inspector import Inspector, QueueLook
+from tools.lib.inspector import Inspector
 
 ESSENTIAL = 1
 OLDEST = (3, 10)
@@ -22,7 +22,7 @@ class BrokerChecks:
         self._settings = settings
         self._roof = ExitStack()
         self._inspector: Inspector | None = None
-        self.queues: dict[str, QueueLook | None] = {}
+        self.queues: dict[str, QueueState | None] = {}
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -80,7 +80,8 @@ class BrokerChecks:
         denied = [f"write to {name}" for name in written if not self.inspector.may_publish(name, CANARY_KEY)]
         answers = self.queues.get(RESPONSE_QUEUE)
         # Reading takes a message, so only an empty queue is read; one with a consumer is read already.
-        if answers == QueueLook(0, 0) and not self.inspector.may_read(RESPONSE_QUEUE):
+        is_idle = answers and not answers.ready and not answers.consumers
+        if is_idle and not self.inspector.may_read(RESPONSE_QUEUE):
             denied.append(f"read {RESPONSE_QUEUE}")
         if denied:
             return Seen(Level.PROBLEM, f"{self._broker.username!r} may not {', not '.join(denied)}", RIGHTS)
@@ -146,13 +147,13 @@ def judged_topology(missing: tuple[str, ...], different: tuple[str, ...], *, pas
     return Seen(Level.OK, "every exchange and queue is there" + ("" if passive else " as wanted"))
 
 
-def judged_listeners(queues: dict[str, QueueLook]) -> Seen:
+def judged_listeners(queues: dict[str, QueueState]) -> Seen:
     """Judge who listens; messages that nobody reads are a problem, an empty queue may wait for its system."""
     if not queues:
         return Seen(Level.SKIPPED, "there are no queues yet", "start the worker: it declares them")
     lines = tuple(f"{name}: {look.ready} ready, {look.consumers} listening" for name, look in queues.items())
     deaf = [name for name, look in queues.items() if not look.consumers]
-    waiting = [name for name in deaf if queues[name].ready]
+    waiting = [name for name in deaf if queues[name].is_unheard]
     if waiting:
         return Seen(Level.PROBLEM, f"messages wait and nobody listens: {', '.join(waiting)}", LISTENERS, lines)
     if deaf:
