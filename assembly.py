@@ -23,8 +23,8 @@ from bridge.leases.silence import Silence
 from bridge.observe.alarms import Alarms
 from bridge.observe.status import (
     History,
+    Installation,
     Page,
-    Place,
     Snapshot,
     Sources,
     StatusServer,
@@ -138,9 +138,9 @@ class Assembly:
             manager = ServiceManager(address, lambda: list(reasons_not_ready(snapshot())), stuck, self.stopping)
             yield Service("service-manager", manager.run)
 
-    def _place(self) -> Place:
+    def _place(self) -> Installation:
         broker = f"{self.broker.host}:{self.broker.port}, virtual host {self.broker.virtual_host}"
-        return Place(self.settings.camunda_worker_id, self.camunda.base_url, broker)
+        return Installation(self.settings.camunda_worker_id, self.camunda.base_url, broker)
 
     def _sources(self, watch: QueueWatch) -> Sources:
         return Sources(

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge import clock
 from bridge.broker import QueueState
-from bridge.observe.status import History, Page, Place, application
+from bridge.observe.status import History, Installation, Page, application
 from bridge.observe.status.snapshot import ConnectionView, Snapshot, SystemView
 
 
@@ -56,8 +56,9 @@ class Counted:
 def page_of(
     snapshot: Callable[[], Snapshot], counted: Counted | None = None, stuck: Callable[[], list[str]] = list
 ) -> Page:
-    place = Place("universal-worker", "http://engine.example/engine-rest", "rabbit.example:5672, virtual host /")
-    return Page(place, snapshot, (counted or Counted()).history, stuck)
+    broker = "rabbit.example:5672, virtual host /"
+    installation = Installation("universal-worker", "http://engine.example/engine-rest", broker)
+    return Page(installation, snapshot, (counted or Counted()).history, stuck)
 
 
 def app_of(

@@ -3,14 +3,14 @@
 from bridge.observe.status.app import application
 from bridge.observe.status.health import reasons_not_ready, stuck_loops
 from bridge.observe.status.history import History, count_all
-from bridge.observe.status.page import Page, Place
+from bridge.observe.status.page import Installation, Page
 from bridge.observe.status.server import StatusServer
 from bridge.observe.status.snapshot import Snapshot, Sources
 
 __all__ = [
     "History",
+    "Installation",
     "Page",
-    "Place",
     "Snapshot",
     "Sources",
     "StatusServer",

@@ -48,8 +48,8 @@ ICONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the worker stands."""
+class Installation:
+    """Which worker it is, and the engine and the broker that it works with, for people."""
 
     worker_id: str
     engine: str
@@ -72,9 +72,13 @@ class Page:
     """Renders the page and the part of it that changes."""
 
     def __init__(
-        self, place: Place, snapshot: Callable[[], Snapshot], history: History, stuck: Callable[[], list[str]]
+        self,
+        installation: Installation,
+        snapshot: Callable[[], Snapshot],
+        history: History,
+        stuck: Callable[[], list[str]],
     ) -> None:
-        self._place = place
+        self._installation = installation
         self._snapshot = snapshot
         self._history = history
         self._stuck = stuck
@@ -101,10 +105,10 @@ class Page:
         ]
         return {
             "now": now,
-            "place": self._place,
+            "installation": self._installation,
             "troubles": wrong,
             "headline": (mark, words),
-            "title": f"{words} – {self._place.worker_id}",
+            "title": f"{words} – {self._installation.worker_id}",
             "icon": ICONS[mark],
             "rows": rows,
             "fetched": fetched,

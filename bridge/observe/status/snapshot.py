@@ -53,7 +53,7 @@ class Snapshot:
 class Sources:
     """The parts that a snapshot is read from; None for those of a component that does not run here.
 
-    Each of `engine_troubles` returns why the engine is away, or nothing.
+    Each of `engine_troubles` returns why the engine is unavailable, or nothing.
     """
 
     routing: Routing

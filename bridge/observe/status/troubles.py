@@ -63,7 +63,7 @@ def _of_queues(now: Snapshot) -> Iterator[Trouble]:
 
 
 def _of_unread_answers(now: Snapshot) -> str:
-    """Return whose turn it is to read them: it is ours where the engine is away or our consumer is."""
+    """Say who should read them: we, where the engine is unavailable or our consumer is not subscribed."""
     queue = now.answers
     wait = f"{queue.ready} answers wait" if queue.ready > 1 else "an answer waits"
     if now.engine_trouble:
