@@ -146,7 +146,7 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _watch(source: Source, seconds: float, *, as_json: bool) -> int:
-    """Show the queues until Ctrl-C; a table says when the broker is away, and goes on."""
+    """Show the queues until Ctrl-C; a table says when the broker is unavailable, and goes on."""
     pause = threading.Event()
     with Live(console=Console(quiet=as_json), auto_refresh=False) as live:
         while True:

@@ -65,7 +65,7 @@ class Choice:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do one command; return 0 done, 1 nothing found or a server away, 2 wrong use."""
+    """Do one command; return 0 done, 1 nothing found or the broker unavailable, 2 wrong use."""
     return run(_do, _parser().parse_intermixed_args(argv))
 
 

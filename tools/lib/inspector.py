@@ -22,7 +22,7 @@ CANARY_SECONDS = 5.0
 
 
 class Inspector:
-    """A context manager with one connection; nothing that it asks changes a queue, unless said otherwise."""
+    """One connection to the broker, a context manager. No call changes a queue, unless its docstring says so."""
 
     def __init__(self, broker: Broker, *, name: str) -> None:
         """Connect. Raise Unavailable where the broker cannot be reached or refuses the login."""
@@ -70,19 +70,21 @@ class Inspector:
             raise Unavailable(f"queue {queue} cannot be looked at: {error.reply_text}") from error
 
     def has_exchange(self, name: str) -> bool:
-        """Whether an exchange is there."""
+        """Whether an exchange exists."""
         return self._refusal(lambda channel: channel.exchange_declare(name, passive=True)) is None
 
-    def differs(self, wanted: Exchange | Queue) -> str | None:
-        """Declare once more what is there already; return the broker's words where it is not as wanted."""
-        if isinstance(wanted, Exchange):
+    def differs(self, declared: Exchange | Queue) -> str | None:
+        """Declare once more what exists already; return the broker's words where it differs, else None."""
+        if isinstance(declared, Exchange):
             return self._refusal(
                 lambda channel: channel.exchange_declare(
-                    wanted.name, wanted.kind, durable=True, arguments=wanted.arguments
+                    declared.name, declared.kind, durable=True, arguments=declared.arguments
                 )
             )
-        arguments = wanted.arguments_at(self._server_properties())
-        return self._refusal(lambda channel: channel.queue_declare(wanted.name, durable=True, arguments=arguments))
+        arguments = declared.arguments_at(self._server_properties())
+        return self._refusal(
+            lambda channel: channel.queue_declare(declared.name, durable=True, arguments=arguments)
+        )
 
     def may_publish(self, exchange: str, key: str) -> bool:
         """Whether we may write to an exchange: publish in a transaction, and take it back."""
@@ -131,7 +133,7 @@ class Inspector:
 
     @contextmanager
     def _channel(self) -> Iterator[BlockingChannel]:
-        """Yield a channel of its own for each question: the broker closes one that asks amiss."""
+        """Yield a channel of its own for each question: the broker closes one after an error."""
         if not self._connection.is_open:
             self._connection = self._connect()
         self._connection.expect_answers()

@@ -74,7 +74,7 @@ def rest_of(settings: Settings) -> Rest:
 
 
 def broker_of(settings: Settings) -> Broker:
-    """Return where the broker is and who we are there."""
+    """Return the address of the broker and our login there."""
     return Broker(
         host=settings.rabbitmq_host,
         port=settings.rabbitmq_port,

@@ -1,4 +1,4 @@
-"""Is the engine there, what can it do, what may we do, and which topics and tasks does it have."""
+"""Is the engine reachable, what can it do, what may we do, and which topics and tasks does it have."""
 
 import re
 from collections import Counter
@@ -96,7 +96,8 @@ class EngineChecks:
     def _others(self) -> Seen:
         ids = (self._settings.camunda_worker_id, *self._settings.camunda_accept_worker_ids)
         locked = self._operations.tasks({"locked": True}, limit=MOST_TASKS)
-        return judged_others([t for t in locked if self._is_ours(t.topic) and not matches(t.worker_id or "", ids)])
+        theirs = [task for task in locked if not matches(task.worker_id or "", ids)]
+        return judged_others([task for task in theirs if self._is_ours(task.topic)])
 
     def _failed(self) -> Seen:
         failed = self._operations.tasks({"noRetriesLeft": True}, limit=MOST_TASKS)

@@ -81,10 +81,10 @@ def judged(tasks: list[TaskState], queues: Mapping[str, QueueState | None], rout
 
 
 def _ready(queues: Mapping[str, QueueState | None], name: str) -> int:
-    look = queues.get(name)
-    return look.ready if look else 0
+    state = queues.get(name)
+    return state.ready if state else 0
 
 
 def _consumers(queues: Mapping[str, QueueState | None], name: str) -> int:
-    look = queues.get(name)
-    return look.consumers if look else 0
+    state = queues.get(name)
+    return state.consumers if state else 0
