@@ -113,7 +113,8 @@ def part_of(path: str) -> str:
     if _PACKAGES in path:
         return path.partition(_PACKAGES)[2].partition("/")[0]
     if path.startswith(f"{REPOSITORY}/"):
-        return path.removeprefix(f"{REPOSITORY}/").partition("/")[0]
+        folder, _, rest = path.removeprefix(f"{REPOSITORY}/").partition("/")
+        return f"bridge/{rest.partition('/')[0]}" if folder == "bridge" else folder
     return "json" if "/json/" in path else "standard library"
 
 
