@@ -1,4 +1,4 @@
-"""The gate before the fetch: nothing is locked that could not be delivered."""
+"""The admission before the fetch: nothing is locked that could not be delivered."""
 
 import time
 from dataclasses import dataclass, field
