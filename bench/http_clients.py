@@ -91,9 +91,9 @@ CLIENTS: dict[str, Callable[[int], Post]] = {
     "requests.Session": _session,
     "urllib3": _urllib3,
     "http.client": _http_client,
-    "pycurl (camunda_client)": _pycurl,
+    "pycurl (bridge/engine)": _pycurl,
 }
-_YARDSTICK = "pycurl (camunda_client)"
+_YARDSTICK = "pycurl (bridge/engine)"
 
 
 def _cost(connect: Callable[[], Post], posts: int, thread_count: int) -> float:

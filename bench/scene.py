@@ -74,28 +74,28 @@ class Scene:
         self._vhost = f"bench-{self.run_id}"
         self._had_file = stage.run.folder / f"echo-{self.run_id}.json"
         self._echo: Child | None = None
-        self._roof = ExitStack()
+        self._exit_stack = ExitStack()
 
     def __enter__(self) -> Self:
         broker = self.stage.sandbox.broker
-        with ExitStack() as roof:
+        with ExitStack() as exit_stack:
             broker.add_vhost(self._vhost)
-            roof.callback(broker.delete_vhost, self._vhost)
-            roof.callback(self.load.delete)
+            exit_stack.callback(broker.delete_vhost, self._vhost)
+            exit_stack.callback(self.load.delete)
             self.load.deploy()
             if wiring := self._contender.wiring(self.load.topics):
                 self._wire(wiring)
                 self._echo = self._start_echo(wiring)
-                roof.callback(self._echo.kill)
+                exit_stack.callback(self._echo.kill)
                 self._wait_echo(self._echo)
-            self._roof = roof.pop_all()
+            self._exit_stack = exit_stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not KeyboardInterrupt:  # then all of the sandbox goes, and a backlog would take long to delete
-            self._roof.close()
+            self._exit_stack.close()
 
     @contextmanager
     def bridge(self) -> Iterator[Bridge]:

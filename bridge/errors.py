@@ -8,6 +8,11 @@ WorkerError
 """
 
 from collections.abc import Mapping
+from typing import Literal, get_args
+
+# Why a message or a task can never succeed as it is; in the error queue it is the header `x-error-reason`.
+Reason = Literal["invalid", "too_large", "forged", "foreign_lock", "rejected_by_engine", "retries_exhausted"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class WorkerError(Exception):
@@ -67,9 +72,9 @@ class TaskGone(WorkerError):
 
 
 class Unprocessable(WorkerError):
-    """A message or task that can never succeed as it is. `reason` is one word of the error queue's list."""
+    """A message or task that can never succeed as it is."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail

@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus: the one place for names, labels and buckets. Imports nothing of ours.
+"""What is counted, for Prometheus: the one place for names, labels and buckets.
 
 Labels are systems, topics, queues and words of fixed lists; never ids. A metric with labels is a function that
 returns the child of these labels and keeps it, which costs a quarter of looking it up anew.
@@ -11,6 +11,8 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
 
+from bridge.errors import REASONS
+
 VERSION = "0.1.0"
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DAYS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600)
@@ -18,14 +20,6 @@ RESULTS = ("confirmed", "returned", "refused", "unsent", "unknown", "unpublishab
 OUTCOMES = ("applied", "gone", "stale", "ignored", "delayed", "error_queue")
 CONNECTIONS = ("tasks", "answers", "detours")
 CALLS = ("fetchAndLock", "external-task", "topic-names")
-DEAD_LETTER_REASONS = (
-    "invalid",
-    "too_large",
-    "forged",
-    "foreign_lock",
-    "rejected_by_engine",
-    "retries_exhausted",
-)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -125,7 +119,7 @@ def begin_at_zero(systems: Iterable[str]) -> None:
             published(system, result)
         for of_system in (extended, lapsed, no_answers, unknown_keys, not_given_out):
             of_system(system)
-    for reason in DEAD_LETTER_REASONS:
+    for reason in REASONS:
         dead_letters(reason)
     for call in CALLS:
         unreadable_rows(call)

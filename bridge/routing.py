@@ -1,11 +1,21 @@
 """Which system a topic belongs to, and what is known of each system."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 SHORTEST_LOCK_MS = 10_000
 LONGEST_LOCK_MS = 49 * 24 * 3600 * 1000  # a message's expiration in RabbitMQ ends at 2^32 ms, 49.7 days
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a topic or a worker id matches one of some patterns (`*` is any text, `?` one letter)."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def is_served(topic: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether a worker with these CAMUNDA_TOPICS_INCLUDE and CAMUNDA_TOPICS_EXCLUDE fetches a topic."""
+    return matches(topic, include) and not matches(topic, exclude)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,6 @@ class Routing:
         self.systems = (*systems, default)
         self.default = default
         self._exact = {topic: system for system in self.systems for topic in system.topics}
-        self._patterns = [(pattern, system) for system in self.systems for pattern in system.patterns]
         self._known = dict(self._exact)
 
     def described(self) -> str:
@@ -60,6 +69,6 @@ class Routing:
         """Return the system that a topic belongs to."""
         system = self._known.get(topic)
         if system is None:
-            matches = (system for pattern, system in self._patterns if fnmatchcase(topic, pattern))
-            system = self._known[topic] = next(matches, self.default)
+            matching = (system for system in self.systems if matches(topic, system.patterns))
+            system = self._known[topic] = next(matching, self.default)
         return system

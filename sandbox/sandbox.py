@@ -14,27 +14,27 @@ PROCESS_FILES = sorted((Path(__file__).resolve().parent / "processes").glob("*.b
 
 
 class Sandbox:
-    """An engine and a broker under one roof; leaving it kills both and removes their data."""
+    """An engine and a broker that belong together; leaving it kills both and removes their data."""
 
     def __init__(self, *, auth: bool = False, durable_engine: bool = False) -> None:
         """Describes the sandbox: `auth` asks for a login, `durable_engine` survives a kill of the engine."""
         self._auth = auth
         self._durable_engine = durable_engine
-        self._roof = ExitStack()
+        self._exit_stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Starts both side by side. Only from the main thread."""
         clean_abandoned_runs()
-        with ExitStack() as roof:
-            run = roof.enter_context(Run())
+        with ExitStack() as exit_stack:
+            run = exit_stack.enter_context(Run())
             self._start(run)
-            self._roof = roof.pop_all()
+            self._exit_stack = exit_stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._roof.close()
+        self._exit_stack.close()
 
     def _start(self, run: Run) -> None:
         self.folder = run.folder

@@ -19,9 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
+from bridge.contract import TaskState
 from bridge.engine import readable
 from config import Settings
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations, lock_end_of, situation_of
 from tools.lib.toolbox import OK, PROBLEM, parser_of, positive, rest_of, run, show, show_json
 
 Row = dict[str, Any]
@@ -122,13 +123,13 @@ def _tasks(operations: Operations, arguments: argparse.Namespace) -> Iterator[Se
     yield "open external tasks", [task_row(task, now) for task in operations.tasks(query, limit=arguments.limit)]
 
 
-def task_row(task: OpenTask, now: datetime) -> Row:
+def task_row(task: TaskState, now: datetime) -> Row:
     """Return a task with how it stands at the engine's time `now`."""
     return {
         "task": task.id,
         "topic": task.topic,
-        "state": task.state(now),
-        "lock_ends": task.lock_ends,
+        "state": situation_of(task, now),
+        "lock_ends": lock_end_of(task),
         "retries": task.retries,
         "process": task.process_key,
         "instance": task.process_instance_id,

@@ -19,9 +19,10 @@ import argparse
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
@@ -29,12 +30,13 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from bridge.broker import Broker, Topology
+from bridge.broker import Broker, QueueState, Topology
 from bridge.broker.topology import ERROR_QUEUE
 from bridge.errors import Unavailable
+from bridge.observe.durations import in_one_unit
 from bridge.process.shared import broker_of, topology_of
 from config import Settings
-from tools.lib.inspector import Inspector, QueueLook
+from tools.lib.inspector import Inspector
 from tools.lib.management import QueueTotals, queue_totals
 from tools.lib.toolbox import (
     OK,
@@ -48,18 +50,10 @@ from tools.lib.toolbox import (
 
 WATCH_SECONDS = 2.0
 UNKNOWN = QueueTotals(None, None)
+FIGURES = ("ready", "unacked", "consumers", "oldest_seconds")
+MISSING = "is missing: the worker declares it when it starts"
 
-
-@dataclass(frozen=True, slots=True)
-class QueueRow:
-    """A queue in the table; None is not known. `problem` is empty where all is well."""
-
-    queue: str
-    ready: int | None
-    unacked: int | None
-    consumers: int | None
-    oldest_seconds: int | None
-    problem: str
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +65,7 @@ class Source:
     management: str | None
     peek: bool
 
-    def rows(self) -> list[QueueRow]:
+    def rows(self) -> list[Row]:
         """Look at every queue once. Raises Unavailable."""
         totals = queue_totals(self.management, self.broker) if self.management else {}
         with Inspector(self.broker, name="check_queues") as inspector:
@@ -80,34 +74,34 @@ class Source:
     def _names(self) -> list[str]:
         return [queue.name for queue in self.topology.queues]
 
-    def _row(self, inspector: Inspector, name: str, totals: QueueTotals) -> QueueRow:
-        look = inspector.look(name)
-        oldest = totals.oldest
-        if self.peek and look and look.ready and not look.consumers:
-            oldest = inspector.oldest(name)
+    def _row(self, inspector: Inspector, name: str, totals: QueueTotals) -> Row:
+        state = inspector.look(name)
+        oldest = inspector.oldest(name) if self.peek and state and state.is_unheard else totals.oldest
         expects_reader = any(queue.name == name for queue in self.topology.watched)
         return row_of(
-            name, look, QueueTotals(totals.unacked, oldest), expects_reader=expects_reader, now=time.time()
+            name, state, QueueTotals(totals.unacked, oldest), expects_reader=expects_reader, now=time.time()
         )
 
 
-def row_of(
-    name: str, look: QueueLook | None, totals: QueueTotals, *, expects_reader: bool, now: float
-) -> QueueRow:
-    """Return a queue as a row, with what is wrong with it."""
-    if look is None:
-        return QueueRow(name, None, None, None, None, "is missing: the worker declares it when it starts")
-    oldest = None if totals.oldest is None or not look.ready else max(0, int(now - totals.oldest))
-    problem = _problem(name, look) if expects_reader else ""
-    return QueueRow(name, look.ready, totals.unacked, look.consumers, oldest, problem)
+def row_of(name: str, state: QueueState | None, totals: QueueTotals, *, expects_reader: bool, now: float) -> Row:
+    """Return a queue as a row, with what is wrong with it; None is not known."""
+    if state is None:
+        return {"queue": name, **dict.fromkeys(FIGURES), "problem": MISSING}
+    oldest = None if totals.oldest is None or not state.ready else max(0, int(now - totals.oldest))
+    return {
+        "queue": name,
+        "ready": state.ready,
+        "unacked": totals.unacked,
+        "consumers": state.consumers,
+        "oldest_seconds": oldest,
+        "problem": _problem(state) if expects_reader else "",
+    }
 
 
-def _problem(name: str, look: QueueLook) -> str:
-    if not look.ready:
-        return ""
-    if name == ERROR_QUEUE:
+def _problem(state: QueueState) -> str:
+    if state.ready and state.name == ERROR_QUEUE:
         return "answers that could not be used: tools/dead_letters.py list"
-    return "" if look.consumers else "messages wait and nobody listens"
+    return "messages wait and nobody listens" if state.is_unheard else ""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -143,19 +137,19 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
         return _watch(source, arguments.watch, as_json=arguments.json)
     rows = source.rows()
     if arguments.json:
-        show_json(map(asdict, rows))
+        show_json(rows)
     else:
         console().print(_table(rows))
-    return PROBLEM if any(row.problem for row in rows) else OK
+    return PROBLEM if any(row["problem"] for row in rows) else OK
 
 
 def _watch(source: Source, seconds: float, *, as_json: bool) -> int:
-    """Show the queues until Ctrl-C; a table says when the broker is away, and goes on."""
+    """Show the queues until Ctrl-C; a table says when the broker is unavailable, and goes on."""
     pause = threading.Event()
     with Live(console=Console(quiet=as_json), auto_refresh=False) as live:
         while True:
             if as_json:
-                show_json({"at": int(time.time()), **asdict(row)} for row in source.rows())
+                show_json({"at": int(time.time()), **row} for row in source.rows())
             else:
                 live.update(_now(source), refresh=True)
             pause.wait(seconds)
@@ -168,22 +162,15 @@ def _now(source: Source) -> RenderableType:
         return Text(str(error), "bold red")
 
 
-def _table(rows: Sequence[QueueRow]) -> RenderableType:
-    return table_of([_told(asdict(row)) for row in rows])
+def _table(rows: Sequence[Row]) -> RenderableType:
+    return table_of([_for_people(row) for row in rows])
 
 
-def _told(row: Mapping[str, object]) -> dict[str, object]:
+def _for_people(row: Row) -> Row:
+    """Return the row with an age in words instead of seconds."""
     seconds = row["oldest_seconds"]
-    told = {**row, "oldest": age(seconds) if isinstance(seconds, int) else None}
-    return {name: told[name] for name in ("queue", "ready", "unacked", "consumers", "oldest", "problem")}
-
-
-def age(seconds: int) -> str:
-    """Return a time span as people say it: `40 s`, `12 min`, `5 h`, `3 d`."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    shown = {**row, "oldest": None if seconds is None else in_one_unit(seconds)}
+    return {name: shown[name] for name in ("queue", "ready", "unacked", "consumers", "oldest", "problem")}
 
 
 if __name__ == "__main__":

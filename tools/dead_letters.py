@@ -29,6 +29,7 @@ from rich.text import Text
 
 from bridge.broker.topology import ERROR_QUEUE
 from bridge.contract import RESPONSE_QUEUE
+from bridge.errors import REASONS
 from bridge.process.shared import broker_of
 from config import Settings
 from tools.lib.browser import Found, QueueBrowser
@@ -36,7 +37,6 @@ from tools.lib.toolbox import OK, PROBLEM, console, run, show_json
 
 NOTHING = "Nothing there."
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-REASONS = ("invalid", "too_large", "forged", "foreign_lock", "rejected_by_engine", "retries_exhausted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Choice:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do one command; return 0 done, 1 nothing found or a server away, 2 wrong use."""
+    """Do one command; return 0 done, 1 nothing found or the broker unavailable, 2 wrong use."""
     return run(_do, _parser().parse_intermixed_args(argv))
 
 

@@ -20,8 +20,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
+from bridge.contract import TaskState
 from config import Settings
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations
 from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, positive, rest_of, run, show, show_json
 
 MOST_TASKS = 10_000
@@ -53,7 +54,7 @@ def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _set_retries(
-    operations: Operations, tasks: Sequence[OpenTask], retries: int, arguments: argparse.Namespace
+    operations: Operations, tasks: Sequence[TaskState], retries: int, arguments: argparse.Namespace
 ) -> int:
     if not agreed(f"Give {len(tasks)} tasks {retries} retries?", arguments):
         print("Nothing was done.")
@@ -66,9 +67,9 @@ def _set_retries(
     return OK
 
 
-def summary(tasks: Sequence[OpenTask]) -> list[dict[str, Any]]:
+def summary(tasks: Sequence[TaskState]) -> list[dict[str, Any]]:
     """Return a row for each topic and message: how many tasks failed with it, and one of them."""
-    groups: dict[tuple[str, str | None], list[OpenTask]] = defaultdict(list)
+    groups: dict[tuple[str, str | None], list[TaskState]] = defaultdict(list)
     for task in tasks:
         groups[task.topic, task.error_message].append(task)
     return [

@@ -15,7 +15,6 @@ nobody could be asked.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +22,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
+from bridge.contract import TaskState
+from bridge.contract.fields import TASK_ID
 from bridge.errors import Unprocessable
 from config import Settings
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations, lock_end_of
 from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, rest_of, run, show, show_json
 
 MOST_TASKS = 10_000
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _task_id(text: str) -> str:
-    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", text):
+    if not TASK_ID.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no task id")
     return text
 
@@ -71,7 +72,7 @@ def _unlock(arguments: argparse.Namespace, settings: Settings) -> int:
     return OK if all(freed.values()) else PROBLEM
 
 
-def free(operations: Operations, task: OpenTask) -> bool:
+def free(operations: Operations, task: TaskState) -> bool:
     """Free a task unless it changed since it was shown: a lock that was extended has somebody who works."""
     try:
         if operations.task(task.id) != task:
@@ -82,7 +83,7 @@ def free(operations: Operations, task: OpenTask) -> bool:
     return True
 
 
-def _chosen(operations: Operations, arguments: argparse.Namespace) -> list[OpenTask]:
+def _chosen(operations: Operations, arguments: argparse.Namespace) -> list[TaskState]:
     if arguments.task_id:
         return [task for task in (operations.task(arguments.task_id),) if task.worker_id]
     topic = {"topicName": arguments.topic} if arguments.topic else {}
@@ -92,13 +93,13 @@ def _chosen(operations: Operations, arguments: argparse.Namespace) -> list[OpenT
     return operations.tasks({**topic, "locked": True}, limit=MOST_TASKS)
 
 
-def row_of(task: OpenTask) -> dict[str, Any]:
+def row_of(task: TaskState) -> dict[str, Any]:
     """Return a task as a row: who holds it, until when, and after how many attempts."""
     return {
         "task": task.id,
         "topic": task.topic,
         "held_by": task.worker_id,
-        "lock_ends": task.lock_ends,
+        "lock_ends": lock_end_of(task),
         "retries": task.retries,
         "process": task.process_key,
         "instance": task.process_instance_id,

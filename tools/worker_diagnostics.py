@@ -97,13 +97,16 @@ def _print(findings: Sequence[Finding]) -> None:
     table = Table("", "check", "tried", "saw, and what to do", show_lines=True)
     for finding in findings:
         level = finding.seen.level
-        table.add_row(Text(level, COLOURS[level]), finding.check, Text(finding.tried), Text(_told(finding.seen)))
+        table.add_row(
+            Text(level, COLOURS[level]), finding.check, Text(finding.tried), Text(_text_of(finding.seen))
+        )
     console().print(table if findings else "No problem found.")
     counts = Counter(finding.seen.level for finding in findings)
     print(", ".join(f"{counts[level]} {level}" for level in Level if counts[level]))
 
 
-def _told(seen: Seen) -> str:
+def _text_of(seen: Seen) -> str:
+    """Return what was seen, its details, and what to do."""
     remedy = f"-> {seen.remedy}" if seen.remedy else ""
     return "\n".join(filter(None, (seen.saw, *(f"  {line}" for line in seen.details), remedy)))
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from loguru import logger
 
@@ -13,7 +12,7 @@ from bridge.contract import NamedTask, Response, ResponseType, TaskState, attemp
 from bridge.engine import LONGEST_ERROR_MESSAGE, Answer, CamundaClient, Verdict, says_no_json
 from bridge.errors import TaskGone, Unavailable
 from bridge.leases import LeaseTable, RetryPolicy
-from bridge.routing import Routing, System
+from bridge.routing import Routing, System, matches
 
 NO_MESSAGE = "the system reported a failure without a message"
 MOST_TOLD = 10_000
@@ -172,7 +171,7 @@ class AnswerCalls:
         return given if given and self._is_accepted(given) else self._engine.worker_id
 
     def _is_accepted(self, worker_id: str | None) -> bool:
-        return any(fnmatchcase(worker_id or "", pattern) for pattern in self._rules.accepted_worker_ids)
+        return matches(worker_id or "", self._rules.accepted_worker_ids)
 
     def is_held_by_us(self, answer: Answer) -> bool:
         """Whether the engine refused a call because our own worker id holds the task."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from loguru import logger
 
 from bridge import clock, metrics
-from bridge.broker import ERROR_QUEUE, RETRY_TIERS, Delivery, Outcome, Publisher, retry_queue, sendable
+from bridge.broker import ERROR_QUEUE, RETRY_TIERS, Delivery, Outcome, Publisher, copied, retry_queue, sendable
 from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, Publication, Response
 from bridge.errors import Unprocessable
 
@@ -187,6 +187,4 @@ class SideQueues:
         return headers
 
     def _properties(self, delivery: Delivery) -> dict[str, Any]:
-        kept = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id", "timestamp")
-        properties = {name: getattr(delivery.properties, name) for name in kept}
-        return {**properties, "delivery_mode": 2, "user_id": self._username}
+        return {**copied(delivery.properties), "user_id": self._username}

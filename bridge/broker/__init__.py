@@ -2,7 +2,7 @@
 
 from bridge.broker.connection import Broker
 from bridge.broker.consumer import Consumer
-from bridge.broker.headers import sendable
+from bridge.broker.headers import copied, sendable
 from bridge.broker.inbox import Delivery, Inbox
 from bridge.broker.publisher import COPIES_PLACE, TASKS_PLACE, Outcome, Publisher
 from bridge.broker.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
@@ -22,6 +22,7 @@ __all__ = [
     "QueueState",
     "QueueWatch",
     "Topology",
+    "copied",
     "retry_queue",
     "sendable",
 ]

@@ -21,6 +21,17 @@ FLOATS = {ord("f"): ">f", ord("d"): ">d"}  # pika makes whole numbers of them
 ARRAY, TABLE = ord("A"), ord("F")
 UNREADABLE = (ValueError, OverflowError, OSError, struct.error, AMQPError)
 UNSENDABLE = (*UNREADABLE, ArithmeticError, AttributeError, RecursionError, TypeError)
+# The properties that say what a message is; the others concern the way it came.
+KEPT_PROPERTIES = (
+    "content_type",
+    "content_encoding",
+    "correlation_id",
+    "message_id",
+    "type",
+    "app_id",
+    "timestamp",
+)
+PERSISTENT = 2
 
 _decode_scalar = data.decode_value
 _encode_value = data.encode_value
@@ -143,6 +154,11 @@ def sendable(headers: Mapping[Any, Any], most_bytes: int) -> dict[str, Any]:
             kept[name] = value
             most_bytes -= size
     return kept
+
+
+def copied(properties: BasicProperties) -> dict[str, Any]:
+    """Return the properties of a copy of a message, headers aside; the broker keeps the copy on disk."""
+    return {name: getattr(properties, name) for name in KEPT_PROPERTIES} | {"delivery_mode": PERSISTENT}
 
 
 def _size_if_exact(name: Any, value: Any) -> int | None:

@@ -17,6 +17,7 @@ from bridge.broker.topology import Exchange, Queue, Topology, is_missing, troubl
 from bridge.contract import TASK_EXCHANGE
 
 PERIOD_SECONDS = 4.0
+FRESH_SECONDS = 30.0
 EXCHANGES = "the exchanges"  # the first step of a round; no queue has such a name
 
 
@@ -27,9 +28,10 @@ class QueueState:
     `trouble` says why nothing should be published to it; usually it is empty. `fit_at`: when it was last there as
     it should be, its bindings too where we may declare them. `lost_at`: when it was last known to be gone, or to
     have been made anew, and with it the messages that were in it. `drained_at`: when it was last seen empty while
-    somebody listened.
+    somebody listened. `ready` does not count what consumers hold unacknowledged.
     """
 
+    name: str
     trouble: str = ""
     ready: int = 0
     consumers: int = 0
@@ -43,6 +45,16 @@ class QueueState:
     def is_lost(self) -> bool:
         """Whether it was not seen as it should be since it was lost."""
         return self.lost_at > self.fit_at
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was seen lately, so that the figures mean something."""
+        return clock.now() - self.seen_at < FRESH_SECONDS
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether messages wait and nobody listens."""
+        return self.ready > 0 and self.consumers == 0
 
 
 class QueueWatch:
@@ -58,7 +70,7 @@ class QueueWatch:
         self._queues = {queue.name: queue for queue in queues}
         self._exchanges = tuple(exchanges) if may_declare else ()
         self.may_declare = may_declare
-        self._states = {name: QueueState() for name in self._queues}
+        self._states = {name: QueueState(name) for name in self._queues}
         self._trouble_with_exchanges = ""
         self._channel: Channel | None = None
         self._pending: list[str] = []

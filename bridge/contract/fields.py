@@ -1,14 +1,27 @@
 """Fields of the engine's JSON objects, checked: what is not as the engine writes it raises ValueError."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from bridge.contract.variables import Variables
 
 TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # A lock of 2^53 ms ends in the year 287453; and a little before the year 9999 nothing can be added any more.
 YEARS = range(1970, 9000)
+
+Value = TypeVar("Value")
+
+
+def optional(read: Callable[[dict[str, Any]], Value], fields: dict[str, Any], *, needed: bool) -> Value | None:
+    """Return what `read` returns, None where it raises and the field is not needed."""
+    try:
+        return read(fields)
+    except (KeyError, ValueError):
+        if needed:
+            raise
+        return None
 
 
 def text(fields: dict[str, Any], name: str) -> str:
@@ -28,9 +41,20 @@ def task_id(fields: dict[str, Any]) -> str:
     return value
 
 
-def text_or_none(fields: dict[str, Any], name: str) -> str | None:
-    """Return a text, None where there is none."""
-    return None if fields.get(name) is None else text(fields, name)
+def process_instance_id(fields: dict[str, Any]) -> str:
+    """Return the id of a task's process instance."""
+    return text(fields, "processInstanceId")
+
+
+def worker_id(fields: dict[str, Any]) -> str | None:
+    """Return who locked a task last, None where nobody did."""
+    return None if fields.get("workerId") is None else text(fields, "workerId")
+
+
+def lock_end(fields: dict[str, Any]) -> datetime | None:
+    """Return when the lock of a task ends or has ended, None where nobody locked it."""
+    value = fields.get("lockExpirationTime")
+    return None if value is None else moment(value)
 
 
 def retries(fields: dict[str, Any]) -> int | None:

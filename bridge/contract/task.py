@@ -35,7 +35,7 @@ class ExternalTask:
             worker_id=read.text(fields, "workerId"),
             retries=read.retries(fields),
             lock_expires_at=read.moment(fields["lockExpirationTime"]),
-            process_instance_id=read.text(fields, "processInstanceId"),
+            process_instance_id=read.process_instance_id(fields),
             variables=read.variables(fields),
             fields=fields,
         )
@@ -48,7 +48,11 @@ class ExternalTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """How a task stands at the engine when it is read; times are the engine's."""
+    """How a task stands at the engine when it is read; times are the engine's.
+
+    `worker_id` stays after the lock has ended. `odd_lock_end` is the end of the lock in the engine's words, where
+    they are no time that can be read.
+    """
 
     id: str
     topic: str
@@ -58,20 +62,30 @@ class TaskState:
     process_instance_id: str
     suspended: bool
     error_message: str | None = None
+    process_key: str = ""
+    execution_id: str = ""
+    odd_lock_end: str | None = None
 
     @classmethod
-    def from_engine(cls, fields: dict[str, Any]) -> Self:
-        """Build the state from the engine's JSON object. Raises KeyError or ValueError where it is none."""
-        lock_end = fields.get("lockExpirationTime")
+    def from_engine(cls, fields: dict[str, Any], *, needs_all: bool = True) -> Self:
+        """Build the state from the engine's JSON object. Raises KeyError or ValueError where it is none.
+
+        Where it does not need all, a task's id and topic are enough, and what else cannot be read is left out.
+        """
+        lock_expires_at = read.optional(read.lock_end, fields, needed=needs_all)
+        has_odd_lock_end = lock_expires_at is None and fields.get("lockExpirationTime") is not None
         return cls(
             id=read.task_id(fields),
             topic=read.text(fields, "topicName"),
-            worker_id=read.text_or_none(fields, "workerId"),
-            retries=read.retries(fields),
-            lock_expires_at=None if lock_end is None else read.moment(lock_end),
-            process_instance_id=read.text(fields, "processInstanceId"),
+            worker_id=read.optional(read.worker_id, fields, needed=needs_all),
+            retries=read.optional(read.retries, fields, needed=needs_all),
+            lock_expires_at=lock_expires_at,
+            process_instance_id=read.optional(read.process_instance_id, fields, needed=needs_all) or "",
             suspended=bool(fields.get("suspended")),
             error_message=fields.get("errorMessage"),
+            process_key=fields.get("processDefinitionKey") or "",
+            execution_id=fields.get("executionId") or "",
+            odd_lock_end=str(fields["lockExpirationTime"])[:40] if has_odd_lock_end else None,
         )
 
 

@@ -88,7 +88,6 @@ class HeldTasks:
 
     def _hold(self, task: ExternalTask, system: System, lease_ends: float) -> HeldTask | None:
         lease_ms = self._rules.lease_ms_of(system)
-        margin_ms = min(10_000, system.lock_ms // 10)
         left_ms = int((lease_ends - clock.now()) * 1000) + system.lock_ms - lease_ms
         try:
             publication = task_message(
@@ -96,7 +95,7 @@ class HeldTasks:
                 system.name,
                 self._engine.base_url,
                 lock_grows_by_ms=system.lock_ms - lease_ms,
-                expires_in_ms=left_ms - margin_ms,
+                expires_in_ms=left_ms - system.margin_ms,
             )
             self._check_size(task, publication)
         except Unprocessable as error:

@@ -2,13 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from loguru import logger
 
 from bridge import clock
 from bridge.engine import CamundaClient
-from bridge.routing import Routing, System
+from bridge.routing import Routing, System, is_served
 
 
 class Topics:
@@ -59,8 +58,4 @@ class Topics:
             )
 
     def _is_ours(self, topic: str) -> bool:
-        return _matches(topic, self._include) and not _matches(topic, self._exclude)
-
-
-def _matches(topic: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(topic, pattern) for pattern in patterns)
+        return is_served(topic, self._include, self._exclude)

@@ -4,16 +4,16 @@ from bridge.observe.alarms import Alarms
 from bridge.observe.status.app import application
 from bridge.observe.status.health import reasons_not_ready, stuck_loops
 from bridge.observe.status.history import History, count_all
-from bridge.observe.status.page import Page, Place
+from bridge.observe.status.page import Installation, Page
 from bridge.observe.status.server import StatusServer
 from bridge.observe.status.snapshot import Observed, Shown, Snapshot
 
 __all__ = [
     "Alarms",
     "History",
+    "Installation",
     "Observed",
     "Page",
-    "Place",
     "Shown",
     "Snapshot",
     "StatusServer",

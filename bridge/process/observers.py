@@ -8,9 +8,9 @@ from bridge.contract import RESPONSE_QUEUE
 from bridge.observe import (
     Alarms,
     History,
+    Installation,
     Observed,
     Page,
-    Place,
     Shown,
     Snapshot,
     StatusServer,
@@ -66,9 +66,9 @@ def _status_page(
         port = HANDLERS_STATUS_PORT
     if port:
         broker = f"{shared.broker.host}:{shared.broker.port}, virtual host {shared.broker.virtual_host}"
-        place = Place(settings.camunda_worker_id, shared.engine.base_url, broker)
+        installation = Installation(settings.camunda_worker_id, shared.engine.base_url, broker)
         history = History(partial(count_all, shared.routing), shared.stopping)
-        page = Page(place, snapshot, history, stuck)
+        page = Page(installation, snapshot, history, stuck)
         server = StatusServer(settings.status_host, port, application(snapshot, page, stuck))
         yield Service("history", history.run, turns=False)
         yield Service("status", server.run, server.stop, turns=False)

@@ -109,25 +109,25 @@ class Scene:
         self._logs = logs
         self._sabotage = sabotage
         self._workers: list[Worker] = []
-        self._roof = ExitStack()
+        self._exit_stack = ExitStack()
         self.folder = sandbox.folder / self.name
 
     def __enter__(self) -> Self:
         self.folder.mkdir()
         self.broker.add_vhost(self.name)
         deploy(self.api, self.key)
-        with ExitStack() as roof:
-            roof.callback(self._clean_up)
-            self.observer = roof.enter_context(Observer(self.broker, self.name, [QUEUE]))
+        with ExitStack() as exit_stack:
+            exit_stack.callback(self._clean_up)
+            self.observer = exit_stack.enter_context(Observer(self.broker, self.name, [QUEUE]))
             watch = LockWatch(self.sandbox.engine_api(), self.definition_id, self.scale.lease_seconds)
-            self.watch = roof.enter_context(watch)
-            self._roof = roof.pop_all()
+            self.watch = exit_stack.enter_context(watch)
+            self._exit_stack = exit_stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._roof.close()
+        self._exit_stack.close()
 
     def _clean_up(self) -> None:
         for worker in self._workers:
@@ -160,7 +160,7 @@ class Scene:
 
     def proxy(self, target_port: int | None = None) -> Proxy:
         """Start a proxy before the broker, or another port, for a worker that is given its port."""
-        return self._roof.enter_context(Proxy(self.folder, target_port or self.broker.port))
+        return self._exit_stack.enter_context(Proxy(self.folder, target_port or self.broker.port))
 
     def use(self, deploy_other: Callable[[EngineApi, str], None]) -> None:
         """Let the instances run through another process from now on."""

@@ -376,8 +376,8 @@ class Auditor:
     def _can_be_fenced(self, task: Task) -> bool:
         """Whether it can be known of which attempt a sign of life or a failure is.
 
-        It is where its system says so; also through one process, unless that system or the broker says it twice, or
-        its system works for longer than its lock.
+        It is where its system says so; also through one process, unless that system or the broker says it twice,
+        or its system works for longer than its lock.
         """
         is_said_once = not self._view.says_twice(task) and not any(
             f.what in REDELIVERING for f in self._plan.faults

@@ -1,17 +1,22 @@
 """Snapshots for the tests of what is shown: a worker that works, and what a test changes of it."""
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bridge.observe import History, Page, Place, application
-from bridge.observe.status.snapshot import ConnectionView, QueueView, Snapshot, SystemView
+from bridge import clock
+from bridge.broker import QueueState
+from bridge.observe import History, Installation, Page, application
+from bridge.observe.status.snapshot import ConnectionView, Snapshot, SystemView
 
 
-def queue(name: str, **fields: Any) -> QueueView:
-    return replace(QueueView(name, trouble="", ready=0, consumers=1, seen_seconds_ago=2.0), **fields)
+def queue(name: str, *, seen_seconds_ago: float | None = -math.inf, **fields: Any) -> QueueState:
+    """Return a queue that somebody listens to; by default it is seen at whatever time the test looks at it."""
+    seen_at = -math.inf if seen_seconds_ago is None else clock.now() - seen_seconds_ago
+    return replace(QueueState(name, consumers=1, seen_at=seen_at), **fields)
 
 
 def system(name: str, *, ready: int = 0, consumers: int = 1, **fields: Any) -> SystemView:
@@ -51,8 +56,9 @@ class Counted:
 def page_of(
     snapshot: Callable[[], Snapshot], counted: Counted | None = None, stuck: Callable[[], list[str]] = list
 ) -> Page:
-    place = Place("universal-worker", "http://engine.example/engine-rest", "rabbit.example:5672, virtual host /")
-    return Page(place, snapshot, (counted or Counted()).history, stuck)
+    broker = "rabbit.example:5672, virtual host /"
+    installation = Installation("universal-worker", "http://engine.example/engine-rest", broker)
+    return Page(installation, snapshot, (counted or Counted()).history, stuck)
 
 
 def app_of(

@@ -23,7 +23,7 @@ class Watch:
     is_fresh: bool = True
 
     def state(self, queue: str) -> QueueState:
-        state = self.states.get(queue, QueueState())
+        state = self.states.get(queue, QueueState(queue))
         return replace(state, seen_at=clock_module.now()) if self.is_fresh else state
 
 
@@ -45,7 +45,7 @@ def guard_of(watch: Watch, why_unread: str = "") -> Alarms:
 def test_a_queue_that_nobody_listens_to_is_an_alarm_after_a_while_and_so_is_its_end(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
 ) -> None:
-    watch.states[QUEUE] = QueueState(ready=7)
+    watch.states[QUEUE] = QueueState(QUEUE, ready=7)
     guard.look()
     assert logged == []
 
@@ -54,7 +54,7 @@ def test_a_queue_that_nobody_listens_to_is_an_alarm_after_a_while_and_so_is_its_
     guard.look()
     assert [line.strip() for line in logged] == [UNHEARD]
 
-    watch.states[QUEUE] = QueueState(ready=7, consumers=1)
+    watch.states[QUEUE] = QueueState(QUEUE, ready=7, consumers=1)
     guard.look()
     assert logged[-1].strip() == f"INFO alarm over: {QUEUE}"
 
@@ -62,7 +62,7 @@ def test_a_queue_that_nobody_listens_to_is_an_alarm_after_a_while_and_so_is_its_
 def test_an_alarm_that_lasts_comes_again_now_and_then(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
 ) -> None:
-    watch.states[QUEUE] = QueueState(ready=7)
+    watch.states[QUEUE] = QueueState(QUEUE, ready=7)
     guard.look()
     for pause in (UNHEARD_SECONDS, REMIND_SECONDS - 1, 1):
         clock.advance(pause)
@@ -75,7 +75,7 @@ def test_a_system_that_only_restarts_is_no_alarm(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
 ) -> None:
     for consumers in (0, 1, 0):
-        watch.states[QUEUE] = QueueState(ready=7, consumers=consumers)
+        watch.states[QUEUE] = QueueState(QUEUE, ready=7, consumers=consumers)
         guard.look()
         clock.advance(UNHEARD_SECONDS - 1)
 
@@ -83,11 +83,11 @@ def test_a_system_that_only_restarts_is_no_alarm(
 
 
 def test_a_full_error_queue_is_an_alarm_naming_the_tool(guard: Alarms, watch: Watch, logged: list[str]) -> None:
-    watch.states[ERROR_QUEUE] = QueueState(ready=99)
+    watch.states[ERROR_QUEUE] = QueueState(ERROR_QUEUE, ready=99)
     guard.look()
     assert logged == []
 
-    watch.states[ERROR_QUEUE] = QueueState(ready=100)
+    watch.states[ERROR_QUEUE] = QueueState(ERROR_QUEUE, ready=100)
     guard.look()
 
     assert len(logged) == 1
@@ -99,17 +99,17 @@ def test_a_full_error_queue_is_an_alarm_naming_the_tool(guard: Alarms, watch: Wa
 def test_an_alarm_is_steady_while_a_tool_holds_the_messages(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str], queue: str, ready: int
 ) -> None:
-    watch.states[queue] = QueueState(ready=ready)
+    watch.states[queue] = QueueState(queue, ready=ready)
     guard.look()
     clock.advance(UNHEARD_SECONDS)
     guard.look()
 
     for _ in range(3):
-        watch.states[queue] = QueueState(ready=0)
+        watch.states[queue] = QueueState(queue, ready=0)
         guard.look()
         clock.advance(QUIET_SECONDS - 1)
         guard.look()
-        watch.states[queue] = QueueState(ready=ready)
+        watch.states[queue] = QueueState(queue, ready=ready)
         guard.look()
 
     assert len(logged) == 1, logged
@@ -118,12 +118,12 @@ def test_an_alarm_is_steady_while_a_tool_holds_the_messages(
 def test_an_alarm_is_over_once_its_queue_stays_empty(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
 ) -> None:
-    watch.states[QUEUE] = QueueState(ready=7)
+    watch.states[QUEUE] = QueueState(QUEUE, ready=7)
     guard.look()
     clock.advance(UNHEARD_SECONDS)
     guard.look()
 
-    watch.states[QUEUE] = QueueState(ready=0)
+    watch.states[QUEUE] = QueueState(QUEUE, ready=0)
     guard.look()
     clock.advance(QUIET_SECONDS)
     guard.look()
@@ -145,7 +145,7 @@ def test_answers_that_we_do_not_read_are_no_systems_fault(
     watch: Watch, clock: Clock, logged: list[str], why: str, text: str
 ) -> None:
     guard = guard_of(watch, why)
-    watch.states[RESPONSE_QUEUE] = QueueState(ready=7)
+    watch.states[RESPONSE_QUEUE] = QueueState(RESPONSE_QUEUE, ready=7)
     guard.look()
     clock.advance(UNHEARD_SECONDS)
 
@@ -159,7 +159,7 @@ def test_answers_that_we_do_not_read_are_no_systems_fault(
 def test_what_was_seen_long_ago_begins_no_alarm(
     guard: Alarms, watch: Watch, clock: Clock, logged: list[str]
 ) -> None:
-    watch.states[QUEUE] = QueueState(ready=7, seen_at=clock.now())
+    watch.states[QUEUE] = QueueState(QUEUE, ready=7, seen_at=clock.now())
     watch.is_fresh = False
     for _ in range(10):
         clock.advance(UNHEARD_SECONDS)

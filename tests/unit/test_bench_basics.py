@@ -10,6 +10,8 @@ import pytest
 
 from bench import echo, processes
 from bench.figures import Spread, percentile, rate_between, ratios, spread_of
+from bench.profiles import part_of
+from sandbox.programs import REPOSITORY
 
 
 @pytest.mark.parametrize(("share", "value"), [(0, 1), (0.5, 2), (0.51, 3), (0.95, 4), (1, 4)])
@@ -97,3 +99,16 @@ def test_what_an_echo_had_can_be_read(tmp_path: Path) -> None:
     file.write_text(json.dumps(had))
 
     assert echo.read_had(file) == had
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("bridge/engine/http.py", "bridge/engine"),
+        ("bridge/metrics.py", "bridge/metrics.py"),
+        ("camunda_worker.py", "camunda_worker.py"),
+        (".venv/lib/python3/site-packages/pika/channel.py", "pika"),
+    ],
+)
+def test_a_profile_names_the_rooms_of_the_bridge_and_the_libraries(path: str, part: str) -> None:
+    assert part_of(str(REPOSITORY / path)) == part

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bridge.broker import QueueState
+from bridge.contract import TaskState
 from bridge.engine import Http, Login, Reply, Rest
 from bridge.engine.http import date_in
 from bridge.errors import LoginRefused, Unavailable, Unprocessable
@@ -12,15 +14,18 @@ from config import RoutingConfig, Settings
 from tools.lib.diagnosis import broker_checks, engine_checks, lost_tasks
 from tools.lib.diagnosis.finding import Check, Level, Seen, examine, examine_all, failure_in
 from tools.lib.inspection import Inspection, topics_in
-from tools.lib.inspector import QueueLook
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations
 
 ROUTING = RoutingConfig.built_in(600_000)
 BPMN = 'xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:c="http://camunda.org/schema/1.0/bpmn"'
 
 
-def task(topic: str, worker_id: str = "universal-worker") -> OpenTask:
-    return OpenTask("t1", topic, worker_id, None, None, None, False, "order", "i1")
+def queue(name: str, ready: int, consumers: int) -> QueueState:
+    return QueueState(name, ready=ready, consumers=consumers)
+
+
+def task(topic: str, worker_id: str = "universal-worker") -> TaskState:
+    return TaskState("t1", topic, worker_id, None, None, "i1", suspended=False, process_key="order")
 
 
 def check(look: object, name: str = "engine: reachable") -> Check:
@@ -160,12 +165,12 @@ def test_the_topology_is_judged(
     ("queues", "level"),
     [
         ({}, Level.SKIPPED),
-        ({"a": QueueLook(0, 1), "b": QueueLook(9, 1)}, Level.OK),
-        ({"a": QueueLook(0, 1), "b": QueueLook(0, 0)}, Level.WARNING),
-        ({"a": QueueLook(0, 0), "b": QueueLook(1, 0)}, Level.PROBLEM),
+        ({"a": queue("a", 0, 1), "b": queue("b", 9, 1)}, Level.OK),
+        ({"a": queue("a", 0, 1), "b": queue("b", 0, 0)}, Level.WARNING),
+        ({"a": queue("a", 0, 0), "b": queue("b", 1, 0)}, Level.PROBLEM),
     ],
 )
-def test_queues_without_listeners_are_judged(queues: dict[str, QueueLook], level: Level) -> None:
+def test_queues_without_listeners_are_judged(queues: dict[str, QueueState], level: Level) -> None:
     assert broker_checks.judged_listeners(queues).level is level
 
 
@@ -174,7 +179,10 @@ def test_queues_without_listeners_are_judged(queues: dict[str, QueueLook], level
     [(2, 0, 0, 0), (1, 0, 0, 1), (0, 0, 1, 1), (0, 1, 0, 0), (0, 0, 5, 0)],
 )
 def test_held_tasks_are_compared_with_messages(ready: int, consumers: int, answers: int, lost: int) -> None:
-    queues = {"1c.queue": QueueLook(ready, consumers), "camunda.responses.queue": QueueLook(answers, 0)}
+    queues = {
+        "1c.queue": queue("1c.queue", ready, consumers),
+        "camunda.responses.queue": queue("camunda.responses.queue", answers, 0),
+    }
 
     seen = lost_tasks.judged([task("1c_a"), task("1c_b")], queues, ROUTING)
 

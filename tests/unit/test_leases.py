@@ -30,7 +30,7 @@ class FakeWatch(QueueWatch):
         self.states: dict[str, QueueState] = {}
 
     def state(self, queue: str) -> QueueState:
-        return self.states.get(queue, QueueState())
+        return self.states.get(queue, QueueState(queue))
 
 
 class House:
@@ -76,7 +76,9 @@ class House:
         self.table.all()[0].is_taken = True
 
     def answers_were_read(self) -> None:
-        self.watch.states[RESPONSE_QUEUE] = QueueState(consumers=1, seen_empty_at=time.monotonic() + 1)
+        self.watch.states[RESPONSE_QUEUE] = QueueState(
+            RESPONSE_QUEUE, consumers=1, seen_empty_at=time.monotonic() + 1
+        )
 
 
 def never() -> None:
@@ -352,7 +354,7 @@ def test_an_engine_that_is_away_is_asked_once_for_many_silent_tasks(house: House
         lease.published_at -= 59
         lease.is_taken = True
         house.table.plan(lease, 0.0)
-    house.watch.states[QUICK.queue] = QueueState(seen_empty_at=time.monotonic())
+    house.watch.states[QUICK.queue] = QueueState(QUICK.queue, seen_empty_at=time.monotonic())
     house.engine.replies["t0"] = [fakes.AWAY]
 
     house.keeper.tick()
@@ -365,7 +367,9 @@ def test_an_engine_that_is_away_is_asked_once_for_many_silent_tasks(house: House
 def test_a_message_that_was_deleted_with_its_queue_costs_its_task_no_retry(house: House) -> None:
     lease = house.extended()
     house.answers_were_read()
-    house.watch.states[BITRIX.queue] = QueueState(seen_empty_at=time.monotonic(), lost_at=lease.published_at + 1)
+    house.watch.states[BITRIX.queue] = QueueState(
+        BITRIX.queue, seen_empty_at=time.monotonic(), lost_at=lease.published_at + 1
+    )
 
     house.keeper.tick()
 

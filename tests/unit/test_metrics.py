@@ -13,6 +13,7 @@ from bridge import metrics
 from bridge.broker import Broker, Outcome, QueueWatch, Topology
 from bridge.broker.connection import BrokerConnection, ChannelUser
 from bridge.contract import Response
+from bridge.errors import REASONS
 from tests.unit import fakes
 from tests.unit.conftest import Rise, value
 from tests.unit.fakes import delivery, external_task, task_row
@@ -233,7 +234,7 @@ def test_a_task_that_an_earlier_process_published_has_no_round_trip(rise: Rise) 
     assert rise("round_trip_seconds_count", topic=TOPIC) == 0
 
 
-@pytest.mark.parametrize("reason", metrics.DEAD_LETTER_REASONS)
+@pytest.mark.parametrize("reason", REASONS)
 def test_each_reason_known_beforehand_is_one_that_the_product_gives(reason: str) -> None:
     product = [*ROOT.glob("*.py"), *ROOT.glob("bridge/**/*.py")]
     texts = [file.read_text(encoding="utf-8") for file in product if file.name != "metrics.py"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from bridge.contract import Response
+from tests.unit.test_contract import body_of, message
 from tests.unit.test_decoding_properties import (
     MAX_BYTES,
     envelopes,
@@ -20,7 +21,6 @@ from tests.unit.test_decoding_properties import (
     good_responses,
     texts,
 )
-from tests.unit.test_messages import body_of, message
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 

@@ -9,7 +9,7 @@ import pytest
 from bridge import metrics
 from bridge.observe.status import page as page_module
 from bridge.observe.status.history import History, count_all
-from bridge.observe.status.page import for_people, headline, row_of
+from bridge.observe.status.page import headline, row_of
 from bridge.observe.status.snapshot import Snapshot, SystemView
 from bridge.observe.status.troubles import Level, Trouble, troubles
 from config import RoutingConfig
@@ -65,22 +65,6 @@ def test_a_system_is_described_in_words(view: SystemView, answered: int, state: 
     row = row_of(view, published=0, answered=answered)
 
     assert (row.mark, row.state) == state
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.2, "< 1 s"),
-        (1, "1 s"),
-        (119, "119 s"),
-        (120, "2 min"),
-        (7199, "120 min"),
-        (7200, "2 h"),
-        (864_000, "10 d"),
-    ],
-)
-def test_a_time_is_told_in_one_unit(seconds: float, text: str) -> None:
-    assert for_people(seconds) == text
 
 
 def test_where_work_flows_nothing_needs_a_look() -> None:

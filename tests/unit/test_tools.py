@@ -9,55 +9,55 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from bridge.broker import QueueState
+from bridge.contract import TaskState
 from bridge.engine import Http, Login, Rest
 from bridge.errors import Unprocessable
 from tools import camunda_processes, check_queues, retry_incidents, start_process, unlock_task
-from tools.lib.inspector import QueueLook
 from tools.lib.management import QueueTotals, totals_of
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations, situation_of
 from tools.lib.toolbox import fitting, table_of
 
 UNKNOWN = QueueTotals(None, None)
 
 
 @pytest.mark.parametrize(
-    ("name", "look", "problem"),
+    ("name", "state", "problem"),
     [
-        ("1c.queue", QueueLook(0, 0), ""),
-        ("1c.queue", QueueLook(5, 2), ""),
-        ("1c.queue", QueueLook(5, 0), "messages wait and nobody listens"),
+        ("1c.queue", QueueState("1c.queue"), ""),
+        ("1c.queue", QueueState("1c.queue", ready=5, consumers=2), ""),
+        ("1c.queue", QueueState("1c.queue", ready=5), "messages wait and nobody listens"),
         ("1c.queue", None, "is missing: the worker declares it when it starts"),
         (
             "errors.camunda_tasks.queue",
-            QueueLook(1, 0),
+            QueueState("errors.camunda_tasks.queue", ready=1),
             "answers that could not be used: tools/dead_letters.py list",
         ),
     ],
 )
-def test_what_is_wrong_with_a_queue_is_said(name: str, look: QueueLook | None, problem: str) -> None:
-    assert check_queues.row_of(name, look, UNKNOWN, expects_reader=True, now=0).problem == problem
+def test_what_is_wrong_with_a_queue_is_said(name: str, state: QueueState | None, problem: str) -> None:
+    assert check_queues.row_of(name, state, UNKNOWN, expects_reader=True, now=0)["problem"] == problem
 
 
 def test_a_delay_queue_needs_no_reader() -> None:
-    row = check_queues.row_of("camunda.responses.retry.5s", QueueLook(3, 0), UNKNOWN, expects_reader=False, now=0)
+    state = QueueState("camunda.responses.retry.5s", ready=3)
 
-    assert row.problem == ""
+    row = check_queues.row_of(state.name, state, UNKNOWN, expects_reader=False, now=0)
+
+    assert row["problem"] == ""
 
 
 @pytest.mark.parametrize(("ready", "age"), [(1, 60), (0, None)])
 def test_the_oldest_message_is_as_old_as_its_timestamp(ready: int, age: int | None) -> None:
     row = check_queues.row_of(
-        "1c.queue", QueueLook(ready, 1), QueueTotals(2, 40.0), expects_reader=True, now=100.4
+        "1c.queue",
+        QueueState("1c.queue", ready=ready, consumers=1),
+        QueueTotals(2, 40.0),
+        expects_reader=True,
+        now=100.4,
     )
 
-    assert (row.oldest_seconds, row.unacked) == (age, 2)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7_199, "1 h"), (200_000, "2 d")]
-)
-def test_an_age_is_told_in_one_unit(seconds: int, text: str) -> None:
-    assert check_queues.age(seconds) == text
+    assert (row["oldest_seconds"], row["unacked"]) == (age, 2)
 
 
 def test_totals_are_read_whether_the_broker_collects_statistics_or_not() -> None:
@@ -77,7 +77,7 @@ def test_totals_are_read_whether_the_broker_collects_statistics_or_not() -> None
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def open_task(**fields: Any) -> OpenTask:
+def open_task(**fields: Any) -> TaskState:
     usual = {
         "id": "t1",
         "topic": "send_email",
@@ -89,7 +89,7 @@ def open_task(**fields: Any) -> OpenTask:
         "process_key": "email",
         "process_instance_id": "i1",
     }
-    return OpenTask(**{**usual, **fields})
+    return TaskState(**{**usual, **fields})
 
 
 LOCKED = {"worker_id": "w1", "lock_expires_at": NOW + timedelta(seconds=1)}
@@ -107,7 +107,7 @@ LOCKED = {"worker_id": "w1", "lock_expires_at": NOW + timedelta(seconds=1)}
     ],
 )
 def test_how_a_task_stands_is_said(fields: dict[str, Any], state: str) -> None:
-    assert open_task(**fields).state(NOW) == state
+    assert situation_of(open_task(**fields), NOW) == state
 
 
 def statistics(key: str, version: int, *, instances: int = 0, incidents: int = 0) -> dict[str, Any]:
@@ -196,12 +196,12 @@ def test_failed_tasks_are_grouped_by_topic_and_message() -> None:
 class OneTask(Operations):
     """An engine with one task, or none; notes what is freed."""
 
-    def __init__(self, now: OpenTask | None) -> None:
+    def __init__(self, now: TaskState | None) -> None:
         super().__init__(Rest(Http("http://engine", Login(None))))
         self._now = now
         self.freed: list[str] = []
 
-    def task(self, task_id: str) -> OpenTask:
+    def task(self, task_id: str) -> TaskState:
         if self._now is None:
             raise Unprocessable("rejected_by_engine", f"External task with id {task_id} does not exist")
         return self._now
@@ -219,7 +219,9 @@ class OneTask(Operations):
         (None, []),
     ],
 )
-def test_a_task_that_changed_while_somebody_was_asked_is_not_freed(now: OpenTask | None, freed: list[str]) -> None:
+def test_a_task_that_changed_while_somebody_was_asked_is_not_freed(
+    now: TaskState | None, freed: list[str]
+) -> None:
     operations = OneTask(now)
 
     assert unlock_task.free(operations, open_task(**LOCKED)) is bool(freed)

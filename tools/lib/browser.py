@@ -11,7 +11,7 @@ from pika.exceptions import AMQPError, ConnectionBlockedTimeout, NackError, Unro
 from pika.spec import BasicProperties
 
 from bridge.broker.connection import CONNECTION_ERRORS, Broker
-from bridge.broker.headers import sendable
+from bridge.broker.headers import copied, sendable
 from bridge.errors import Unavailable
 
 BLOCKED_SECONDS = 5.0
@@ -73,14 +73,12 @@ class QueueBrowser:
         """Send a message on to another queue, then take it out of this one. Raises Unavailable."""
         chosen = {name: value for name, value in found.headers.items() if keep_header(name)}
         headers = sendable(chosen, MOST_BYTES_OF_HEADERS)
-        kept = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id", "timestamp")
-        properties = {name: getattr(found.properties, name) for name in kept}
         try:
             self._channel.basic_publish(
                 "",
                 queue,
                 found.body,
-                BasicProperties(headers=headers, delivery_mode=2, **properties),
+                BasicProperties(headers=headers, **copied(found.properties)),
                 mandatory=True,
             )
         except (NackError, UnroutableError) as error:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -16,22 +15,15 @@ from bridge.broker.bent_pika import DeadlineConnection
 from bridge.broker.connection import CONNECTION_ERRORS, Broker
 from bridge.broker.rights import ACCESS_REFUSED
 from bridge.broker.topology import NOT_FOUND, Exchange, Queue
+from bridge.broker.watch import QueueState
 from bridge.errors import Unavailable
 from tools.lib.browser import BLOCKED, BLOCKED_SECONDS
 
 CANARY_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class QueueLook:
-    """A queue as it was seen: `ready` does not count what consumers hold unacknowledged."""
-
-    ready: int
-    consumers: int
-
-
 class Inspector:
-    """A context manager with one connection; nothing that it asks changes a queue, unless said otherwise."""
+    """One connection to the broker, a context manager. No call changes a queue, unless its docstring says so."""
 
     def __init__(self, broker: Broker, *, name: str) -> None:
         """Connect. Raise Unavailable where the broker cannot be reached or refuses the login."""
@@ -65,31 +57,35 @@ class Inspector:
     def _server_properties(self) -> dict[str, Any]:
         return dict(self._connection._impl.server_properties)  # type: ignore[attr-defined]  # not in the stubs
 
-    def look(self, queue: str) -> QueueLook | None:
+    def look(self, queue: str) -> QueueState | None:
         """Return how a queue stands, None where there is no such queue."""
         try:
             with self._channel() as channel:
                 seen = channel.queue_declare(queue, passive=True).method
-                return QueueLook(seen.message_count, seen.consumer_count)
+                return QueueState(
+                    queue, ready=seen.message_count, consumers=seen.consumer_count, seen_at=clock.now()
+                )
         except ChannelClosedByBroker as error:
             if error.reply_code == NOT_FOUND:
                 return None
             raise Unavailable(f"queue {queue} cannot be looked at: {error.reply_text}") from error
 
     def has_exchange(self, name: str) -> bool:
-        """Whether an exchange is there."""
+        """Whether an exchange exists."""
         return self._refusal(lambda channel: channel.exchange_declare(name, passive=True)) is None
 
-    def differs(self, wanted: Exchange | Queue) -> str | None:
-        """Declare once more what is there already; return the broker's words where it is not as wanted."""
-        if isinstance(wanted, Exchange):
+    def differs(self, declared: Exchange | Queue) -> str | None:
+        """Declare once more what exists already; return the broker's words where it differs, else None."""
+        if isinstance(declared, Exchange):
             return self._refusal(
                 lambda channel: channel.exchange_declare(
-                    wanted.name, wanted.kind, durable=True, arguments=wanted.arguments
+                    declared.name, declared.kind, durable=True, arguments=declared.arguments
                 )
             )
-        arguments = wanted.arguments_at(self._server_properties())
-        return self._refusal(lambda channel: channel.queue_declare(wanted.name, durable=True, arguments=arguments))
+        arguments = declared.arguments_at(self._server_properties())
+        return self._refusal(
+            lambda channel: channel.queue_declare(declared.name, durable=True, arguments=arguments)
+        )
 
     def may_publish(self, exchange: str, key: str) -> bool:
         """Whether we may write to an exchange: publish in a transaction, and take it back."""
@@ -138,7 +134,7 @@ class Inspector:
 
     @contextmanager
     def _channel(self) -> Iterator[BlockingChannel]:
-        """Yield a channel of its own for each question: the broker closes one that asks amiss."""
+        """Yield a channel of its own for each question: the broker closes one after an error."""
         if not self._connection.is_open:
             self._connection = self._connect()
         self._connection.expect_answers()

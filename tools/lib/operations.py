@@ -1,13 +1,11 @@
 """What an operator asks of the engine and does at it: tasks, processes, incidents, starts, retries."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
-from bridge.contract import Variables
-from bridge.contract.fields import moment, text
+from bridge.contract import TaskState, Variables
 from bridge.engine.rest import Rest, Row
 from bridge.engine.rows import readable
 from bridge.errors import Unavailable
@@ -15,71 +13,32 @@ from bridge.errors import Unavailable
 RETRIES_AT_ONCE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class OpenTask:
-    """An external task as it stands; `worker_id` stays after its lock has ended. Times are the engine's."""
-
-    id: str
-    topic: str
-    worker_id: str | None
-    lock_expires_at: datetime | None
-    retries: int | None
-    error_message: str | None
-    suspended: bool
-    process_key: str
-    process_instance_id: str
-    odd_lock_end: str | None = None  # in the engine's words, where they are no time that can be read
-    execution_id: str = ""
-
-    @classmethod
-    def from_engine(cls, row: Row) -> Self:
-        """Build a task from the engine's JSON object; its id and topic are enough to put it right."""
-        lock_end = _moment_or_none(row.get("lockExpirationTime"))
-        return cls(
-            id=text(row, "id"),
-            topic=text(row, "topicName"),
-            worker_id=row.get("workerId"),
-            lock_expires_at=lock_end,
-            retries=row.get("retries"),
-            error_message=row.get("errorMessage"),
-            suspended=bool(row.get("suspended")),
-            process_key=row.get("processDefinitionKey") or "",
-            process_instance_id=row.get("processInstanceId") or "",
-            odd_lock_end=None if lock_end or row.get("lockExpirationTime") is None else _odd(row),
-            execution_id=row.get("executionId") or "",
-        )
-
-    @property
-    def lock_ends(self) -> str | None:
-        """When the lock ends, for people."""
-        return self.lock_expires_at.isoformat(" ", "seconds") if self.lock_expires_at else self.odd_lock_end
-
-    def is_locked(self, now: datetime) -> bool:
-        """Whether somebody holds the task; after a `failure` the lock is the pause before the next attempt."""
-        return self.odd_lock_end is not None or (self.lock_expires_at is not None and self.lock_expires_at > now)
-
-    def state(self, now: datetime) -> str:
-        """Say in a few words how the task stands."""
-        if self.retries == 0:
-            return "failed, no retries left"
-        if self.suspended:
-            return "suspended"
-        if self.is_locked(now) and self.error_message:
-            return f"held by {self.worker_id} after a failure"
-        if self.is_locked(now):
-            return f"locked by {self.worker_id}"
-        return f"lock of {self.worker_id} expired" if self.worker_id else "waiting"
+def is_locked(task: TaskState, now: datetime) -> bool:
+    """Whether somebody holds a task; after a `failure` the lock is the pause before the next attempt."""
+    return task.odd_lock_end is not None or (task.lock_expires_at is not None and task.lock_expires_at > now)
 
 
-def _moment_or_none(value: object) -> datetime | None:
-    try:
-        return moment(value)
-    except ValueError:
-        return None
+def lock_end_of(task: TaskState) -> str | None:
+    """Return when the lock of a task ends, for people."""
+    return task.lock_expires_at.isoformat(" ", "seconds") if task.lock_expires_at else task.odd_lock_end
 
 
-def _odd(row: Row) -> str:
-    return str(row["lockExpirationTime"])[:40]
+def situation_of(task: TaskState, now: datetime) -> str:
+    """Say in a few words how a task stands."""
+    if task.retries == 0:
+        return "failed, no retries left"
+    if task.suspended:
+        return "suspended"
+    if is_locked(task, now) and task.error_message:
+        return f"held by {task.worker_id} after a failure"
+    if is_locked(task, now):
+        return f"locked by {task.worker_id}"
+    return f"lock of {task.worker_id} expired" if task.worker_id else "waiting"
+
+
+def _tasks_of(rows: Iterable[Row]) -> list[TaskState]:
+    """Read tasks as far as they can be read: the id and the topic of one are enough to put it right."""
+    return readable("external-task", lambda row: TaskState.from_engine(row, needs_all=False), rows)
 
 
 class Operations:
@@ -88,17 +47,16 @@ class Operations:
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
 
-    def tasks(self, query: Row, *, limit: int) -> list[OpenTask]:
+    def tasks(self, query: Row, *, limit: int) -> list[TaskState]:
         """Return up to `limit` open external tasks, sorted by topic."""
         order = [{"sortBy": "id", "sortOrder": "asc"}]  # pages need an order
         rows = self._rest.pages("/external-task", {**query, "sorting": order}, limit=limit)
-        tasks = readable("external-task", OpenTask.from_engine, rows)
-        return sorted(tasks, key=lambda task: (task.topic, task.id))
+        return sorted(_tasks_of(rows), key=lambda task: (task.topic, task.id))
 
-    def task(self, task_id: str) -> OpenTask:
+    def task(self, task_id: str) -> TaskState:
         """Return one task. Raises Unprocessable where there is none of this id."""
         row = self._rest.read(f"/external-task/{quote(task_id, safe='')}")
-        for task in readable("external-task", OpenTask.from_engine, [row]):
+        for task in _tasks_of([row]):
             return task
         raise Unavailable(f"what the engine calls task {task_id} has no id or no topic")
 

@@ -15,7 +15,7 @@
 {{f"{value:,}"}}\\
 % end
 <header id="top" data-title="{{title}}" data-icon="{{icon}}">
-<h1><span>Universal Camunda Worker</span> {{place.worker_id}}</h1>
+<h1><span>Universal Camunda Worker</span> {{installation.worker_id}}</h1>
 <p class="headline {{headline[0]}}" role="status">
 % sign(headline[0])
 <span>{{headline[1]}}</span></p>
@@ -41,7 +41,7 @@
 <p class="state">
 % sign("stopped" if now.engine_trouble else "ok")
 {{"away" if now.engine_trouble else "reachable"}}</p>
-<p class="where">{{place.engine}}</p>
+<p class="where">{{installation.engine}}</p>
 </section>
 <div class="arrow out {{"broken" if out_is_broken else ""}}">
 % if not now.fetches:
@@ -53,7 +53,7 @@
 % end
 </div>
 <section class="box systems" aria-labelledby="h-systems">
-<h2 id="h-systems">Systems <small>through RabbitMQ, {{place.broker}}</small></h2>
+<h2 id="h-systems">Systems <small>through RabbitMQ, {{installation.broker}}</small></h2>
 <table>
 <thead><tr><th scope="col">system</th><th scope="col">state</th><th scope="col">waiting</th><th scope="col">consumers</th><th scope="col">in flight</th><th scope="col">oldest</th><th scope="col">out<small>/min</small></th><th scope="col">back<small>/min</small></th></tr></thead>
 <tbody>

@@ -7,20 +7,20 @@ from bridge.observe.status.snapshot import Snapshot
 
 
 def stuck_loops(loops: Iterable[str], begun: float) -> list[str]:
-    """Return a line for each loop that should have turned again; whether others are there plays no part."""
+    """Return a line for each loop that should have turned again, whatever became of the engine or the broker."""
     late = ((loop, heartbeats.overdue_seconds(loop, begun)) for loop in loops)
     return [f"{loop} has not turned: {seconds:.0f} s overdue" for loop, seconds in late if seconds]
 
 
 def reasons_not_ready(now: Snapshot) -> Iterator[str]:
     """Yield a line for each reason why work does not flow in or out."""
-    kinds: dict[str, list[str]] = {}
+    kinds_by_trouble: dict[str, list[str]] = {}
     for connection in now.connections:
         if connection.trouble:
-            kinds.setdefault(connection.trouble, []).append(connection.kind)
-    for trouble, of_kinds in kinds.items():
-        yield f"connection for {', '.join(of_kinds)}: {trouble}"
+            kinds_by_trouble.setdefault(connection.trouble, []).append(connection.kind)
+    for trouble, kinds in kinds_by_trouble.items():
+        yield f"connection for {', '.join(kinds)}: {trouble}"
     if now.engine_trouble:
         yield f"engine: {now.engine_trouble}"
-    elif now.subscribed is False and not any("answers" in of_kinds for of_kinds in kinds.values()):
+    elif now.subscribed is False and not any("answers" in kinds for kinds in kinds_by_trouble.values()):
         yield "answers are not read: the consumer is not subscribed"

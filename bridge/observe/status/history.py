@@ -16,11 +16,11 @@ def count_all(routing: Routing) -> Counts:
     """Return what was counted so far: by what happened, such as `fetched`, and by the system or the reason."""
     counts: Counts = Counter()
     for name, labels, value in metrics.totals():
-        counts[_place(name, labels, routing)] += int(value)
+        counts[_kind_of(name, labels, routing)] += int(value)
     return counts
 
 
-def _place(name: str, labels: list[str], routing: Routing) -> tuple[str, str]:
+def _kind_of(name: str, labels: list[str], routing: Routing) -> tuple[str, str]:
     match name, labels:
         case "tasks_fetched", [system, _]:
             return "fetched", system

@@ -11,6 +11,7 @@ from typing import Any
 from bottle import SimpleTemplate
 
 from bridge import clock, metrics
+from bridge.observe.durations import in_one_unit
 from bridge.observe.logs import recent_errors
 from bridge.observe.status.history import History
 from bridge.observe.status.snapshot import Snapshot, SystemView
@@ -47,8 +48,8 @@ ICONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the worker stands."""
+class Installation:
+    """Which worker it is, and the engine and the broker that it works with, for people."""
 
     worker_id: str
     engine: str
@@ -71,9 +72,13 @@ class Page:
     """Renders the page and the part of it that changes."""
 
     def __init__(
-        self, place: Place, snapshot: Callable[[], Snapshot], history: History, stuck: Callable[[], list[str]]
+        self,
+        installation: Installation,
+        snapshot: Callable[[], Snapshot],
+        history: History,
+        stuck: Callable[[], list[str]],
     ) -> None:
-        self._place = place
+        self._installation = installation
         self._snapshot = snapshot
         self._history = history
         self._stuck = stuck
@@ -100,10 +105,10 @@ class Page:
         ]
         return {
             "now": now,
-            "place": self._place,
+            "installation": self._installation,
             "troubles": wrong,
             "headline": (mark, words),
-            "title": f"{words} – {self._place.worker_id}",
+            "title": f"{words} – {self._installation.worker_id}",
             "icon": ICONS[mark],
             "rows": rows,
             "fetched": fetched,
@@ -114,7 +119,7 @@ class Page:
             "in_is_broken": bool(links.get("answers")) or now.subscribed is False,
             "errors": recent_errors(),
             "version": metrics.VERSION,
-            "up": for_people(clock.now() - self._begun),
+            "up": in_one_unit(clock.now() - self._begun),
             "clock": datetime.now().astimezone().strftime("%H:%M:%S %Z"),
         }
 
@@ -136,7 +141,7 @@ def headline(now: Snapshot, wrong: list[Trouble], fetched: int) -> tuple[str, st
 
 def row_of(view: SystemView, *, published: int, answered: int) -> Row:
     """Return how a system stands, in words too: a colour alone says nothing to many."""
-    oldest = "–" if view.oldest_seconds is None else for_people(view.oldest_seconds)
+    oldest = "–" if view.oldest_seconds is None else in_one_unit(view.oldest_seconds)
     mark, state = _state_of(view, flows=bool(published or answered))
     return Row(view, mark, state, published, answered, oldest)
 
@@ -153,11 +158,3 @@ def _state_of(view: SystemView, *, flows: bool) -> tuple[str, str]:
     if flows:
         return "ok", "flows"
     return "ok", "at work" if view.in_flight else "listens"
-
-
-def for_people(seconds: float) -> str:
-    """Return a time in one unit, such as `12 s` or `3 h`."""
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"

@@ -37,12 +37,12 @@ class StatusServer:
         with self._changing:
             if self._stopped:
                 return
-            door = socket.create_server((self._host, self._port), family=family)
+            listener = socket.create_server((self._host, self._port), family=family)
             self._server = create_server(
-                self._app, sockets=[door], threads=THREADS, ident=None, clear_untrusted_proxy_headers=True
+                self._app, sockets=[listener], threads=THREADS, ident=None, clear_untrusted_proxy_headers=True
             )
-        place = f"[{self._host}]" if family is socket.AF_INET6 else self._host
-        logger.info("status page at http://{}:{}/", place, self._port)
+        host = f"[{self._host}]" if family is socket.AF_INET6 else self._host
+        logger.info("status page at http://{}:{}/", host, self._port)
 
     def stop(self) -> None:
         """Close all connections and let `run` return, the port free again."""

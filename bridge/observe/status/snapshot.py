@@ -5,33 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bridge import clock
-from bridge.broker import ERROR_QUEUE, Inbox, QueueWatch
+from bridge.broker import ERROR_QUEUE, Inbox, QueueState, QueueWatch
 from bridge.contract import RESPONSE_QUEUE
 from bridge.leases import LeaseTable
 from bridge.routing import Routing, System
-
-FRESH_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class QueueView:
-    """A queue as last seen; `seen_seconds_ago` is None where it was not seen yet."""
-
-    name: str
-    trouble: str
-    ready: int
-    consumers: int
-    seen_seconds_ago: float | None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it was seen lately, so that the figures mean something."""
-        return self.seen_seconds_ago is not None and self.seen_seconds_ago < FRESH_SECONDS
-
-    @property
-    def is_unheard(self) -> bool:
-        """Whether messages wait and nobody listens."""
-        return self.is_known and self.ready > 0 and self.consumers == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +16,7 @@ class SystemView:
     """One system: its queue, and its tasks that are out; `oldest_seconds` since the oldest was published."""
 
     name: str
-    queue: QueueView
+    queue: QueueState
     in_flight: int
     oldest_seconds: float | None
     paused: str
@@ -63,8 +40,8 @@ class Snapshot:
     """
 
     systems: tuple[SystemView, ...]
-    answers: QueueView
-    errors: QueueView
+    answers: QueueState
+    errors: QueueState
     connections: tuple[ConnectionView, ...]
     fetches: bool
     subscribed: bool | None
@@ -119,8 +96,8 @@ class Observed:
         connections = tuple(self._connections())
         return Snapshot(
             systems=tuple(self._system(system, oldest, paused) for system in self.routing.systems),
-            answers=self._queue(RESPONSE_QUEUE),
-            errors=self._queue(ERROR_QUEUE),
+            answers=self.watch.state(RESPONSE_QUEUE),
+            errors=self.watch.state(ERROR_QUEUE),
             connections=connections,
             fetches=any(connection.kind == "tasks" for connection in connections),
             subscribed=self.inbox.subscribed if self.inbox.is_read else None,
@@ -140,16 +117,11 @@ class Observed:
         since = oldest.get(system.name)
         return SystemView(
             name=system.name,
-            queue=self._queue(system.queue),
+            queue=self.watch.state(system.queue),
             in_flight=self.leases.in_flight(system),
             oldest_seconds=None if since is None else clock.now() - since,
             paused=paused.get(system.name, ""),
         )
-
-    def _queue(self, name: str) -> QueueView:
-        state = self.watch.state(name)
-        seen_seconds_ago = clock.now() - state.seen_at if state.seen_at > 0 else None
-        return QueueView(name, state.trouble, state.ready, state.consumers, seen_seconds_ago)
 
     def _connections(self) -> Iterator[ConnectionView]:
         for one in self.shown:

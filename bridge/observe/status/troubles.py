@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from bridge.broker import QueueState
 from bridge.observe.status.health import reasons_not_ready
 from bridge.observe.status.history import Counts
-from bridge.observe.status.snapshot import QueueView, Snapshot
+from bridge.observe.status.snapshot import Snapshot
 
 DIAGNOSTICS = "python tools/worker_diagnostics.py --problems"
 QUEUES = "python tools/check_queues.py --watch"
@@ -51,10 +52,10 @@ def _sentence(text: str) -> str:
 
 def _of_queues(now: Snapshot) -> Iterator[Trouble]:
     for queue in (system.queue for system in now.systems):
-        if queue.is_unheard:
+        if queue.is_known and queue.is_unheard:
             wait = f"{queue.ready} messages wait" if queue.ready > 1 else "a message waits"
             yield Trouble(Level.LOOK, f"Nobody listens to {queue.name}: {wait}. Is its system running?", QUEUES)
-    if now.answers.is_unheard:
+    if now.answers.is_known and now.answers.is_unheard:
         yield Trouble(Level.LOOK, _of_unread_answers(now), QUEUES)
     for system in now.systems:
         if system.paused:
@@ -62,7 +63,7 @@ def _of_queues(now: Snapshot) -> Iterator[Trouble]:
 
 
 def _of_unread_answers(now: Snapshot) -> str:
-    """Return whose turn it is to read them: it is ours where the engine or our consumer is unavailable."""
+    """Say who should read them: we, where the engine is unavailable or our consumer is not subscribed."""
     queue = now.answers
     wait = f"{queue.ready} answers wait" if queue.ready > 1 else "an answer waits"
     if now.engine_trouble:
@@ -72,7 +73,7 @@ def _of_unread_answers(now: Snapshot) -> str:
     return f"Nobody reads {queue.name}: {wait}. Is the response handler running?"
 
 
-def _of_the_error_queue(errors: QueueView, last_hour: Counts) -> Iterator[Trouble]:
+def _of_the_error_queue(errors: QueueState, last_hour: Counts) -> Iterator[Trouble]:
     if errors.is_known and errors.ready:
         lately = [f"{reason} {count}" for (what, reason), count in last_hour.items() if what == "dead_letters"]
         reasons = f" (in the last hour: {', '.join(lately)})" if lately else ""

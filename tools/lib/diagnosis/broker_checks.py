@@ -1,39 +1,39 @@
-"""Is the broker there, may we use it, is its topology as wanted, who listens, does a message come through."""
+"""Is the broker reachable, may we use it, is its topology what we declare, who listens, does a message arrive."""
 
 from contextlib import ExitStack
 
-from bridge.broker import Broker, Topology
+from bridge.broker import Broker, QueueState, Topology
 from bridge.broker.topology import ERROR_QUEUE, RESPONSE_EXCHANGE, Exchange, Queue
 from bridge.contract import ERROR_EXCHANGE, RESPONSE_QUEUE, TASK_EXCHANGE
 from config import Settings
 from tools.lib.diagnosis.finding import Check, Level, Seen
-from tools.lib.inspector import Inspector, QueueLook
+from tools.lib.inspector import Inspector
 
 ESSENTIAL = 1
 OLDEST = (3, 10)
 
 
 class BrokerChecks:
-    """The checks of the broker; a context manager, for they share one connection."""
+    """The checks of the broker, which share one connection; to be closed after them."""
 
     def __init__(self, broker: Broker, topology: Topology, settings: Settings) -> None:
         self._broker = broker
         self._topology = topology
         self._settings = settings
-        self._roof = ExitStack()
+        self._exit_stack = ExitStack()
         self._inspector: Inspector | None = None
-        self.queues: dict[str, QueueLook | None] = {}
+        self.queues: dict[str, QueueState | None] = {}
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        self._roof.close()
+        self._exit_stack.close()
 
     @property
     def inspector(self) -> Inspector:
         """The connection; opened by the first check."""
         if self._inspector is None:
             inspector = Inspector(self._broker, name=f"{self._settings.camunda_worker_id} diagnostics")
-            self._inspector = self._roof.enter_context(inspector)
+            self._inspector = self._exit_stack.enter_context(inspector)
         return self._inspector
 
     def checks(self) -> list[Check]:
@@ -61,26 +61,28 @@ class BrokerChecks:
         return judged_version(*self.inspector.server())
 
     def _wanted(self) -> Seen:
-        exchanges = {it.name: self.inspector.has_exchange(it.name) for it in self._topology.exchanges}
+        names = [exchange.name for exchange in self._topology.exchanges]
+        exchanges = {name: self.inspector.has_exchange(name) for name in names}
         self.queues.update({queue.name: self.inspector.look(queue.name) for queue in self._topology.queues})
-        there = {name for name, is_there in (exchanges | self.queues).items() if is_there}
-        missing = tuple(name for name in (*exchanges, *self.queues) if name not in there)
-        different = () if self._topology.passive else self._different(there)
+        present = {name for name, found in (exchanges | self.queues).items() if found}
+        missing = tuple(name for name in (*exchanges, *self.queues) if name not in present)
+        different = () if self._topology.passive else self._different(present)
         return judged_topology(missing, different, passive=self._topology.passive, user=self._broker.username)
 
-    def _different(self, there: set[str]) -> tuple[str, ...]:
-        """Return what is otherwise than wanted: it would stop its system, or a worker that starts."""
-        wanted: list[Exchange | Queue] = [*self._topology.exchanges, *self._topology.queues]
-        refusals = {it.name: self.inspector.differs(it) for it in wanted if it.name in there}
+    def _different(self, present: set[str]) -> tuple[str, ...]:
+        """Return what differs from what we declare: it would stop its system, or a worker that starts."""
+        declared: list[Exchange | Queue] = [*self._topology.exchanges, *self._topology.queues]
+        refusals = {each.name: self.inspector.differs(each) for each in declared if each.name in present}
         return tuple(f"{name}: {refusal}" for name, refusal in refusals.items() if refusal)
 
     def _rights(self) -> Seen:
-        """Ask only for what is there: the broker does not say what we might do with the rest."""
+        """Try only what exists: of the rest the broker does not say what we would be allowed to do."""
         written = [name for name in (TASK_EXCHANGE, ERROR_EXCHANGE) if self.inspector.has_exchange(name)]
         denied = [f"write to {name}" for name in written if not self.inspector.may_publish(name, CANARY_KEY)]
         answers = self.queues.get(RESPONSE_QUEUE)
         # Reading takes a message, so only an empty queue is read; one with a consumer is read already.
-        if answers == QueueLook(0, 0) and not self.inspector.may_read(RESPONSE_QUEUE):
+        is_idle = answers and not answers.ready and not answers.consumers
+        if is_idle and not self.inspector.may_read(RESPONSE_QUEUE):
             denied.append(f"read {RESPONSE_QUEUE}")
         if denied:
             return Seen(Level.PROBLEM, f"{self._broker.username!r} may not {', not '.join(denied)}", RIGHTS)
@@ -100,13 +102,13 @@ class BrokerChecks:
 
     def _listeners(self) -> Seen:
         watched = {queue.name for queue in self._topology.watched} - {ERROR_QUEUE}
-        return judged_listeners({name: look for name, look in self.queues.items() if look and name in watched})
+        return judged_listeners({name: state for name, state in self.queues.items() if state and name in watched})
 
     def _dead_letters(self) -> Seen:
-        look = self.queues.get(ERROR_QUEUE)
-        if look and look.ready:
+        state = self.queues.get(ERROR_QUEUE)
+        if state and state.ready:
             remedy = "see why: python tools/dead_letters.py list; then replay or drop them"
-            return Seen(Level.WARNING, f"{look.ready} answers could not be used", remedy)
+            return Seen(Level.WARNING, f"{state.ready} answers could not be used", remedy)
         return Seen(Level.OK, "none")
 
 
@@ -135,7 +137,7 @@ def judged_version(product: str, version: str) -> Seen:
 
 
 def judged_topology(missing: tuple[str, ...], different: tuple[str, ...], *, passive: bool, user: str) -> Seen:
-    """Judge what is missing and what is otherwise than wanted (a name and the broker's words)."""
+    """Judge what is missing and what differs from what we declare (a name and the broker's words)."""
     if any("ACCESS_REFUSED" in line for line in different):
         return Seen(Level.PROBLEM, f"{user!r} may not declare all of it", DECLARE, different)
     if different:
@@ -146,15 +148,15 @@ def judged_topology(missing: tuple[str, ...], different: tuple[str, ...], *, pas
     return Seen(Level.OK, "every exchange and queue is there" + ("" if passive else " as wanted"))
 
 
-def judged_listeners(queues: dict[str, QueueLook]) -> Seen:
+def judged_listeners(queues: dict[str, QueueState]) -> Seen:
     """Judge who listens; messages that nobody reads are a problem, an empty queue may wait for its system."""
     if not queues:
         return Seen(Level.SKIPPED, "there are no queues yet", "start the worker: it declares them")
-    lines = tuple(f"{name}: {look.ready} ready, {look.consumers} listening" for name, look in queues.items())
-    deaf = [name for name, look in queues.items() if not look.consumers]
-    waiting = [name for name in deaf if queues[name].ready]
+    lines = tuple(f"{name}: {state.ready} ready, {state.consumers} listening" for name, state in queues.items())
+    unread = [name for name, state in queues.items() if not state.consumers]
+    waiting = [name for name in unread if queues[name].is_unheard]
     if waiting:
         return Seen(Level.PROBLEM, f"messages wait and nobody listens: {', '.join(waiting)}", LISTENERS, lines)
-    if deaf:
-        return Seen(Level.WARNING, f"nobody listens: {', '.join(deaf)}", LISTENERS, lines)
+    if unread:
+        return Seen(Level.WARNING, f"nobody listens: {', '.join(unread)}", LISTENERS, lines)
     return Seen(Level.OK, f"somebody listens to each of {len(queues)} queues", details=lines)

@@ -1,16 +1,17 @@
-"""Is the engine there, what can it do, what may we do, and which topics and tasks does it have."""
+"""Is the engine reachable, what can it do, what may we do, and which topics and tasks does it have."""
 
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 
 from bridge import clock
+from bridge.contract import TaskState
+from bridge.routing import is_served, matches
 from config import RoutingConfig, Settings
 from tools.lib.diagnosis.finding import Check, Level, Seen
 from tools.lib.inspection import Inspection
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations
 
 ESSENTIAL = 2  # without an answer and a login nothing else can be known
 MOST_TASKS = 5_000
@@ -90,13 +91,13 @@ class EngineChecks:
         return judged_topics(processes, self._routing, self._is_ours)
 
     def _is_ours(self, topic: str) -> bool:
-        include, exclude = self._settings.camunda_topics_include, self._settings.camunda_topics_exclude
-        return matches(topic, include) and not matches(topic, exclude)
+        return is_served(topic, self._settings.camunda_topics_include, self._settings.camunda_topics_exclude)
 
     def _others(self) -> Seen:
         ids = (self._settings.camunda_worker_id, *self._settings.camunda_accept_worker_ids)
         locked = self._operations.tasks({"locked": True}, limit=MOST_TASKS)
-        return judged_others([t for t in locked if self._is_ours(t.topic) and not matches(t.worker_id or "", ids)])
+        theirs = [task for task in locked if not matches(task.worker_id or "", ids)]
+        return judged_others([task for task in theirs if self._is_ours(task.topic)])
 
     def _failed(self) -> Seen:
         failed = self._operations.tasks({"noRetriesLeft": True}, limit=MOST_TASKS)
@@ -162,7 +163,7 @@ def judged_version(version: str) -> Seen:
     return Seen(Level.NOTE if missing else Level.OK, f"version {version}", details=missing)
 
 
-def judged_given_out(reasons: Mapping[OpenTask, str], read: int) -> Seen:
+def judged_given_out(reasons: Mapping[TaskState, str], read: int) -> Seen:
     """Judge the tasks that the engine cannot read, each with its words; `read` were looked at."""
     if not reasons:
         return Seen(Level.OK, f"the engine can give out each of {read} tasks")
@@ -205,7 +206,7 @@ def _used_by(keys: set[str]) -> str:
     return f" ({', '.join(sorted(keys))})" if keys else " (of an older version that still runs)"
 
 
-def judged_others(tasks: list[OpenTask]) -> Seen:
+def judged_others(tasks: list[TaskState]) -> Seen:
     """Judge the tasks that other worker ids hold, of topics that this worker takes too."""
     if not tasks:
         return Seen(Level.OK, "no other worker id holds a task of a topic of ours")
@@ -216,11 +217,6 @@ def judged_others(tasks: list[OpenTask]) -> Seen:
     topics = ",".join(sorted({task.topic for task in tasks}))
     remedy = f"to leave them to that worker: CAMUNDA_TOPICS_EXCLUDE={topics}; else stop that worker"
     return Seen(Level.WARNING, f"{len(tasks)} tasks of topics that this worker takes too", remedy, lines)
-
-
-def matches(text: str, patterns: tuple[str, ...]) -> bool:
-    """Whether one of the patterns (`*`, `?`) fits."""
-    return any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
 def _uncaught() -> Seen:

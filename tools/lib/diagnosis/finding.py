@@ -30,13 +30,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question: what is tried, how, and the remedies where the server refuses, or is away or in trouble."""
+    """One question: what is tried, how, and the remedies where the server refuses, or is unavailable."""
 
     name: str
     tried: str
     look: Callable[[], Seen]
     remedy: str
-    away: str = "look at the server's log and, at RabbitMQ, at rabbitmq-diagnostics alarms; then ask again"
+    unavailable: str = "look at the server's log and, at RabbitMQ, at rabbitmq-diagnostics alarms; then ask again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Finding:
 
 
 def examine(check: Check) -> Finding:
-    """Do one check; a server that refuses or is away is a problem like any other."""
+    """Do one check; a server that refuses or is unavailable is a problem like any other."""
     try:
         seen = check.look()
     except Unprocessable as error:
         seen = Seen(Level.PROBLEM, error.detail, check.remedy)
     except Unavailable as error:
-        seen = Seen(Level.PROBLEM, str(error), check.away)
+        seen = Seen(Level.PROBLEM, str(error), check.unavailable)
     return Finding(check.name, check.tried, seen)
 
 

@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bridge.broker import RETRY_TIERS, retry_queue
-from bridge.contract import RESPONSE_QUEUE
+from bridge.broker import RETRY_TIERS, QueueState, retry_queue
+from bridge.contract import RESPONSE_QUEUE, TaskState
 from config import RoutingConfig
 from tools.lib.diagnosis.finding import Check, Level, Seen
-from tools.lib.inspector import QueueLook
-from tools.lib.operations import OpenTask, Operations
+from tools.lib.operations import Operations
 
 MOST_TASKS = 20_000
 REMEDY = (
@@ -45,7 +44,7 @@ class LostTasks:
     def __init__(
         self,
         operations: Operations,
-        queues: Mapping[str, QueueLook | None],
+        queues: Mapping[str, QueueState | None],
         routing: RoutingConfig,
         worker_id: str,
     ) -> None:
@@ -66,7 +65,7 @@ class LostTasks:
         return judged([task for task in held if not task.error_message], self._queues, self._routing)
 
 
-def judged(tasks: list[OpenTask], queues: Mapping[str, QueueLook | None], routing: RoutingConfig) -> Seen:
+def judged(tasks: list[TaskState], queues: Mapping[str, QueueState | None], routing: RoutingConfig) -> Seen:
     """Judge the tasks that are held; answers under way may belong to any of them."""
     answers = sum(_ready(queues, name) for name in (RESPONSE_QUEUE, *map(retry_queue, RETRY_TIERS)))
     held = Counter(routing.system_of(task.topic) for task in tasks)
@@ -81,11 +80,11 @@ def judged(tasks: list[OpenTask], queues: Mapping[str, QueueLook | None], routin
     return Seen(Level.OK, f"{len(tasks)} tasks are held, none is known to have no message", details=lines)
 
 
-def _ready(queues: Mapping[str, QueueLook | None], name: str) -> int:
-    look = queues.get(name)
-    return look.ready if look else 0
+def _ready(queues: Mapping[str, QueueState | None], name: str) -> int:
+    state = queues.get(name)
+    return state.ready if state else 0
 
 
-def _consumers(queues: Mapping[str, QueueLook | None], name: str) -> int:
-    look = queues.get(name)
-    return look.consumers if look else 0
+def _consumers(queues: Mapping[str, QueueState | None], name: str) -> int:
+    state = queues.get(name)
+    return state.consumers if state else 0

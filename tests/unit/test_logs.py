@@ -1,4 +1,4 @@
-"""What an operator sees: the statistics line and the log files."""
+"""What an operator sees: the log files, and stderr."""
 
 import json
 import sys
@@ -9,7 +9,6 @@ import pytest
 from loguru import logger
 
 from bridge.observe.logs import configure_logs, recent_errors
-from bridge.statistics import PublishedLine, Statistics
 from tests.unit.conftest import Clock
 
 Captured = pytest.CaptureFixture[str]
@@ -21,45 +20,6 @@ def closed_logs() -> Iterator[None]:
     yield
     logger.remove()
     logger.add(sys.__stderr__ or sys.stderr)
-
-
-def test_the_statistics_line_is_that_of_the_requirements(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    statistics = Statistics()
-
-    clock.advance(3600.9)
-    statistics.add(succeeded=140)
-    statistics.add(succeeded=7, failed=3)
-
-    assert statistics.line() == "Monitor - Uptime: 3600s | Обработано: 150 | Успешно: 147 | Ошибки: 3"
-
-
-def test_at_the_start_the_statistics_line_is_all_zeros(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-
-    assert Statistics().line() == "Monitor - Uptime: 0s | Обработано: 0 | Успешно: 0 | Ошибки: 0"
-
-
-def test_what_is_published_is_said_once_a_second_and_nothing_is_left_out(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
-    line = PublishedLine()
-
-    line.add({"1c": 1})
-    line.add({"1c": 2, "default": 1})
-    line.add({"default": 4})
-    clock.advance(1.0)
-    line.say_if_due()
-    line.say_if_due()
-    line.add({"1c": 3})
-    line.say()
-    line.say()
-
-    log = (tmp_path / "camunda_worker.log").read_text(encoding="utf-8")
-    assert [entry.split(" | ")[-1] for entry in log.splitlines()] == [
-        "published 1 tasks: 1c 1",
-        "published 7 tasks: 1c 2, default 5",
-        "published 3 tasks: 1c 3",
-    ]
 
 
 def test_the_main_log_has_all_and_the_error_log_only_errors(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The breaker that holds answers back while the engine is away."""
+"""The circuit breaker that holds answers back while the engine is unavailable."""
 
 import threading
 

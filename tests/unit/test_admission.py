@@ -1,4 +1,4 @@
-"""The gate before the fetch: nothing is locked that could not be delivered."""
+"""The admission before the fetch: nothing is locked that could not be delivered."""
 
 import time
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Watch:
     hurried: int = 0
 
     def state(self, queue: str) -> QueueState:
-        return self.states.get(queue, QueueState(seen_at=1.0))
+        return self.states.get(queue, QueueState(queue, seen_at=1.0))
 
     def look_soon(self) -> None:
         self.hurried += 1
@@ -51,9 +51,11 @@ class Side:
 
     def gate(self, table: LeaseTable) -> Admission:
         """A gate after its start: no answer waited then."""
-        before = self.watch.states.get(RESPONSE_QUEUE, QueueState(seen_at=1.0))
+        before = self.watch.states.get(RESPONSE_QUEUE, QueueState(RESPONSE_QUEUE, seen_at=1.0))
         gate = self.new_gate(table)
-        self.watch.states[RESPONSE_QUEUE] = QueueState(seen_at=time.monotonic(), seen_empty_at=time.monotonic())
+        self.watch.states[RESPONSE_QUEUE] = QueueState(
+            RESPONSE_QUEUE, seen_at=time.monotonic(), seen_empty_at=time.monotonic()
+        )
         in_hand, self.in_hand = self.in_hand, 0
         gate.may_fetch()
         self.in_hand, self.watch.states[RESPONSE_QUEUE] = in_hand, before
@@ -92,7 +94,7 @@ def test_nothing_is_fetched_while_the_publisher_is_not_ready(side: Side, table: 
 )
 def test_answers_go_before_new_work(side: Side, table: LeaseTable, in_hand: int, in_queue: int, may: bool) -> None:
     side.in_hand = in_hand
-    side.watch.states[RESPONSE_QUEUE] = QueueState(ready=in_queue)
+    side.watch.states[RESPONSE_QUEUE] = QueueState(RESPONSE_QUEUE, ready=in_queue)
 
     assert side.gate(table).may_fetch() is may
 
@@ -100,7 +102,7 @@ def test_answers_go_before_new_work(side: Side, table: LeaseTable, in_hand: int,
 def test_an_old_look_at_the_answers_stops_nothing_once_all_of_them_are_in_hand(
     side: Side, table: LeaseTable
 ) -> None:
-    side.watch.states[RESPONSE_QUEUE] = QueueState(ready=1000)
+    side.watch.states[RESPONSE_QUEUE] = QueueState(RESPONSE_QUEUE, ready=1000)
     side.in_hand = 49
 
     side.has_all = True
@@ -113,14 +115,14 @@ def test_after_an_outage_of_the_engine_the_answers_that_wait_go_first(side: Side
     gate.note_outage()
 
     assert not gate.may_fetch()
-    side.watch.states[RESPONSE_QUEUE] = QueueState(seen_empty_at=time.monotonic())
+    side.watch.states[RESPONSE_QUEUE] = QueueState(RESPONSE_QUEUE, seen_empty_at=time.monotonic())
     assert gate.may_fetch()
 
 
 def seen(*, ready: int = 0) -> QueueState:
     """The response queue as it is seen now."""
     now = clock_module.now()
-    return QueueState(ready=ready, consumers=1, seen_at=now, seen_empty_at=-1.0 if ready else now)
+    return QueueState(RESPONSE_QUEUE, ready=ready, consumers=1, seen_at=now, seen_empty_at=-1.0 if ready else now)
 
 
 def test_what_waited_after_an_outage_is_applied_first_and_what_came_since_does_not_count(
@@ -180,7 +182,7 @@ def test_answers_that_nobody_applies_stop_new_work_for_seconds_and_those_that_go
 
 
 def test_a_full_queue_pauses_its_system_and_no_other(side: Side, table: LeaseTable) -> None:
-    side.watch.states[BITRIX.queue] = QueueState(ready=100, seen_at=1.0)
+    side.watch.states[BITRIX.queue] = QueueState(BITRIX.queue, ready=100, seen_at=1.0)
     gate = side.gate(table)
 
     assert not gate.is_open(BITRIX)
@@ -188,7 +190,7 @@ def test_a_full_queue_pauses_its_system_and_no_other(side: Side, table: LeaseTab
 
 
 def test_what_was_published_since_the_last_look_counts(side: Side, table: LeaseTable) -> None:
-    side.watch.states[BITRIX.queue] = QueueState(ready=60, seen_at=1.0)
+    side.watch.states[BITRIX.queue] = QueueState(BITRIX.queue, ready=60, seen_at=1.0)
     gate = side.gate(table)
     assert gate.is_open(BITRIX)
 
@@ -196,12 +198,12 @@ def test_what_was_published_since_the_last_look_counts(side: Side, table: LeaseT
     assert not gate.is_open(BITRIX)
     assert side.watch.hurried == 1
 
-    side.watch.states[BITRIX.queue] = QueueState(ready=5, seen_at=2.0)
+    side.watch.states[BITRIX.queue] = QueueState(BITRIX.queue, ready=5, seen_at=2.0)
     assert gate.is_open(BITRIX)
 
 
 def test_a_missing_queue_pauses_its_system(side: Side, table: LeaseTable) -> None:
-    side.watch.states[BITRIX.queue] = QueueState(trouble="it is missing")
+    side.watch.states[BITRIX.queue] = QueueState(BITRIX.queue, trouble="it is missing")
 
     assert not side.gate(table).is_open(BITRIX)
 
@@ -210,12 +212,12 @@ def test_a_queue_that_was_lost_pauses_its_system_until_it_is_seen_as_it_should_b
     side: Side, table: LeaseTable
 ) -> None:
     gate = side.gate(table)
-    side.watch.states[BITRIX.queue] = QueueState(fit_at=1.0, lost_at=2.0)
+    side.watch.states[BITRIX.queue] = QueueState(BITRIX.queue, fit_at=1.0, lost_at=2.0)
 
     assert not gate.is_open(BITRIX)
     assert not gate.is_mended(BITRIX)
     assert gate.is_open(ONE_C)
-    side.watch.states[BITRIX.queue] = QueueState(fit_at=3.0, lost_at=2.0)
+    side.watch.states[BITRIX.queue] = QueueState(BITRIX.queue, fit_at=3.0, lost_at=2.0)
     assert gate.is_open(BITRIX)
     assert gate.is_mended(BITRIX)
 
