@@ -28,7 +28,8 @@ class QueueState:
     `trouble` says why nothing should be published to it; usually it is empty. `fit_at`: when it was last there as
     it should be, its bindings too where we may declare them. `lost_at`: when it was last known to be gone, or to
     have been made anew, and with it the messages that were in it. `drained_at`: when it was last seen empty while
-    somebody listened. `ready` does not count what consumers hold unacknowledged.
+    somebody listened; `unheard_at`: with messages while nobody did. `ready` does not count what consumers hold
+    unacknowledged.
     """
 
     name: str
@@ -38,6 +39,7 @@ class QueueState:
     seen_at: float = -math.inf
     seen_empty_at: float = -math.inf
     drained_at: float = -math.inf
+    unheard_at: float = -math.inf
     fit_at: float = -math.inf
     lost_at: float = -math.inf
 
@@ -183,14 +185,15 @@ class QueueWatch:
     def _on_seen(self, frame: Method[QueueMethods.DeclareOk]) -> None:
         name = self._pending[0]
         now = clock.now()
-        before, ready = self._states[name], frame.method.message_count
+        before, ready, consumers = self._states[name], frame.method.message_count, frame.method.consumer_count
         self._states[name] = replace(
             before,
             ready=ready,
-            consumers=frame.method.consumer_count,
+            consumers=consumers,
             seen_at=now,
             seen_empty_at=before.seen_empty_at if ready else now,
-            drained_at=now if frame.method.consumer_count and not ready else before.drained_at,
+            drained_at=now if consumers and not ready else before.drained_at,
+            unheard_at=now if ready and not consumers else before.unheard_at,
         )
         if self.may_declare and self._channel is not None and self._channel.is_open:
             self._declare(self._channel, self._queues[name])

@@ -15,6 +15,7 @@ class AnswersWithUs:
     def __init__(self) -> None:
         self._until: dict[str, tuple[NamedTask, float]] = {}
         self._applied_at: dict[str, float] = {}
+        self._owed: dict[str, None] = {}
         self._lock = clock.Lock()
 
     def note(self, answer: NamedTask, until: float) -> None:
@@ -30,7 +31,18 @@ class AnswersWithUs:
             self._until.pop(task_id, None)
             if applied:
                 self._applied_at[task_id] = clock.now()
+                self._owed.pop(task_id, None)
                 _keep_the_newest(self._applied_at, MOST_APPLIED)
+
+    def note_owed(self, task_id: str) -> None:
+        """Note that a task was published and let go: its answer may come later, or be in hand unread."""
+        with self._lock:
+            self._owed[task_id] = None
+            _keep_the_newest(self._owed, MOST_WAITING)
+
+    def is_owed(self, task_id: str) -> bool:
+        """Whether the task was published and let go before."""
+        return task_id in self._owed
 
     def until(self, task_id: str, retries: int | None) -> float:
         """Return until when one of them answers the attempt that has so many retries left; 0.0 for none."""

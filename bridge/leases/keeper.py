@@ -65,7 +65,7 @@ class LeaseKeeper:
     def _look(self, due: Sequence[Lease], now: float) -> None:
         """See whose messages were taken, and plan when to ask for their answers."""
         for lease in due:
-            if lease.published_at and not lease.is_taken:
+            if lease.published_at and not lease.is_heard:
                 self._silence.look(lease)
             if lease.extended and now < lease.checked_at and not lease.silent_since:
                 self._table.plan(lease, lease.looked_at_next)
@@ -133,8 +133,10 @@ class LeaseKeeper:
     def _locked_ids(self) -> set[str]:
         """Return the ids of all tasks that our worker id holds now. Raises Unavailable."""
         ids: set[str] = set()
-        while states := self._camunda.read_locked_tasks(len(ids), PAGE):
+        first = 0  # not the number that is known: tasks come and go between two pages, and some are seen twice
+        while states := self._camunda.read_locked_tasks(first, PAGE):
             ids.update(states)
+            first += PAGE
         return ids
 
 

@@ -12,6 +12,7 @@ from bridge.leases.rules import LeaseRules
 from bridge.leases.table import Lease, LeaseTable
 
 LOOK_AGAIN_SECONDS = 1.0
+ENDS_SOON_MS = 1_000
 SUSPENDED_SECONDS = 60.0
 HEARTBEAT_TOLERANCE_SECONDS = 5.0
 
@@ -32,10 +33,17 @@ class Silence:
         self._rules = rules
 
     def look(self, lease: Lease) -> None:
-        """Note whether the message was taken; to be asked before it expires, which empties a queue too."""
+        """Note whether the message was taken; to be asked before it expires, which empties a queue too.
+
+        A system that goes down gives back what it had taken and not acknowledged: where messages wait and nobody
+        listens, this one may be among them.
+        """
         queue = self._watch.state(lease.system.queue)
         is_lost = queue.lost_at > lease.published_at  # deleted with its queue
-        lease.is_taken = not is_lost and lease.published_at < queue.drained_at < lease.message_ends
+        was_drained = lease.published_at < queue.drained_at < lease.message_ends
+        may_be_back = queue.drained_at < queue.unheard_at < lease.message_ends
+        if was_drained or clock.now() < lease.message_ends:  # later, only an earlier look tells
+            lease.is_taken = was_drained and not is_lost and not may_be_back
 
     def check(self, lease: Lease) -> None:
         """Report the task as failed if its system really is silent; else drop it or look again later.
@@ -51,11 +59,16 @@ class Silence:
             self._table.drop(lease)
 
     def _check_waiting(self, lease: Lease) -> None:
-        """Drop what waited in its queue or was deleted with it, no silence: the engine offers the task again."""
-        if clock.now() >= lease.silent_from:
-            self._table.drop(lease)
-        else:
+        """Drop what waited in its queue or was deleted with it, no silence: the engine offers the task again.
+
+        A lock that was renewed while its first message still waited lasts longer than that: it ends now.
+        """
+        if clock.now() < lease.silent_from:
             self._table.plan(lease, lease.silent_from)
+            return
+        if lease.lock_ends - clock.now() > lease.system.margin_ms / 1000:
+            self._camunda.extend_lock(lease.task_id, self._camunda.worker_id, ENDS_SOON_MS)
+        self._table.drop(lease)
 
     def _ask_engine(self, lease: Lease) -> None:
         state = self._camunda.read_task(lease.task_id)

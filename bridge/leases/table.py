@@ -29,7 +29,8 @@ class Lease:
     """One task in flight. `lock_expires_at` is a moment at the engine, the others are monotonic seconds.
 
     `full_lock_ends`: until when its message promises the lock; `message_ends`: when the message expires unread.
-    `is_taken`: its queue was seen empty before that while somebody listened, or its system gave a sign of life.
+    `is_taken`: its queue was seen empty before that while somebody listened, and no message came back since; or
+    `is_heard`: its system gave a sign of life.
     `known_within`: how long the fetch took, in which the engine began to count the lock.
     `moved_at`: when we learnt of another end of the lock, which was `ended_before_at` until then.
     """
@@ -47,6 +48,7 @@ class Lease:
     extended: bool = False
     answering: bool = False
     is_taken: bool = False
+    is_heard: bool = False
     silent_since: float = 0.0
     known_within: float = 0.0
     moved_at: float = 0.0
@@ -67,7 +69,7 @@ class Lease:
     def looked_at_next(self) -> float:
         """When to see whether its message was taken, just before it expires; then, when to ask for its answer."""
         before_it_ends = self.message_ends - LOOK_BEFORE_SECONDS
-        return self.checked_at if self.is_taken or clock.now() >= before_it_ends else before_it_ends
+        return self.checked_at if self.is_heard or clock.now() >= before_it_ends else before_it_ends
 
     @property
     def tolerance(self) -> float:
@@ -182,7 +184,7 @@ class LeaseTable:
             before.renew(lease)
             self.plan(before, 0.0)
             return False
-        if self._is_answered(lease):
+        if self._is_answered(lease) or (self._answers.is_owed(task.id) and self.is_in_hand(task.id)):
             lease.full_lock_ends = lease.lock_ends
             self._enter(lease)
             self.plan(lease, 0.0)
@@ -278,6 +280,8 @@ class LeaseTable:
             lease = self._leases.pop(task_id, None)
             if lease is not None:
                 self._in_flight[lease.system.name] -= 1
+        if lease is not None and not answered:
+            self._answers.note_owed(task_id)
         if answered and lease is not None and (seconds := lease.round_trip_seconds) is not None:
             metrics.round_trip(lease.topic).observe(seconds)
 
@@ -306,7 +310,7 @@ class LeaseTable:
         """Note a lock that an answer made longer: a heartbeat, or a delay before the answer is tried again."""
         lease = self._leases.get(task_id)
         if lease is not None:
-            lease.is_taken = True
+            lease.is_taken = lease.is_heard = True
             self.note_extension(lease, clock.now() + lock_ms / 1000)
 
     def note_extension(self, lease: Lease, lock_ends: float) -> None:

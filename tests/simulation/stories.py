@@ -42,6 +42,24 @@ STORIES = [
         Plan((System("bitrix24", lock=100.0, answers=("invalid", "complete")),), ONE),
     ),
     Story(
+        "a system that goes down and gives back what it had not begun is charged with silence",
+        "false blame",
+        Plan(
+            (
+                System("bitrix24"),
+                System("1c", lock=10.0, work=2.0, down=((12.0, 72.0),), afterthought=0.001, prefetch=1),
+            ),
+            (
+                Start(10.0, ("1c", "bitrix24", "1c"), 2),
+                Start(3.0, ("1c",)),
+                Start(10.0, ("1c", "bitrix24")),
+            ),
+            seed=2048328,
+            max_tasks=1,
+            broker_latency=0.05,
+        ),
+    ),
+    Story(
         "a process that was stopped publishes what it had in hand after its lease",
         "published too late",
         Plan(

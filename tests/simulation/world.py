@@ -231,7 +231,8 @@ class World:
             return False
         topic = f"{system}_work"
         held = sum(task.topic == topic and task.is_locked(self.now) for task in self.tasks())
-        return len(queue.ready) < self.plan.high_water // 2 and held < self.plan.max_in_flight
+        counted = [sum(lease.topic == topic for lease in table.all()) for _, table in self.tables()]
+        return len(queue.ready) < self.plan.high_water // 2 and max(held, *counted, 0) < self.plan.max_in_flight
 
     def echoes(self, task: Task) -> bool:
         return self.systems[self.system_of(task)].plan.echoes_attempt

@@ -50,9 +50,11 @@ class FakeEngine(Http):
         self.replies: defaultdict[str, list[Reply | None]] = defaultdict(list)
         self.tasks: dict[str, dict[str, Any]] = {"t1": task_row()}
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.paths: list[str] = []
 
     def send(self, method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
         word = path.partition("?")[0].rpartition("/")[2]
+        self.paths.append(path)
         self.calls.append((word, json.loads(body) if body else {}))
         if self.replies[word]:
             reply = self.replies[word].pop(0)

@@ -1,13 +1,15 @@
 """Tasks whose answer is with us, or met a fetch on its way: they are not handed out again."""
 
+import json
 import time
 from datetime import timedelta
 
 import pytest
 
 from bridge.contract import NamedTask
+from bridge.engine import Reply
 from bridge.routing import System
-from tests.unit.fakes import NOW, external_task
+from tests.unit.fakes import NOW, external_task, task_row
 from tests.unit.test_leases import House, never
 
 BITRIX = System("bitrix24", 600_000)
@@ -105,3 +107,52 @@ def test_an_extension_never_makes_a_lock_shorter(house: House) -> None:
     house.keeper.tick()
 
     assert house.engine.body_of("extendLock")["newDuration"] > 59_000
+
+
+def test_a_task_that_was_let_go_is_held_while_its_answer_is_in_hand(house: House) -> None:
+    lease = house.publish()
+    house.table.drop(lease)
+    house.in_hand.add("t1")
+
+    assert not offered(house)
+
+
+def test_an_extension_keeps_out_its_own_answer_and_not_those_of_the_same_instance(house: House) -> None:
+    lease = house.publish()
+    house.table.add(external_task("t2"), BITRIX, time.monotonic())  # of the same instance
+
+    with (
+        house.table.answering(NamedTask("t2"), never) as other,
+        house.table.extending(lease) as alone,
+        house.table.extending(lease, beside_others=True) as beside,
+        house.table.answering(NamedTask("t1"), lambda: None) as own,
+    ):
+        assert (other, alone, beside, own) == (True, False, True, False)
+
+
+def test_a_renewed_lock_ends_once_the_first_message_has_expired_unread(house: House) -> None:
+    lease = house.publish()
+    house.keeper.tick()
+    lease.full_lock_ends = lease.message_ends = time.monotonic() - 1
+    lease.lock_ends, lease.extended = time.monotonic() + 500, True
+    house.table.plan(lease, 0.0)
+    house.engine.calls.clear()
+
+    house.keeper.tick()
+
+    assert house.engine.body_of("extendLock")["newDuration"] == 1_000
+    assert house.table.all() == []
+
+
+def test_counting_ends_though_a_page_holds_only_what_was_seen_before(house: House) -> None:
+    page, end = Reply(200, json.dumps([task_row("t1"), task_row("t2")]).encode()), Reply(200, b"[]")
+    house.engine.replies["external-task"] = [page, end]
+    house.keeper.rebuild_once()
+    house.engine.replies["external-task"] = [page, page, end]
+
+    house.keeper.reconcile()
+
+    assert {lease.task_id for lease in house.table.all()} == {"t1", "t2"}
+    assert [path for path in house.engine.paths if "firstResult" in path] == [
+        f"/external-task?firstResult={first}&maxResults=1000" for first in (0, 1000, 0, 1000, 2000)
+    ]

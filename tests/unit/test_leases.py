@@ -90,6 +90,33 @@ def house() -> House:
     return House()
 
 
+def test_a_message_that_its_system_gave_back_is_not_taken(house: House) -> None:
+    lease = house.publish()
+    drained = time.monotonic()
+    house.watch.states[BITRIX.queue] = QueueState(BITRIX.queue, consumers=1, drained_at=drained + 0.01)
+    house.table.plan(lease, 0.0)
+    house.keeper.tick()
+    was_taken = lease.is_taken
+
+    house.watch.states[BITRIX.queue] = QueueState(
+        BITRIX.queue, ready=1, drained_at=drained + 0.01, unheard_at=drained + 0.02
+    )
+    house.table.plan(lease, 0.0)
+    house.keeper.tick()
+
+    assert (was_taken, lease.is_taken) == (True, False)
+
+
+def test_what_was_taken_before_it_could_expire_stays_taken(house: House) -> None:
+    lease = house.extended()
+    house.was_taken()
+    house.watch.states[BITRIX.queue] = QueueState(BITRIX.queue, ready=1, unheard_at=time.monotonic())
+
+    house.keeper.tick()
+
+    assert lease.is_taken
+
+
 def test_answers_of_one_instance_are_applied_one_after_the_other(house: House) -> None:
     for task_id in ("t1", "t2"):  # both of the instance p1
         house.table.add(external_task(task_id), BITRIX, time.monotonic())
