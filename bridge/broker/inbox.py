@@ -7,7 +7,7 @@ from pika.channel import Channel
 from pika.spec import BasicProperties
 
 from bridge import clock
-from bridge.contract import named_task
+from bridge.contract import NamedTask, named_task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,11 +80,13 @@ class Inbox:
         """Whether the queue holds nothing that is not in hand: the broker could deliver more."""
         return self.subscribed and len(self._unacknowledged) < self.prefetch
 
-    def has_answer_to(self, task_id: str) -> bool:
-        """Whether an answer to this task is in hand."""
-        deliveries = list(self._unacknowledged.values())
+    def answers_to(self, task_id: str) -> list[NamedTask]:
+        """Return what can be read of the answers to this task that are in hand."""
+        with self._lock:
+            finished = set(self._finished)
+        deliveries = [delivery for delivery in self._unacknowledged.copy().values() if delivery not in finished]
         named = (named_task(delivery.body, delivery.correlation_id) for delivery in deliveries)
-        return any(one is not None and one.task_id == task_id for one in named)
+        return [one for one in named if one is not None and one.task_id == task_id]
 
     def add(self, delivery: Delivery) -> None:
         """Note what the broker has delivered."""

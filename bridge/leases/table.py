@@ -3,7 +3,7 @@
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -123,10 +123,12 @@ class Lease:
 class LeaseTable:
     """The tasks in flight by id; may be used from any thread."""
 
-    def __init__(self, rules: LeaseRules, is_in_hand: Callable[[str], bool] = lambda _: False) -> None:
-        """Take `is_in_hand`, which says whether an answer for a task was delivered and waits in this process."""
+    def __init__(
+        self, rules: LeaseRules, answers_in_hand: Callable[[str], Sequence[NamedTask]] = lambda _: ()
+    ) -> None:
+        """Take `answers_in_hand`, which tells the answers to a task that wait in this process to be applied."""
         self.pauses = Pauses()
-        self.is_in_hand = is_in_hand
+        self._answers_in_hand = answers_in_hand
         self._answers = AnswersWithUs()
         self._rules = rules
         self._leases: dict[str, Lease] = {}
@@ -184,7 +186,7 @@ class LeaseTable:
             before.renew(lease)
             self.plan(before, 0.0)
             return False
-        if self._is_answered(lease) or (self._answers.is_owed(task.id) and self.is_in_hand(task.id)):
+        if self._is_answered(lease) or self._has_late_answer(lease):
             lease.full_lock_ends = lease.lock_ends
             self._enter(lease)
             self.plan(lease, 0.0)
@@ -192,6 +194,16 @@ class LeaseTable:
         self.pauses.forget(task.id)
         self._enter(lease)
         return True
+
+    def is_in_hand(self, task_id: str) -> bool:
+        """Whether an answer to a task was delivered and waits in this process."""
+        return bool(self._answers_in_hand(task_id))
+
+    def _has_late_answer(self, lease: Lease) -> bool:
+        """Whether a task that was let go before has its answer in hand; new tasks are not looked for."""
+        if not self._answers.is_owed(lease.task_id):
+            return False
+        return any(answer.is_of_attempt(lease.retries) for answer in self._answers_in_hand(lease.task_id))
 
     def _lease_of(self, task: ExternalTask, system: System, fetch_sent: float) -> Lease:
         return Lease(

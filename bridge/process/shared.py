@@ -69,7 +69,7 @@ class Shared:
             watch=QueueWatch.of_all(topology),
             inbox=inbox,
             lease_rules=lease_rules,
-            leases=LeaseTable(lease_rules, inbox.has_answer_to),
+            leases=LeaseTable(lease_rules, inbox.answers_to),
             statistics=statistics,
             stopping=clock.Event(),
         )

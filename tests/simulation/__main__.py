@@ -31,10 +31,14 @@ class Found:
     broken: tuple[tuple[str, int], ...]
 
 
+def prepare() -> None:
+    """Let a process look for garbage seldom, and never through what was there before its first world."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
+
+
 def explore(first: int, number: int) -> Found:
     """Run the worlds of some seeds."""
-    gc.freeze()  # what was there before is not looked through again after each world
-    gc.set_threshold(GARBAGE)
     steps, simulated, began = 0, 0.0, time.process_time()
     broken: list[tuple[str, int]] = []
     for seed in range(first, first + number):
@@ -60,7 +64,7 @@ def explore_all(first: int, schedules: int | None, minutes: float | None) -> lis
     ends = time.monotonic() + minutes * 60 if minutes else float("inf")
     cores, todo = os.cpu_count() or 1, rows(first, schedules)
     found: list[Found] = []
-    with ProcessPoolExecutor(cores) as pool:
+    with ProcessPoolExecutor(cores, initializer=prepare) as pool:
         while time.monotonic() < ends and (some := list(islice(todo, 4 * cores))):
             found += pool.map(explore, *zip(*some, strict=True))
             _show_progress(found)

@@ -112,8 +112,10 @@ def test_an_extension_never_makes_a_lock_shorter(house: House) -> None:
 def test_a_task_that_was_let_go_is_held_while_its_answer_is_in_hand(house: House) -> None:
     lease = house.publish()
     house.table.drop(lease)
-    house.in_hand.add("t1")
+    house.in_hand.add(NamedTask("t1", "first", "failure"))
 
+    assert offered(house, retries=2)
+    house.table.drop(house.table.all()[0])
     assert not offered(house)
 
 

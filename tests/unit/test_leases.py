@@ -40,8 +40,8 @@ class House:
         rules = LeaseRules(lease_ms=60_000, extend_after_seconds=0.0, retry=RetryPolicy(3, 30_000))
         self.engine = FakeEngine()
         self.watch = FakeWatch()
-        self.in_hand: set[str] = set()
-        self.table = LeaseTable(rules, lambda task_id: task_id in self.in_hand)
+        self.in_hand: set[NamedTask] = set()
+        self.table = LeaseTable(rules, lambda task_id: [one for one in self.in_hand if one.task_id == task_id])
         camunda = self.engine.client()
         self.keeper = LeaseKeeper(
             camunda,
@@ -407,7 +407,7 @@ def test_a_message_that_was_deleted_with_its_queue_costs_its_task_no_retry(house
 def test_a_task_whose_lock_has_ended_is_locked_again_while_its_answer_is_in_hand(house: House) -> None:
     lease = house.extended()
     house.was_taken()
-    house.in_hand.add("t1")
+    house.in_hand.add(NamedTask("t1", None, "complete"))
     house.engine.replies["extendLock"] = [fakes.EXPIRED]
 
     house.keeper.tick()
@@ -430,7 +430,7 @@ def test_a_silent_task_whose_lock_has_ended_is_left_to_the_engine(house: House) 
 def test_an_answered_task_that_somebody_else_holds_is_left_to_him(house: House) -> None:
     house.extended()
     house.was_taken()
-    house.in_hand.add("t1")
+    house.in_hand.add(NamedTask("t1", None, "complete"))
     house.engine.replies["extendLock"] = [fakes.EXPIRED]
     house.engine.replies["lock"] = [fakes.LOCKED_BY_OTHER]
 
