@@ -8,7 +8,8 @@ from bridge import clock, heartbeats, metrics
 from bridge.contract import TaskState
 from bridge.engine import FOR_NOW, CamundaClient, Verdict
 from bridge.errors import Unavailable
-from bridge.leases.table import Lease, LeaseTable
+from bridge.leases.lease import Lease
+from bridge.leases.table import LeaseTable
 
 THREADS = 4
 # The read and the extensions it permits must lie close together, so the batches are small.

@@ -11,8 +11,9 @@ from bridge.contract import TaskState
 from bridge.engine import CamundaClient
 from bridge.errors import Unavailable
 from bridge.leases.extension import Extension
+from bridge.leases.lease import Lease
 from bridge.leases.silence import LOOK_AGAIN_SECONDS, Silence
-from bridge.leases.table import Lease, LeaseTable
+from bridge.leases.table import LeaseTable
 from bridge.routing import Routing
 
 TICK_SECONDS = 0.25

@@ -8,8 +8,9 @@ from bridge.contract import RESPONSE_QUEUE
 from bridge.engine import FOR_NOW, CamundaClient, Verdict
 from bridge.errors import TaskGone, Unavailable
 from bridge.leases.extension import give_back_pause
+from bridge.leases.lease import Lease
 from bridge.leases.rules import LeaseRules
-from bridge.leases.table import Lease, LeaseTable
+from bridge.leases.table import LeaseTable
 
 LOOK_AGAIN_SECONDS = 1.0
 ENDS_SOON_MS = 1_000
