@@ -22,6 +22,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f\\?#]")
 _SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
+AMQPS_PORT = 5671
 ENV_FILE = Path(__file__).with_name(".env")
 
 
@@ -60,7 +61,13 @@ class Settings(BaseSettings):
 
     rabbitmq_host: str = "localhost"
     rabbitmq_port: int = Field(5672, ge=1, le=65535)
+    rabbitmq_tls: bool = False
+    rabbitmq_ca_file: Path | None = None
+    rabbitmq_client_cert_file: Path | None = None
+    rabbitmq_client_key_file: Path | None = None
+    rabbitmq_tls_server_name: str | None = None
     rabbitmq_virtual_host: str = "/"
+    rabbitmq_auth: Literal["password", "external"] = "password"
     rabbitmq_username: str
     rabbitmq_password: SecretStr
     rabbitmq_password_file: Path | None = None
@@ -89,6 +96,13 @@ class Settings(BaseSettings):
         for name, value in values.items():
             if isinstance(value, str) and (problem := _odd_bytes(value)):
                 raise ValueError(f"{name.upper()}: {problem}")
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _need_no_password(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("rabbitmq_auth") == "external":  # the certificate is the login
+            values.setdefault("rabbitmq_password", "")
         return values
 
     @model_validator(mode="before")
@@ -153,11 +167,19 @@ class Settings(BaseSettings):
 
     @field_validator("rabbitmq_host")
     @classmethod
-    def _check_host(cls, host: str) -> str:
-        if "@" in host or "/" in host:
+    def _check_hosts(cls, hosts: str) -> str:
+        if "@" in hosts or "/" in hosts:
             raise ValueError("must be a host name alone; login, port and virtual host have their own settings")
-        _ascii_host(host, is_address=":" in host)
-        return host
+        _hosts_in(hosts, 0)
+        return hosts
+
+    @property
+    def rabbitmq_hosts(self) -> list[tuple[str, int]]:
+        """The nodes of the broker, each with its port; 5671 by default with TLS."""
+        is_default = "rabbitmq_port" not in self.model_fields_set
+        return _hosts_in(
+            self.rabbitmq_host, AMQPS_PORT if self.rabbitmq_tls and is_default else self.rabbitmq_port
+        )
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -169,6 +191,51 @@ class Settings(BaseSettings):
         if (self.camunda_auth_username is None) != (self.camunda_auth_password is None):
             raise ValueError("CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD go together: set both or neither")
         return self
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        files = ("rabbitmq_ca_file", "rabbitmq_client_cert_file", "rabbitmq_client_key_file")
+        given = [name for name in (*files, "rabbitmq_tls_server_name") if getattr(self, name)]
+        if given and not self.rabbitmq_tls:
+            raise ValueError(f"{given[0].upper()} is of no use without RABBITMQ_TLS=true")
+        if self.rabbitmq_client_key_file and not self.rabbitmq_client_cert_file:
+            raise ValueError("RABBITMQ_CLIENT_KEY_FILE needs RABBITMQ_CLIENT_CERT_FILE")
+        if self.rabbitmq_auth == "external" and not self.rabbitmq_client_cert_file:
+            raise ValueError("RABBITMQ_AUTH=external needs RABBITMQ_TLS=true and RABBITMQ_CLIENT_CERT_FILE")
+        for name in files:
+            path = getattr(self, name)
+            if path and not _found(path).is_file():
+                raise ValueError(f"{name.upper()}: there is no file {path}")
+        return self
+
+    def found(self, name: str) -> Path | None:
+        """Return the file that a setting names, if any; a relative one may lie beside the code."""
+        path: Path | None = getattr(self, name)
+        return _found(path) if path else None
+
+
+def _hosts_in(text: str, port: int) -> list[tuple[str, int]]:
+    """Return the hosts of a list with commas, each with its port, `port` by default. Raises ValueError."""
+    hosts = [_host_and_port(part.strip(), port) for part in text.split(",") if part.strip()]
+    if not hosts:
+        raise ValueError("names no host")
+    return hosts
+
+
+def _host_and_port(text: str, port: int) -> tuple[str, int]:
+    """Read `name`, `name:port`, `10.0.0.5`, `fd00::5` or `[fd00::5]:5672`. Raises ValueError."""
+    match = re.fullmatch(r"\[(?P<number>[^]]*)\](:(?P<port>\d+))?", text) if text.startswith("[") else None
+    if text.startswith("[") and match is None:
+        raise ValueError(f"{text!r:.80} is no address; write an IPv6 address as [fd00::5]:5672")
+    if match is None and text.count(":") == 1:
+        match = re.fullmatch(r"(?P<number>[^:]*):(?P<port>\d+)", text)
+        if match is None:
+            raise ValueError(f"{text!r:.80} is no host and port")
+    host, own_port = (match["number"], match["port"]) if match else (text, None)
+    _ascii_host(host, is_address=text.startswith("[") or ":" in host)
+    if own_port and not 0 < int(own_port) < 65536:
+        raise ValueError(f"{text!r:.80}: a port is 1 to 65535")
+    return host, int(own_port) if own_port else port
 
 
 def secret_names() -> list[str]:

@@ -1,10 +1,11 @@
 """RabbitMQ: topology, publishing with confirms, consuming. The only importer of pika."""
 
-from bridge.broker.connection import Broker
+from bridge.broker.broker import Broker
 from bridge.broker.consumer import Consumer
 from bridge.broker.headers import copied, sendable
 from bridge.broker.inbox import Delivery, Inbox
 from bridge.broker.publisher import COPIES_PLACE, TASKS_PLACE, Outcome, Publisher
+from bridge.broker.tls import Tls
 from bridge.broker.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
 from bridge.broker.watch import QueueState, QueueWatch
 
@@ -21,6 +22,7 @@ __all__ = [
     "Publisher",
     "QueueState",
     "QueueWatch",
+    "Tls",
     "Topology",
     "copied",
     "retry_queue",

@@ -20,6 +20,7 @@ from typing import Any
 from pika import data
 from pika.adapters.blocking_connection import BlockingConnection
 from pika.adapters.select_connection import SelectConnection
+from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 from pika.exceptions import AMQPConnectionError
 from pika.spec import BasicProperties
 
@@ -41,9 +42,11 @@ class LineConnection(SelectConnection):
     def _proto_connection_made(self, transport: Any) -> None:
         """Read once whenever there is something; pika reads 4 kB at a time, and on until a call fails.
 
-        Over TLS that would not do: what is decrypted already wakes no loop.
+        Over TLS it has to: what is decrypted already wakes no loop.
         """
-        transport._MAX_RECV_BYTES, transport._MAX_CONSUME_BYTES = READ_BYTES, 1
+        transport._MAX_RECV_BYTES = READ_BYTES
+        if isinstance(transport, _AsyncPlaintextTransport):
+            transport._MAX_CONSUME_BYTES = 1  # type: ignore[attr-defined]
         super()._proto_connection_made(transport)  # type: ignore[misc]
 
     @contextmanager

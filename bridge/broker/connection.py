@@ -2,116 +2,29 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Protocol
 
 from loguru import logger
-from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
 from pika.channel import Channel
-from pika.connection import Connection, ConnectionParameters
-from pika.credentials import PlainCredentials
+from pika.connection import Connection
 from pika.exceptions import (
     AMQPConnectionError,
-    AMQPError,
-    ChannelClosedByBroker,
-    ProbableAccessDeniedError,
-    ProbableAuthenticationError,
 )
 
 from bridge import clock, heartbeats, metrics
 from bridge.backoff import Backoff
-from bridge.broker.bent_pika import ANSWER_SECONDS, LineConnection, bend
-from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
+from bridge.broker.bent_pika import ANSWER_SECONDS, LineConnection
+from bridge.broker.broker import CONNECTION_ERRORS, Broker
+from bridge.broker.rights import Act
 from bridge.broker.topology import Topology
 from bridge.broker.watch import QueueWatch
 from bridge.errors import LoginRefused, RightMissing, SettingsError, Unavailable, WrongQueue
 
 TICK_SECONDS = 0.5
-CONNECT_TIMEOUT_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's return
 LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0
 LONGEST_PAUSE_WITHOUT_RIGHT_SECONDS = 10.0  # nobody's account is locked for it
-# What pika raises where a broker is unavailable; a handshake that takes too long is no AMQPError.
-CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where the broker is and who we are there; `read_password` is asked anew for every connection."""
-
-    host: str
-    port: int
-    virtual_host: str
-    username: str
-    read_password: Callable[[], str]
-    heartbeat_seconds: int = 30
-
-    def parameters(self, connection_name: str) -> ConnectionParameters:
-        """Return pika's parameters for a connection that the broker's tools show as `connection_name`.
-
-        Every connection begins here, and with it what is bent in pika.
-        """
-        bend()
-        return ConnectionParameters(
-            host=self.host,
-            port=self.port,
-            virtual_host=self.virtual_host,
-            credentials=PlainCredentials(self.username, self.read_password()),
-            heartbeat=self.heartbeat_seconds,
-            socket_timeout=CONNECT_TIMEOUT_SECONDS,
-            stack_timeout=2 * CONNECT_TIMEOUT_SECONDS,
-            client_properties={"connection_name": connection_name},
-        )
-
-    def open(
-        self,
-        connection_name: str,
-        *,
-        on_open: Callable[[Connection], object],
-        on_lost: Callable[[Connection, BaseException | str], object],
-    ) -> LineConnection:
-        """Begin to connect; exactly one of the callbacks tells how that went, and `on_lost` when it ends later."""
-        return LineConnection(
-            self.parameters(connection_name),
-            on_open_callback=on_open,
-            on_open_error_callback=on_lost,
-            on_close_callback=on_lost,
-        )
-
-    def declare(self, topology: Topology, *, name: str) -> None:
-        """Declare the topology. Raises SettingsError for what differs, WrongQueue for queues, and Unavailable."""
-        try:
-            topology.declare(self.parameters(f"{name} topology"))
-        except CONNECTION_ERRORS as error:
-            raise self.trouble(error) from error
-
-    def trouble(self, error: BaseException, act: Act | None = None) -> Unavailable:
-        """Return the library's error as ours: one sentence that says what to look at.
-
-        `act`: what the broker may have refused to a login that it took.
-        """
-        if act and isinstance(error, ChannelClosedByBroker) and error.reply_code == ACCESS_REFUSED:
-            return RightMissing(missing_right(error.reply_text, act))
-        place = f"RabbitMQ at {self.host}:{self.port}"
-        user = f"RABBITMQ_USERNAME {self.username!r}"
-        if isinstance(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
-            return LoginRefused(f"{place} refuses the login: check {user} and RABBITMQ_PASSWORD")
-        if isinstance(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
-            vhost = f"RABBITMQ_VIRTUAL_HOST {self.virtual_host!r}"
-            return LoginRefused(f"{place} refuses {vhost}: it does not exist or {self.username!r} may not use it")
-        reason = f"cannot be reached or went away: {_innermost(error)}"
-        return Unavailable(f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) {reason}")
-
-
-def _innermost(error: BaseException) -> str:
-    """Return the reason below pika's wrappers, which often have no text of their own."""
-    while isinstance(error, AMQPConnectionError) and error.args and isinstance(error.args[0], BaseException):
-        error = error.args[0]
-    if isinstance(error, AMQPConnectorStackTimeout):  # its own text is an address as Python writes it
-        return f"took the connection and did not answer within {2 * CONNECT_TIMEOUT_SECONDS} s"
-    inner = getattr(error, "exception", None)
-    return _innermost(inner) if isinstance(inner, BaseException) else str(error) or repr(error)
 
 
 class ChannelUser(Protocol):
@@ -227,7 +140,7 @@ class BrokerConnection:
         if self._was_open:
             metrics.reconnects(self._kind).inc()
         self._was_open = True
-        logger.info("{}: connected to RabbitMQ at {}:{}", self._name, self._broker.host, self._broker.port)
+        logger.info("{}: connected to RabbitMQ at {}", self._name, self._broker.place)
         self._blocked = False
         self._user.on_channel(channel)
         channel.connection.channel(on_open_callback=self._watch.open)

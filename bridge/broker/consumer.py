@@ -3,7 +3,8 @@
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from bridge.broker.connection import Broker, BrokerConnection
+from bridge.broker.broker import Broker
+from bridge.broker.connection import BrokerConnection
 from bridge.broker.inbox import Delivery, Inbox
 from bridge.broker.rights import Act
 from bridge.broker.topology import Topology

@@ -15,7 +15,8 @@ from pika.frame import Method
 from pika.spec import Basic, BasicProperties
 
 from bridge import clock
-from bridge.broker.connection import Broker, BrokerConnection
+from bridge.broker.broker import Broker
+from bridge.broker.connection import BrokerConnection
 from bridge.broker.probe import Probe
 from bridge.broker.rights import ACCESS_REFUSED, Act, Refusal
 from bridge.broker.topology import Topology

@@ -124,7 +124,10 @@ class Topology:
         Raises SettingsError for an exchange that differs; WrongQueue for queues that differ or are missing, once
         all else is declared; RightMissing; AMQPError where the broker is not there.
         """
-        connection = DeadlineConnection(parameters)
+        self.declare_over(DeadlineConnection(parameters))
+
+    def declare_over(self, connection: DeadlineConnection) -> None:
+        """Do so over a connection, which is closed at the end."""
         try:
             connection.expect_answers()
             channel = connection.channel()

@@ -65,7 +65,7 @@ def _status_page(
     if not shared.fetches and "status_port" not in settings.model_fields_set:
         port = HANDLERS_STATUS_PORT
     if port:
-        broker = f"{shared.broker.host}:{shared.broker.port}, virtual host {shared.broker.virtual_host}"
+        broker = f"{shared.broker.place}, virtual host {shared.broker.virtual_host}"
         installation = Installation(settings.camunda_worker_id, shared.engine.base_url, broker)
         history = History(partial(count_all, shared.routing), shared.stopping)
         page = Page(installation, snapshot, history, stuck)

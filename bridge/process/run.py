@@ -113,12 +113,11 @@ class _Program:
             settings.log_folder, settings.log_level, settings.log_format, file_name=self._builders.names[0]
         )
         logger.info(
-            "{} starts as {!r}: engine {}, broker {}:{}, virtual host {!r}",
+            "{} starts as {!r}: engine {}, broker {}, virtual host {!r}",
             " and ".join(self._builders.names),
             settings.camunda_worker_id,
             shared.engine.base_url,
-            shared.broker.host,
-            shared.broker.port,
+            shared.broker.addresses,
             shared.broker.virtual_host,
         )
         logger.info("settings: {}", settings.described())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from bridge import clock, metrics
-from bridge.broker import Broker, Inbox, QueueWatch, Topology
+from bridge.broker import Broker, Inbox, QueueWatch, Tls, Topology
 from bridge.engine import CamundaClient, Http, Login
 from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
 from bridge.routing import Routing
@@ -93,13 +93,26 @@ def http_of(settings: "Settings") -> Http:
 
 def broker_of(settings: "Settings") -> Broker:
     """Return where the broker is and who we are there."""
+    (host, port), *more_hosts = settings.rabbitmq_hosts
     return Broker(
-        host=settings.rabbitmq_host,
-        port=settings.rabbitmq_port,
+        host=host,
+        port=port,
         virtual_host=settings.rabbitmq_virtual_host,
         username=settings.rabbitmq_username,
         read_password=lambda: settings.secret_now("rabbitmq_password"),
         heartbeat_seconds=settings.rabbitmq_heartbeat,
+        more_hosts=tuple(more_hosts),
+        tls=_tls_of(settings) if settings.rabbitmq_tls else None,
+        has_certificate_login=settings.rabbitmq_auth == "external",
+    )
+
+
+def _tls_of(settings: "Settings") -> Tls:
+    return Tls(
+        ca_file=settings.found("rabbitmq_ca_file"),
+        cert_file=settings.found("rabbitmq_client_cert_file"),
+        key_file=settings.found("rabbitmq_client_key_file"),
+        server_name=settings.rabbitmq_tls_server_name,
     )
 
 

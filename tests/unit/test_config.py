@@ -79,6 +79,12 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
         "camunda_complete_timeout": 300_000,
         "rabbitmq_host": "localhost",
         "rabbitmq_port": 5672,
+        "rabbitmq_tls": False,
+        "rabbitmq_ca_file": None,
+        "rabbitmq_client_cert_file": None,
+        "rabbitmq_client_key_file": None,
+        "rabbitmq_tls_server_name": None,
+        "rabbitmq_auth": "password",
         "rabbitmq_virtual_host": "/",
         "rabbitmq_password_file": None,
         "rabbitmq_prefetch": 100,
@@ -423,3 +429,41 @@ def test_the_settings_describe_themselves_without_secrets(load: Load) -> None:
     assert "RABBITMQ_PASSWORD=**********, " in text
     assert "CAMUNDA_AUTH_USERNAME" not in text
     assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    ("hosts", "settings", "found"),
+    [
+        ("a", {}, [("a", 5672)]),
+        ("a, b:5673,c", {}, [("a", 5672), ("b", 5673), ("c", 5672)]),
+        ("a,b", {"RABBITMQ_PORT": "5680"}, [("a", 5680), ("b", 5680)]),
+        ("a,b:5672", {"RABBITMQ_TLS": "true"}, [("a", 5671), ("b", 5672)]),
+        ("a", {"RABBITMQ_TLS": "true", "RABBITMQ_PORT": "5672"}, [("a", 5672)]),
+        ("fd00::5", {}, [("fd00::5", 5672)]),
+        ("[fd00::5]:5673, [::1]", {}, [("fd00::5", 5673), ("::1", 5672)]),
+        ("10.0.0.5:1", {}, [("10.0.0.5", 1)]),
+    ],
+)
+def test_the_nodes_of_the_broker_are_a_list(
+    load: Load, hosts: str, settings: dict[str, str], found: list[tuple[str, int]]
+) -> None:
+    assert load(RABBITMQ_HOST=f'"{hosts}"', **settings).rabbitmq_hosts == found
+
+
+@pytest.mark.parametrize("hosts", ["[fd00::5", "a:b", "a:0", "a:65536", ",", "a b", "[a]:1", "fd00::zz"])
+def test_a_host_that_none_can_have_is_refused(load: Load, hosts: str) -> None:
+    assert refusal(load, RABBITMQ_HOST=f'"{hosts}"').startswith("RABBITMQ_HOST:")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"RABBITMQ_CA_FILE": "x.pem"}, "RABBITMQ_CA_FILE is of no use without RABBITMQ_TLS=true"),
+        ({"RABBITMQ_TLS_SERVER_NAME": "x"}, "RABBITMQ_TLS_SERVER_NAME is of no use"),
+        ({"RABBITMQ_TLS": "true", "RABBITMQ_CA_FILE": "x.pem"}, "RABBITMQ_CA_FILE: there is no file x.pem"),
+        ({"RABBITMQ_TLS": "true", "RABBITMQ_CLIENT_KEY_FILE": "x.pem"}, "needs RABBITMQ_CLIENT_CERT_FILE"),
+        ({"RABBITMQ_AUTH": "external"}, "RABBITMQ_AUTH=external needs RABBITMQ_TLS=true"),
+    ],
+)
+def test_what_tls_needs_is_said_at_the_start(load: Load, settings: dict[str, str], words: str) -> None:
+    assert words in refusal(load, **settings)

@@ -10,7 +10,7 @@ from pika.adapters.blocking_connection import BlockingConnection
 from pika.exceptions import AMQPError, ConnectionBlockedTimeout, NackError, UnroutableError
 from pika.spec import BasicProperties
 
-from bridge.broker.connection import CONNECTION_ERRORS, Broker
+from bridge.broker.broker import CONNECTION_ERRORS, Broker
 from bridge.broker.headers import copied, sendable
 from bridge.errors import Unavailable
 
@@ -35,12 +35,8 @@ class QueueBrowser:
     def __init__(self, broker: Broker, queue: str) -> None:
         """Raise Unavailable where the broker cannot be reached or refuses the login."""
         self._queue = queue
-        parameters = broker.parameters(f"browser of {queue}")
-        parameters.blocked_connection_timeout = BLOCKED_SECONDS
-        try:
-            self._connection = BlockingConnection(parameters)
-        except CONNECTION_ERRORS as error:
-            raise broker.trouble(error) from error
+        name = f"browser of {queue}"
+        self._connection = broker.connect(name, BlockingConnection, blocked_seconds=BLOCKED_SECONDS)
         self._channel = self._connection.channel()
         self._channel.confirm_delivery()
 

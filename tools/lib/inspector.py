@@ -12,7 +12,7 @@ from pika.spec import BasicProperties
 
 from bridge import clock
 from bridge.broker.bent_pika import DeadlineConnection
-from bridge.broker.connection import CONNECTION_ERRORS, Broker
+from bridge.broker.broker import CONNECTION_ERRORS, Broker
 from bridge.broker.rights import ACCESS_REFUSED
 from bridge.broker.topology import NOT_FOUND, Exchange, Queue
 from bridge.broker.watch import QueueState
@@ -28,15 +28,11 @@ class Inspector:
     def __init__(self, broker: Broker, *, name: str) -> None:
         """Connect. Raise Unavailable where the broker cannot be reached or refuses the login."""
         self._broker = broker
-        self._parameters = broker.parameters(name)
-        self._parameters.blocked_connection_timeout = BLOCKED_SECONDS
+        self._name = name
         self._connection = self._connect()
 
     def _connect(self) -> DeadlineConnection:
-        try:
-            return DeadlineConnection(self._parameters)
-        except CONNECTION_ERRORS as error:
-            raise self._broker.trouble(error) from error
+        return self._broker.connect(self._name, DeadlineConnection, blocked_seconds=BLOCKED_SECONDS)
 
     def __enter__(self) -> Self:
         return self

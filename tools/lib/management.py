@@ -11,7 +11,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
-from bridge.broker.connection import Broker
+from bridge.broker.broker import Broker
 from bridge.errors import LoginRefused, Unavailable
 
 TIMEOUT_SECONDS = 10

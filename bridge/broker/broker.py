@@ -1,0 +1,191 @@
+"""The broker as the settings name it: where it is, how we log in, and in one sentence why it cannot be reached."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pika import SSLOptions
+from pika.adapters.blocking_connection import BlockingConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
+from pika.connection import Connection, ConnectionParameters
+from pika.credentials import ExternalCredentials, PlainCredentials
+from pika.exceptions import (
+    AMQPConnectionError,
+    AMQPError,
+    ChannelClosedByBroker,
+    IncompatibleProtocolError,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+    StreamLostError,
+)
+
+from bridge.broker.addresses import Address, Addresses
+from bridge.broker.bent_pika import DeadlineConnection, LineConnection, bend
+from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
+from bridge.broker.tls import Tls, reason_of, speaks_tls
+from bridge.broker.topology import Topology
+from bridge.errors import LoginRefused, RightMissing, Unavailable
+
+CONNECT_TIMEOUT_SECONDS = 5
+# What pika raises where a broker is unavailable; a handshake that takes too long is no AMQPError.
+CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
+CUT_OFF = (ConnectionResetError, IncompatibleProtocolError, StreamLostError)
+# Who says this was reached: another address would say the same.
+REFUSED_LOGINS = (ProbableAuthenticationError, ProbableAccessDeniedError)
+
+Blocking = TypeVar("Blocking", bound=BlockingConnection)
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and who we are there; `read_password` is asked anew for every connection.
+
+    `more_hosts`: other nodes of the same cluster. `tls` None: without. `has_certificate_login`: our certificate is
+    the login, in place of user name and password.
+    """
+
+    host: str
+    port: int
+    virtual_host: str
+    username: str
+    read_password: Callable[[], str]
+    heartbeat_seconds: int = 30
+    more_hosts: tuple[tuple[str, int], ...] = ()
+    tls: Tls | None = None
+    has_certificate_login: bool = False
+    addresses: Addresses = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "addresses", Addresses([(self.host, self.port), *self.more_hosts]))
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: the address that worked last, else all hosts."""
+        return str(self.addresses.good or self.addresses)
+
+    @property
+    def server_name(self) -> str:
+        """The name that its certificate has to hold."""
+        host = self.addresses.tried.host if self.addresses.tried else self.host
+        return (self.tls and self.tls.server_name) or host
+
+    def parameters(self, connection_name: str, address: Address | None = None) -> ConnectionParameters:
+        """Return pika's parameters for a connection that the broker's tools show as `connection_name`.
+
+        Without an `address` it is the one that worked last. Every connection begins here, and with it what is bent
+        in pika. Raises Unavailable where a certificate's file cannot be used.
+        """
+        bend()
+        address = address or self.addresses.good or Address(self.host, self.host, self.port)
+        return ConnectionParameters(
+            host=address.number,
+            port=address.port,
+            virtual_host=self.virtual_host,
+            credentials=ExternalCredentials() if self.has_certificate_login else self._password_login(),
+            heartbeat=self.heartbeat_seconds,
+            socket_timeout=CONNECT_TIMEOUT_SECONDS,
+            stack_timeout=2 * CONNECT_TIMEOUT_SECONDS,
+            client_properties={"connection_name": connection_name},
+            ssl_options=self._ssl_options(address),
+        )
+
+    def _password_login(self) -> PlainCredentials:
+        return PlainCredentials(self.username, self.read_password())
+
+    def _ssl_options(self, address: Address) -> SSLOptions | None:
+        if self.tls is None:
+            return None
+        return SSLOptions(self.tls.context(), self.tls.server_name or address.host)
+
+    def connect(
+        self, connection_name: str, kind: type[Blocking], *, blocked_seconds: float | None = None
+    ) -> Blocking:
+        """Return a blocking connection to the first address that answers, which is remembered. Raises Unavailable.
+
+        `blocked_seconds`: how long a call waits while the broker blocks us; None for as long as it lasts.
+        """
+        trouble = Unavailable(f"RabbitMQ at {self.addresses} has no address")
+        for address in self.addresses.each():
+            self.addresses.tried = address
+            parameters = self.parameters(connection_name, address)
+            parameters.blocked_connection_timeout = blocked_seconds
+            try:
+                connection = kind(parameters)
+            except REFUSED_LOGINS as error:
+                raise self.trouble(error) from error
+            except CONNECTION_ERRORS as error:
+                self.addresses.note_bad(address)
+                trouble = self._trouble_at(address, error)
+                continue
+            self.addresses.good = address
+            return connection
+        raise trouble
+
+    def open(
+        self,
+        connection_name: str,
+        *,
+        on_open: Callable[[Connection], object],
+        on_lost: Callable[[Connection, BaseException | str], object],
+    ) -> LineConnection:
+        """Begin to connect; exactly one of the callbacks tells how that went, and `on_lost` when it ends later."""
+        return LineConnection(
+            self.parameters(connection_name),
+            on_open_callback=on_open,
+            on_open_error_callback=on_lost,
+            on_close_callback=on_lost,
+        )
+
+    def declare(self, topology: Topology, *, name: str) -> None:
+        """Declare the topology. Raises SettingsError for what differs, WrongQueue for queues, and Unavailable."""
+        connection = self.connect(f"{name} topology", DeadlineConnection)
+        try:
+            topology.declare_over(connection)
+        except CONNECTION_ERRORS as error:
+            raise self.trouble(error) from error
+
+    def trouble(self, error: BaseException, act: Act | None = None) -> Unavailable:
+        """Return the library's error as ours: one sentence that says what to look at.
+
+        `act`: what the broker may have refused to a login that it took.
+        """
+        if act and isinstance(error, ChannelClosedByBroker) and error.reply_code == ACCESS_REFUSED:
+            return RightMissing(missing_right(error.reply_text, act))
+        place = f"RabbitMQ at {self.place}"
+        if isinstance(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
+            return LoginRefused(f"{place} refuses the login: {self._login_settings()}")
+        if isinstance(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
+            vhost = f"RABBITMQ_VIRTUAL_HOST {self.virtual_host!r}"
+            return LoginRefused(f"{place} refuses {vhost}: it does not exist or {self.username!r} may not use it")
+        inner = _innermost(error)
+        if self.tls and (reason := reason_of(inner, self.server_name)):
+            return Unavailable(f"{place} {reason}")
+        reason = f"cannot be reached or went away: {_text(inner)}"
+        return Unavailable(f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) {reason}")
+
+    def _trouble_at(self, address: Address, error: BaseException) -> Unavailable:
+        """Return why no connection came about; a plain one that is cut off at once may have met TLS."""
+        is_cut_off = isinstance(_innermost(error), CUT_OFF)
+        if self.tls is None and is_cut_off and speaks_tls(address.number, address.port):
+            hint = "set RABBITMQ_TLS=true, or RABBITMQ_PORT to its plain port"
+            return Unavailable(f"RabbitMQ at {address} speaks TLS there: {hint}")
+        return self.trouble(error)
+
+    def _login_settings(self) -> str:
+        if self.has_certificate_login:
+            return "check the user that RABBITMQ_CLIENT_CERT_FILE names, and RABBITMQ_AUTH=external"
+        return f"check RABBITMQ_USERNAME {self.username!r} and RABBITMQ_PASSWORD"
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the error below pika's wrappers, which often have no text of their own."""
+    while isinstance(error, AMQPConnectionError) and error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    inner = getattr(error, "exception", None)
+    return _innermost(inner) if isinstance(inner, BaseException) else error
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, AMQPConnectorStackTimeout):  # its own text is an address as Python writes it
+        return f"took the connection and did not answer within {2 * CONNECT_TIMEOUT_SECONDS} s"
+    return str(error) or repr(error)

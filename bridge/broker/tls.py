@@ -1,0 +1,90 @@
+"""TLS to RabbitMQ: whom we trust, who we are, and in plain words what went wrong."""
+
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import certifi
+
+from bridge.errors import Unavailable
+
+PROBE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How a connection is secured. The files are read anew for each, so that what was renewed needs no restart.
+
+    `ca_file`: PEM, None for the system's store or, where there is none, certifi's. `cert_file`, `key_file`: our
+    own certificate; the key may be in the same file. `server_name`: what the broker's certificate must name, where
+    that is not the host.
+    """
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return what the next connection is secured with. Raises Unavailable for a file that cannot be used."""
+        context = ssl.create_default_context()
+        if self.ca_file is None and not context.get_ca_certs():
+            context.load_verify_locations(certifi.where())
+        try:
+            if self.ca_file is not None:
+                context = ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:  # an ssl.SSLError is one too
+            raise Unavailable(f"RABBITMQ_CA_FILE {self.ca_file} cannot be used: {error}") from error
+        try:
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except OSError as error:
+            names = "RABBITMQ_CLIENT_CERT_FILE, RABBITMQ_CLIENT_KEY_FILE"
+            raise Unavailable(f"{names}: {self.cert_file} cannot be used: {error}") from error
+        return context
+
+
+def reason_of(error: BaseException, host: str) -> str:
+    """Return in plain words why no TLS connection came about; empty where TLS is not the reason."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _distrust(error, host)
+    if not isinstance(error, ssl.SSLError):
+        return ""
+    text = str(error)
+    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text or "HTTP_REQUEST" in text:
+        return "speaks no TLS there: set RABBITMQ_TLS=false, or RABBITMQ_PORT to its TLS port"
+    if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text or "EOF" in text:
+        return f"wants a certificate of ours: set RABBITMQ_CLIENT_CERT_FILE and RABBITMQ_CLIENT_KEY_FILE ({text})"
+    if "UNKNOWN_CA" in text or "CERTIFICATE" in text or "ALERT" in text:
+        return f"refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: {text}"
+    return f"cannot agree with us on TLS: {text}"
+
+
+def _distrust(error: ssl.SSLCertVerificationError, host: str) -> str:
+    words = error.verify_message
+    if "expired" in words:
+        return f"has a certificate that has expired (or our clock is wrong): {words}"
+    if "ostname mismatch" in words or "IP address mismatch" in words:
+        return (
+            f"has a certificate for another name than {host!r}: set RABBITMQ_TLS_SERVER_NAME to one of its names"
+        )
+    return (
+        f"has a certificate of a CA that we do not trust: set RABBITMQ_CA_FILE to that CA's certificate ({words})"
+    )
+
+
+def speaks_tls(address: str, port: int) -> bool:
+    """Whether whoever listens there answers a TLS handshake; only to say so, nothing is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address, port), PROBE_SECONDS) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in str(error)  # it answers in TLS that it does not want us
+    except OSError:
+        return False
