@@ -15,8 +15,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bridge.errors import SettingsError
-from bridge.routing import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, Routing, System
-from bridge.routing_file import read_routing_file
+from bridge.routing import LONGEST_LOCK_MS, Routing, System
+from bridge.routing_file import LockMs, read_routing_file
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -30,7 +30,6 @@ def _split_commas(value: object) -> object:
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
-LockMs = Annotated[int, Field(ge=SHORTEST_LOCK_MS, le=LONGEST_LOCK_MS)]
 
 
 class Settings(BaseSettings):
