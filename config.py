@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from dotenv import dotenv_values
@@ -158,7 +158,11 @@ class Settings(BaseSettings):
 
 def secret_names() -> list[str]:
     """Return the names of the fields that hold secrets, in lower case."""
-    return [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+    return [name for name, field in Settings.model_fields.items() if _is_secret(field.annotation)]
+
+
+def _is_secret(annotation: object) -> bool:
+    return SecretStr in (annotation, *get_args(annotation))  # SecretStr, or SecretStr | None
 
 
 def _found(path: Path) -> Path:
