@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from dotenv import dotenv_values
@@ -15,8 +15,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bridge.errors import SettingsError
-from bridge.routing import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, Routing, System
-from bridge.routing_file import read_routing_file
+from bridge.routing import LONGEST_LOCK_MS, Routing, System
+from bridge.routing_file import LockMs, read_routing_file
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -31,7 +31,6 @@ def _split_commas(value: object) -> object:
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
-LockMs = Annotated[int, Field(ge=SHORTEST_LOCK_MS, le=LONGEST_LOCK_MS)]
 
 
 class Settings(BaseSettings):
@@ -240,7 +239,11 @@ def _host_and_port(text: str, port: int) -> tuple[str, int]:
 
 def secret_names() -> list[str]:
     """Return the names of the fields that hold secrets, in lower case."""
-    return [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+    return [name for name, field in Settings.model_fields.items() if _is_secret(field.annotation)]
+
+
+def _is_secret(annotation: object) -> bool:
+    return SecretStr in (annotation, *get_args(annotation))  # SecretStr, or SecretStr | None
 
 
 def _found(path: Path) -> Path:

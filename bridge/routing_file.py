@@ -1,17 +1,49 @@
 """The routing file (TOML): read and checked, with errors that name the line and the value."""
 
-import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from bridge.errors import SettingsError
 from bridge.routing import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, System
+from bridge.toml_lines import Place, lines_of
 
-COMMENT = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*')|#.*""")
+LockMs = Annotated[int, Field(ge=SHORTEST_LOCK_MS, le=LONGEST_LOCK_MS)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Names = list[Annotated[str, Field(min_length=1)]]
 
-Place = tuple[str, ...]  # the keys that lead to an entry
+WRONG_NAME = "is no system: letters, digits, - and _ only, in a table [systems.NAME]"
+WRONG_VALUE = {
+    "default_system": "is not the name of a system",
+    "lock_duration": f"is not within {SHORTEST_LOCK_MS} to {LONGEST_LOCK_MS} (milliseconds: 10 s to 49 days)",
+    "topics": "is not a list of texts",
+    "patterns": "is not a list of texts",
+    "users": "is not a list of texts",
+}
+
+
+class _SystemTable(BaseModel):
+    """A table [systems.NAME]."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    lock_duration: LockMs | None = None
+    topics: Names = []
+    patterns: Names = []
+    users: Names = []
+
+
+class _RoutingFile(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    default_system: Name | None = None
+    systems: dict[Name, _SystemTable] = Field(min_length=1)
 
 
 def read_routing_file(path: Path, lock_ms: int, default_system: str) -> tuple[dict[str, System], str]:
@@ -23,101 +55,65 @@ def read_routing_file(path: Path, lock_ms: int, default_system: str) -> tuple[di
     try:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a mark
         document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # UnicodeDecodeError, TOMLDecodeError, or a number of too many digits
         raise SettingsError(f"ROUTING_FILE {path}: {error}") from error
-    file = _RoutingFile(path, text, lock_ms)
-    return file.systems(document), file.default_system(document, default_system)
+    try:
+        file = _RoutingFile.model_validate(document)
+    except ValidationError as error:
+        raise _refusal(path, text, _wrong_entries(error, document)) from None
+    if shared := dict(_shared_topics(file)):
+        raise _refusal(path, text, shared)
+    systems = {name: _system(name, table, lock_ms) for name, table in file.systems.items()}
+    return systems, file.default_system or default_system
 
 
-class _RoutingFile:
-    """The checks of one routing file; every error names the line."""
-
-    NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-    KEYS = frozenset({"topics", "patterns", "lock_duration", "users"})
-
-    def __init__(self, path: Path, text: str, lock_ms: int) -> None:
-        self._path = path
-        self._lines = text.splitlines()
-        self._lock_ms = lock_ms
-
-    def systems(self, document: dict[str, Any]) -> dict[str, System]:
-        for key in document.keys() - {"default_system", "systems"}:
-            self._refuse((key,), "is not known; use default_system and [systems.NAME]")
-        tables = document.get("systems", {})
-        if not isinstance(tables, dict) or not tables:
-            self._refuse(("systems",), "at least one [systems.NAME] is needed")
-        found = {name: self._system(name, table) for name, table in tables.items()}
-        self._refuse_shared_topics(found.values())
-        return found
-
-    def default_system(self, document: dict[str, Any], default: str) -> str:
-        name = document.get("default_system", default)
-        if not isinstance(name, str) or not self.NAME.fullmatch(name):
-            self._refuse(("default_system",), f"{name!r} is not the name of a system")
-        return name
-
-    def _system(self, name: str, table: object) -> System:
-        place = ("systems", name)
-        if not self.NAME.fullmatch(name) or not isinstance(table, dict):
-            problem = f"{name!r} is no system: letters, digits, - and _ only, in a table [systems.NAME]"
-            self._refuse(place, problem)
-        for key in table.keys() - self.KEYS:
-            self._refuse((*place, key), f"is not known; a system has {', '.join(sorted(self.KEYS))}")
-        lock_ms = table.get("lock_duration", self._lock_ms)
-        if type(lock_ms) is not int or not SHORTEST_LOCK_MS <= lock_ms <= LONGEST_LOCK_MS:
-            wanted = f"{SHORTEST_LOCK_MS} to {LONGEST_LOCK_MS} (milliseconds: 10 s to 49 days)"
-            self._refuse((*place, "lock_duration"), f"{lock_ms!r} is not within {wanted}")
-        lists = (self._names(table, (*place, key)) for key in ("topics", "patterns", "users"))
-        return System(name, lock_ms, *lists)
-
-    def _names(self, table: dict[str, Any], place: Place) -> tuple[str, ...]:
-        names = table.get(place[-1], [])
-        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-            self._refuse(place, f"{names!r} is not a list of texts")
-        return tuple(names)
-
-    def _refuse_shared_topics(self, systems: Iterable[System]) -> None:
-        owners: dict[str, str] = {}
-        for system in systems:
-            for key, topics in (("topics", system.topics), ("patterns", system.patterns)):
-                for topic in topics:
-                    if owners.setdefault(topic, system.name) != system.name:
-                        problem = f"belongs to {owners[topic]} already"
-                        self._refuse(("systems", system.name, key), problem, value=topic)
-
-    def _refuse(self, place: Place, problem: str, *, value: str = "") -> NoReturn:
-        shown = f'"{value}"' if value else place[-1]
-        raise SettingsError(f"ROUTING_FILE {self._path}, line {self._line_of(place, value)}: {shown} {problem}")
-
-    def _line_of(self, place: Place, value: str) -> int:
-        """Return the line where an entry begins, or a text in it stands; tomllib keeps no positions.
-
-        The entry is in the first lines that make a document with it: so no comment and no other table is taken
-        for it.
-        """
-        before = 0
-        for count in range(1, len(self._lines) + 1):
-            try:
-                document = tomllib.loads("\n".join(self._lines[:count]))
-            except tomllib.TOMLDecodeError:  # in the middle of an entry
-                continue
-            if _has(document, place):
-                return self._line_of_value(value, before, count)
-            before = count
-        return 1
-
-    def _line_of_value(self, value: str, before: int, last: int) -> int:
-        texts = (f'"{value}"', f"'{value}'") if value else ("",)
-        for number in range(before, last):
-            line = COMMENT.sub(r"\1", self._lines[number])
-            if any(text in line for text in texts):
-                return number + 1
-        return before + 1
+def _system(name: str, table: _SystemTable, lock_ms: int) -> System:
+    lists = (tuple(names) for names in (table.topics, table.patterns, table.users))
+    return System(name, table.lock_duration or lock_ms, *lists)
 
 
-def _has(document: object, place: Place) -> bool:
+def _shared_topics(file: _RoutingFile) -> Iterator[tuple[Place, str]]:
+    owners: dict[str, str] = {}
+    for name, table in file.systems.items():
+        for key, topics in (("topics", table.topics), ("patterns", table.patterns)):
+            for index, topic in enumerate(topics):
+                owner = owners.setdefault(topic, name)
+                if owner != name:
+                    yield ("systems", name, key, index), f'"{topic}" belongs to {owner} already'
+
+
+def _wrong_entries(error: ValidationError, document: dict[str, Any]) -> dict[Place, str]:
+    entries: dict[Place, str] = {}
+    for item in error.errors():
+        place, problem = _wrong_entry(item, document)
+        entries.setdefault(place, problem)  # a list is wrong once, however many of its elements are
+    return entries
+
+
+def _wrong_entry(item: ErrorDetails, document: dict[str, Any]) -> tuple[Place, str]:
+    match item["loc"]:
+        case ("systems",) as place:
+            return () if item["type"] == "missing" else place, "systems at least one [systems.NAME] is needed"
+        case (key,) as place if item["type"] == "extra_forbidden":
+            return place, f"{key} is not known; use default_system and [systems.NAME]"
+        case (_, _, key) as place if item["type"] == "extra_forbidden":
+            return place, f"{key} is not known; a system has {', '.join(sorted(_SystemTable.model_fields))}"
+        case (_, name) | (_, name, "[key]"):
+            return ("systems", name), f"{name} {name!r} {WRONG_NAME}"
+    place = item["loc"][:3]  # what stands deeper is an element of a list
+    value: Any = document
     for key in place:
-        if not isinstance(document, dict) or key not in document:
-            return False
-        document = document[key]
-    return True
+        value = value[key]
+    return place, f"{place[-1]} {value!r} {WRONG_VALUE[str(place[-1])]}"
+
+
+def _refusal(path: Path, text: str, problems: dict[Place, str]) -> SettingsError:
+    lines = lines_of(text)
+    ordered = sorted(problems.items(), key=lambda item: lines.get(item[0], 0))
+    sentences = (f"{_where(place, lines)}: {problem}" for place, problem in ordered)
+    return SettingsError(f"ROUTING_FILE {path}, {'; '.join(sentences)}")
+
+
+def _where(place: Place, lines: dict[Place, int]) -> str:
+    """Return the line, or the keys where it is not known: no line is better than a wrong one."""
+    return f"line {lines[place]}" if place in lines else ".".join(str(key) for key in place)

@@ -238,11 +238,38 @@ def test_a_wrong_entry_is_named_with_its_line(
         ("# default_system is a text\n\ndefault_system = 5\n[systems.a]", 3),
         ("[systems.a]\ntopics = ['x']\n[systems.b]\n# 'x' is of a\ntopics = ['y', # 'x'\n'x']", 6),
         ("[systems.a]\npatterns = ['x']\n[systems.b]\nusers = ['x']\ntopics = ['a#x', 'x']", 5),
+        ("# a\u2028b\n[systems.a]\nlock_duration = 5", 3),
+        ("[systems]\na = {topics = [\n'x',\n], lock_duration = 5}", 4),
+        ("[systems]\na.topics = ['x']\nb = {users = ['x',\n], topics = ['y',\n'x']}", 5),
+        ("[systems.a]\ntopics = ['x']\n[systems.b]\ntopics = [\n\"it's 'x'\",\n'x']", 6),
+        ("[systems.a]\ntopics = ['x']\n[systems.b]\ntopics = [\n\"\"\"\n'x'\"\"\",\n'x']", 7),
+        ("[systems.a]\ntopics = ['x']\n[systems.b]\ntopics = [\n'y',\n\"\\u0078\"]", 6),
+        ('[systems.a]\nusers = ["""\nlock_duration = 5\n"""]\nlock_duration = 6', 5),
+        ('[systems.a]\n"lock_\\u0064uration" = 5', 2),
     ],
 )
 def test_the_line_is_that_of_the_entry_and_of_no_comment(load: Load, text: str, line: int) -> None:
     with pytest.raises(SettingsError, match=f", line {line}: "):
         load(text)
+
+
+def test_every_wrong_entry_is_named_in_the_order_of_the_file(load: Load, routing_file: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load("[systems.a]\ntopic = []\nlock_duration = 5\n[systems.b]\nusers = [1, 2]\n")
+
+    assert str(caught.value) == (
+        f"ROUTING_FILE {routing_file}, "
+        "line 2: topic is not known; a system has lock_duration, patterns, topics, users; "
+        "line 3: lock_duration 5 is not within 10000 to 4233600000 (milliseconds: 10 s to 49 days); "
+        "line 5: users [1, 2] is not a list of texts"
+    )
+
+
+def test_a_number_too_long_to_read_names_the_file(load: Load, routing_file: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(f"[systems.a]\nlock_duration = 1{'0' * 5000}\n")
+
+    assert str(caught.value).startswith(f"ROUTING_FILE {routing_file}: ")
 
 
 def test_a_byte_order_mark_before_a_routing_file_is_skipped(routing_file: Path) -> None:
