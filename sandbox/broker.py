@@ -4,6 +4,7 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,18 +22,31 @@ _NODE = f"sandbox@{LOOPBACK}"  # an address: some containers cannot resolve loca
 _LOOPBACK_DISTRIBUTION = "-kernel inet_dist_use_interface {127,0,0,1}"
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What a broker needs for TLS: the CA whose clients it lets in, its own certificate and key, all PEM."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
 class Broker:
-    """The broker's process and its own name service (epmd). Ports and data outlive a restart."""
+    """The broker's process and its own name service (epmd). Ports and data outlive a restart.
+
+    With `tls` it also listens at `tls_port`, to clients with a certificate whose common name may be their login.
+    """
 
     host = LOOPBACK
     username = "sandbox"
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, tls: TlsFiles | None = None) -> None:
         """Prepares ports, a password and a data folder; starts nothing."""
         self._run = run
         self._folder = run.folder / "broker"
+        self._tls = tls
         self.password = secrets.token_urlsafe(18)
-        self.port, self._api_port, self._distribution_port, self._names_port = free_ports(4)
+        self.port, self._api_port, self._distribution_port, self._names_port, self.tls_port = free_ports(5)
         self.api = BrokerApi(f"{self.management_url}/api", self.username, self.password)
         self._names: Child | None = None
         self._child: Child | None = None
@@ -139,7 +153,8 @@ class Broker:
 
     def _write_configuration(self) -> None:
         (self._folder / "home").mkdir(parents=True, exist_ok=True)
-        write_private(self._folder / "plugins", "[rabbitmq_management].")
+        plugins = "rabbitmq_management" + (",rabbitmq_auth_mechanism_ssl" if self._tls else "")
+        write_private(self._folder / "plugins", f"[{plugins}].")
         write_private(self._folder / "rabbitmq.conf", self._configuration())
 
     def _configuration(self) -> str:
@@ -152,6 +167,20 @@ class Broker:
             "management_agent.disable_metrics_collector = true\n"
             f"default_user = {self.username}\n"
             f"default_pass = {self.password}\n"
+        ) + (self._tls_configuration(self._tls) if self._tls else "")
+
+    def _tls_configuration(self, tls: TlsFiles) -> str:
+        return (
+            f"listeners.ssl.1 = {LOOPBACK}:{self.tls_port}\n"
+            f"ssl_options.cacertfile = {tls.ca}\n"
+            f"ssl_options.certfile = {tls.certificate}\n"
+            f"ssl_options.keyfile = {tls.key}\n"
+            "ssl_options.verify = verify_peer\n"
+            "ssl_options.fail_if_no_peer_cert = true\n"
+            "ssl_cert_login_from = common_name\n"
+            "auth_mechanisms.1 = PLAIN\n"
+            "auth_mechanisms.2 = AMQPLAIN\n"
+            "auth_mechanisms.3 = EXTERNAL\n"
         )
 
     def _environment(self) -> dict[str, str]:

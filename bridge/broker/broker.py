@@ -22,7 +22,7 @@ from pika.exceptions import (
 from bridge.broker.addresses import Address, Addresses
 from bridge.broker.bent_pika import DeadlineConnection, LineConnection, bend
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
-from bridge.broker.tls import Tls, reason_of, speaks_tls
+from bridge.broker.tls import Tls, speaks_tls
 from bridge.broker.topology import Topology
 from bridge.errors import LoginRefused, RightMissing, Unavailable
 
@@ -158,7 +158,7 @@ class Broker:
             vhost = f"RABBITMQ_VIRTUAL_HOST {self.virtual_host!r}"
             return LoginRefused(f"{place} refuses {vhost}: it does not exist or {self.username!r} may not use it")
         inner = _innermost(error)
-        if self.tls and (reason := reason_of(inner, self.server_name)):
+        if self.tls and (reason := self.tls.reason(inner, self.server_name)):
             return Unavailable(f"{place} {reason}")
         reason = f"cannot be reached or went away: {_text(inner)}"
         return Unavailable(f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) {reason}")

@@ -3,6 +3,7 @@
 import socket
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import certifi
@@ -10,6 +11,9 @@ import certifi
 from bridge.errors import Unavailable
 
 PROBE_SECONDS = 3.0
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+# What OpenSSL says where the other side does not want us; in TLS 1.3 it may just end the connection.
+REFUSALS = ("ALERT", "SSLEOFError", "EOF occurred in violation of protocol", "certificate required")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +48,33 @@ class Tls:
             raise Unavailable(f"{names}: {self.cert_file} cannot be used: {error}") from error
         return context
 
+    def reason(self, error: BaseException, host: str) -> str:
+        """Return in plain words why no connection came about; empty where TLS is not the reason.
 
-def reason_of(error: BaseException, host: str) -> str:
-    """Return in plain words why no TLS connection came about; empty where TLS is not the reason."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _distrust(error, host)
-    if not isinstance(error, ssl.SSLError):
-        return ""
-    text = str(error)
-    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text or "HTTP_REQUEST" in text:
-        return "speaks no TLS there: set RABBITMQ_TLS=false, or RABBITMQ_PORT to its TLS port"
-    if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text or "EOF" in text:
-        return f"wants a certificate of ours: set RABBITMQ_CLIENT_CERT_FILE and RABBITMQ_CLIENT_KEY_FILE ({text})"
-    if "UNKNOWN_CA" in text or "CERTIFICATE" in text or "ALERT" in text:
-        return f"refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: {text}"
-    return f"cannot agree with us on TLS: {text}"
+        A broker that refuses our certificate says so after the handshake, so that pika's error only quotes it.
+        """
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return _distrust(error, host)
+        text = str(error)
+        if any(words in text for words in NO_TLS):
+            return "speaks no TLS there: set RABBITMQ_TLS=false, or RABBITMQ_PORT to its TLS port"
+        if not any(words in text for words in REFUSALS):
+            return f"cannot agree with us on TLS: {text}" if isinstance(error, ssl.SSLError) else ""
+        if self.cert_file is None:
+            return "wants a certificate of ours: set RABBITMQ_CLIENT_CERT_FILE and RABBITMQ_CLIENT_KEY_FILE"
+        ends = end_of_certificate(self.cert_file)
+        if ends is not None and ends < datetime.now(UTC):
+            return f"refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: it has expired, {ends:%Y-%m-%d %H:%M} UTC"
+        return "refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: is it of a CA that the broker trusts?"
+
+
+def end_of_certificate(file: Path) -> datetime | None:
+    """Return when a certificate ends; None where that cannot be read."""
+    try:
+        fields = ssl._ssl._test_decode_cert(str(file))  # type: ignore[attr-defined]  # there is no public way
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(fields["notAfter"]), UTC)
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _distrust(error: ssl.SSLCertVerificationError, host: str) -> str:

@@ -11,11 +11,11 @@ from typing import Self
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.connection import ConnectionParameters
 from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from bridge.broker import COPIES_PLACE, Broker, Outcome, Publisher, Topology
 from bridge.broker import publisher as publisher_module
+from bridge.broker.bent_pika import DeadlineConnection
 from bridge.broker.topology import RESPONSE_EXCHANGE, Exchange, Queue
 from bridge.contract import RESPONSE_QUEUE, TASK_EXCHANGE, Publication
 from bridge.errors import SettingsError
@@ -51,7 +51,8 @@ class StopsMeanwhile(NothingThere):
     def __init__(self) -> None:
         self.stop: Callable[[], None] = lambda: None
 
-    def declare(self, _parameters: ConnectionParameters) -> None:
+    def declare_over(self, connection: DeadlineConnection) -> None:
+        connection.close()
         self.stop()
 
 
@@ -600,7 +601,8 @@ class CountedTopology(NothingThere):
     def __init__(self) -> None:
         self.attempts = 0
 
-    def declare(self, _parameters: ConnectionParameters) -> None:
+    def declare_over(self, connection: DeadlineConnection) -> None:
+        connection.close()
         self.attempts += 1
         if self.attempts > 1:
             raise SettingsError("RabbitMQ has a queue '1c.queue' that is not as wanted")
