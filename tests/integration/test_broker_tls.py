@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trustme
 
 from bridge.broker import Broker, Consumer, Inbox, Outcome, Tls, Topology
 from bridge.contract import RESPONSE_QUEUE, Publication
@@ -18,31 +16,11 @@ from sandbox.broker import Broker as Node
 from sandbox.broker import TlsFiles
 from sandbox.ports import free_ports
 from sandbox.runs import Run
+from tests.authority import Authority
 from tests.integration.services import SECONDS, eventual, outcomes_of, publisher_of, running
 
 USER = "worker"
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-
-
-class Authority:
-    """A CA, and the files of the certificates that it gave out."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder / name
-        self.folder.mkdir()
-        self._ca = trustme.CA()
-        self.file = self.folder / "ca.pem"
-        self._ca.cert_pem.write_to_path(self.file)
-
-    def give(self, *names: str, common_name: str | None = None, **options: Any) -> tuple[Path, Path]:
-        """Return the files of a new certificate and of its key."""
-        issued = self._ca.issue_cert(*names, common_name=common_name, **options)
-        stem = f"{names[0]}-{len([*self.folder.iterdir()])}"
-        certificate, key = self.folder / f"{stem}.crt", self.folder / f"{stem}.key"
-        for number, pem in enumerate(issued.cert_chain_pems):
-            pem.write_to_path(certificate, append=number > 0)
-        issued.private_key_pem.write_to_path(key)
-        return certificate, key
 
 
 @pytest.fixture(scope="module")
