@@ -85,6 +85,11 @@ class LineConnection(SelectConnection):
         self._terminate_stream(AMQPConnectionError(reason))  # type: ignore[attr-defined]  # not in the stubs
 
     @property
+    def socket(self) -> object:
+        """The socket below it, which knows the certificate of the other side."""
+        return self._transport._sock  # type: ignore[attr-defined]
+
+    @property
     def unsent_bytes(self) -> int:
         """How many bytes the broker has not taken yet."""
         return int(self._get_write_buffer_size())  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ from pika.exceptions import (
 from bridge.broker.addresses import Address, Addresses
 from bridge.broker.bent_pika import DeadlineConnection, LineConnection, bend
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
-from bridge.broker.tls import Tls, speaks_tls
+from bridge.broker.tls import Tls, end_of_certificate, end_of_peer, ends_soon, speaks_tls
 from bridge.broker.topology import Topology
 from bridge.errors import LoginRefused, RightMissing, Unavailable
 
@@ -125,7 +125,7 @@ class Broker:
         self,
         connection_name: str,
         *,
-        on_open: Callable[[Connection], object],
+        on_open: Callable[[LineConnection], object],
         on_lost: Callable[[Connection, BaseException | str], object],
     ) -> LineConnection:
         """Begin to connect; exactly one of the callbacks tells how that went, and `on_lost` when it ends later."""
@@ -162,6 +162,17 @@ class Broker:
             return Unavailable(f"{place} {reason}")
         reason = f"cannot be reached or went away: {_text(inner)}"
         return Unavailable(f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) {reason}")
+
+    def certificates_that_end_soon(self, connection: LineConnection) -> list[str]:
+        """Return a line for the broker's certificate and one for ours, where they end within two weeks."""
+        if self.tls is None:
+            return []
+        ours = end_of_certificate(self.tls.cert_file) if self.tls.cert_file else None
+        lines = (
+            ends_soon(f"of RabbitMQ at {self.place}", end_of_peer(connection.socket)),
+            ends_soon("in RABBITMQ_CLIENT_CERT_FILE", ours),
+        )
+        return [line for line in lines if line]
 
     def _trouble_at(self, address: Address, error: BaseException) -> Unavailable:
         """Return why no connection came about; a plain one that is cut off at once may have met TLS."""

@@ -132,7 +132,9 @@ class BrokerConnection:
         if self._lost_because and not self._stopping.is_set():
             raise self._lost_because
 
-    def _on_open(self, connection: Connection) -> None:
+    def _on_open(self, connection: LineConnection) -> None:
+        for line in self._broker.certificates_that_end_soon(connection):
+            logger.warning("{}: {}", self._name, line)
         connection.channel(on_open_callback=self._on_channel_open)
 
     def _on_channel_open(self, channel: Channel) -> None:

@@ -3,7 +3,7 @@
 import socket
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import certifi
@@ -11,6 +11,7 @@ import certifi
 from bridge.errors import Unavailable
 
 PROBE_SECONDS = 3.0
+SOON = timedelta(days=14)
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 # What OpenSSL says where the other side does not want us; in TLS 1.3 it may just end the connection.
 REFUSALS = ("ALERT", "SSLEOFError", "EOF occurred in violation of protocol", "certificate required")
@@ -66,6 +67,22 @@ class Tls:
         if ends is not None and ends < datetime.now(UTC):
             return f"refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: it has expired, {ends:%Y-%m-%d %H:%M} UTC"
         return "refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: is it of a CA that the broker trusts?"
+
+
+def ends_soon(whose: str, ends: datetime | None) -> str:
+    """Return a line about a certificate that ends within SOON; empty for others."""
+    if ends is None or ends - datetime.now(UTC) > SOON:
+        return ""
+    return f"the certificate {whose} ends at {ends:%Y-%m-%d %H:%M} UTC: renew it"
+
+
+def end_of_peer(socket_of_peer: object) -> datetime | None:
+    """Return when the certificate of the other side ends; None without TLS."""
+    if not isinstance(socket_of_peer, ssl.SSLSocket):
+        return None
+    fields = socket_of_peer.getpeercert() or {}
+    ends = fields.get("notAfter")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if isinstance(ends, str) else None
 
 
 def end_of_certificate(file: Path) -> datetime | None:

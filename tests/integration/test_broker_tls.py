@@ -161,3 +161,17 @@ def test_where_no_host_answers_all_are_named(topology: Topology) -> None:
 
     assert f"127.0.0.1:{ports[0]}, localhost:{ports[1]}" in trouble_with(broker, topology)
     assert "cannot be looked up" in trouble_with(Broker("nowhere.invalid", 5672, "/", "u", lambda: "p"), topology)
+
+
+def test_certificates_that_end_soon_are_warned_of(
+    secured: Broker, topology: Topology, ca: Authority, logged: list[str]
+) -> None:
+    soon = datetime.now(UTC) + timedelta(days=13)
+    broker = replace(secured, tls=Tls(ca.file, *ca.give("soon", not_after=soon)))
+    publisher = publisher_of(broker, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+
+    (line,) = [line for line in logged if "ends at" in line]
+    assert line.startswith("WARNING tasks: the certificate in RABBITMQ_CLIENT_CERT_FILE ends at")
