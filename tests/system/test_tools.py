@@ -18,7 +18,14 @@ from tests.system.engine import stored_variables, task_of
 from tests.system.tools import Tools
 
 SECRET = "a-secret-nobody-may-read"
-TOOLS = ["check_queues", "camunda_processes", "start_process", "unlock_task", "retry_incidents"]
+TOOLS = [
+    "check_queues",
+    "camunda_processes",
+    "start_process",
+    "unlock_task",
+    "retry_incidents",
+    "broker_permissions",
+]
 
 
 @pytest.fixture

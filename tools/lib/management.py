@@ -4,7 +4,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException
@@ -81,5 +81,38 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(_NoRedirect)
 
 
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Who may change permissions."""
+
+    name: str
+    password: str
+
+
+def give_rights(url: str, admin: Admin, vhost: str, user: str, patterns: Mapping[str, str]) -> str:
+    """Set what a user may configure, write and read in a virtual host; return why that was refused, if it was.
+
+    Raises Unavailable, LoginRefused where the administrator may not.
+    """
+    target = f"{url.rstrip('/')}/api/permissions/{quote(vhost, safe='')}/{quote(user, safe='')}"
+    headers = {"Authorization": _basic_login(admin.name, admin.password), "Content-Type": "application/json"}
+    body = json.dumps(dict(patterns)).encode()
+    try:
+        request = urllib.request.Request(target, data=body, headers=headers, method="PUT")
+        with _opener.open(request, timeout=TIMEOUT_SECONDS):
+            return ""
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            needed = "the right password and a user with the tag administrator"
+            raise LoginRefused(f"--apply {url} refuses {admin.name!r}: it wants {needed}") from error
+        return f"the API answers {error.code}: does this user exist? (rabbitmqctl add_user {user})"
+    except (OSError, HTTPException) as error:
+        raise Unavailable(f"no management API at --apply {url}: {getattr(error, 'reason', error)}") from error
+
+
 def _basic(broker: Broker) -> str:
-    return "Basic " + base64.b64encode(f"{broker.username}:{broker.read_password()}".encode()).decode()
+    return _basic_login(broker.username, broker.read_password())
+
+
+def _basic_login(name: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
