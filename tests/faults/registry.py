@@ -86,6 +86,7 @@ FAULTS = [
     Fault(33, systems.down_for_three_locks),
     Fault(34, systems.at_its_limit),
     Fault(35, rights.missing),
+    Fault(36, bridge.away_longer_than_locks, lease_ms=30_000),
     Fault(39, in_flight.gone_elsewhere),
     Fault(40, replicas.with_branches),
     Fault(40, replicas.split_with_branches),
