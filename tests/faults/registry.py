@@ -88,6 +88,7 @@ FAULTS = [
     Fault(34, systems.at_its_limit),
     Fault(35, rights.missing),
     Fault(36, bridge.away_longer_than_locks, lease_ms=30_000),
+    Fault(37, alarms.past_the_lease, lease_ms=30_000),
     Fault(38, lost_failures.with_heartbeats_after),
     Fault(39, in_flight.gone_elsewhere),
     Fault(40, replicas.with_branches),
