@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 
 import certifi
 import pycurl
@@ -21,6 +22,7 @@ LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more is asked again all t
 LONG_SECONDS = 30.0
 SILENCE_SECONDS = 15.0
 SIGN_OF_LIFE_TIMEOUT_SECONDS = 10
+NO_WORD = "the connection ended without a reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,11 @@ class Http:
         if body is None:
             handle.setopt(pycurl.HTTPGET, True)
         else:
-            handle.setopt(pycurl.POSTFIELDS, body)
+            # Read and never rewound: else curl sends a request again, which the engine may have followed, where a
+            # connection that it uses again ends without a word.
+            handle.setopt(pycurl.POST, True)
+            handle.setopt(pycurl.POSTFIELDSIZE, len(body))
+            handle.setopt(pycurl.READDATA, BytesIO(body))
         handle.setopt(pycurl.CUSTOMREQUEST, method)
         if self._login.username is not None:
             handle.setopt(pycurl.PASSWORD, self._login.password.encode())  # as text it must be ASCII
@@ -93,7 +99,8 @@ class Http:
         try:
             return handle.perform_rb()
         except pycurl.error as error:
-            text = f"no engine at CAMUNDA_BASE_URL {self.base_url}: {error.args[-1]}"
+            reason = NO_WORD if error.args[0] == pycurl.E_SEND_FAIL_REWIND else error.args[-1]
+            text = f"no engine at CAMUNDA_BASE_URL {self.base_url}: {reason}"
             if not handle.getinfo(pycurl.REQUEST_SIZE):  # it was not even sent
                 raise Unavailable(text) from error
             timed_out = error.args[0] == pycurl.E_OPERATION_TIMEDOUT

@@ -93,7 +93,9 @@ class Admission:
             return True
         responses = self._publisher.watch.state(RESPONSE_QUEUE)
         if self._caught_up_at_done is None and responses.seen_at > self._outage_at and self._is_read:
-            self._caught_up_at_done = self._inbox.done + responses.ready + self._inbox.in_hand
+            # Not those in hand: what the broker has delivered may be on its way to us, and is not ready any more.
+            delivered = self._inbox.prefetch if self._inbox.is_read else 0
+            self._caught_up_at_done = self._inbox.done + responses.ready + delivered
         is_done = self._caught_up_at_done is not None and self._inbox.done >= self._caught_up_at_done
         is_empty = self._is_read and not self._inbox.in_hand and self._was_emptied(responses.seen_empty_at)
         if is_done or is_empty or not self._makes_progress(responses.ready + self._inbox.in_hand):

@@ -1,15 +1,21 @@
 """Faults of a broker that runs short of memory or disk space and blocks whoever publishes."""
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 
+from sandbox.toxiproxy import Proxy
 from tests.faults.broker import check_recoveries, note_noticed, note_outage_cost
 from tests.faults.observer import complete_slowly
-from tests.faults.scene import Scene
+from tests.faults.scene import LOCK_MS, Scene
 from tests.faults.worker import Worker
 
 MAX_TASKS = 10  # of one poll
 CANARY_SECONDS = 6.0
+UNCONFIRMED_BATCHES = 4  # so many are out while the next one waits
+LATENCY_MS = 300  # each way: far more than a fetch takes, so that batches wait for the confirms of others
+SLOW_SECONDS = 2.0
+PAST_LEASE = 1.2  # leases
+LET_GO = "waited too long to be published"
 BLOCKED = "tasks: RabbitMQ blocks publishing"
 
 
@@ -74,4 +80,51 @@ def check_locked(scene: Scene, since: float) -> None:
     locked = sum(lock.since >= since for lock in scene.watch.locks)
     scene.figures.notes.append(f"{locked} tasks locked while the publisher was blocked")
     if locked > MAX_TASKS:
+        scene.figures.problems.append(scene.figures.notes[-1])
+
+
+def past_the_lease(scene: Scene) -> None:
+    """Memory alarm longer than the lease, with batches that wait for the confirms of others."""
+    with scene.load():
+        pass
+    proxy = scene.proxy()
+    alarms = min(3, scene.scale.kills)
+    worker = scene.worker(RABBITMQ_PORT=str(proxy.port), CAMUNDA_MAX_TASKS=str(MAX_TASKS))
+    for _ in scene.strikes(alarms):
+        before = worker.usage()
+        block_past_lease(scene, proxy)
+        note_outage_cost(scene, *worker.usage().since(before))
+        scene.note_recovery(time.time(), count_repeats=False)
+    check_recoveries(scene)
+    scene.finish()
+    check_none_published_late(scene, alarms)
+    check_waited(scene, worker)
+
+
+def block_past_lease(scene: Scene, proxy: Proxy) -> None:
+    """Let confirms be slow, so that a batch waits for them all the time, then let none come for a long time."""
+    with ExitStack() as alarm:
+        with proxy.poisoned("latency", latency=LATENCY_MS):
+            scene.pause(SLOW_SECONDS)
+            alarm.enter_context(scene.broker.memory_alarm())
+            scene.pause(SLOW_SECONDS)
+        scene.pause(PAST_LEASE * scene.scale.lease_seconds)
+
+
+def check_none_published_late(scene: Scene, alarms: int) -> None:
+    """Only what the connection held when the alarm came reaches its queue after the end of its lease."""
+    after_lease = (LOCK_MS - scene.scale.lease_ms) / 1000
+    ends = [(message, message.lock_expires_at - after_lease) for message in scene.observer.messages]
+    late = sum(message.seen_at > end and not message.redelivered for message, end in ends)
+    made_late = sum(message.created_at > end for message, end in ends)
+    scene.figures.notes.append(f"{late} messages seen after the end of their lease, {made_late} made after it")
+    if late > alarms * UNCONFIRMED_BATCHES * MAX_TASKS or made_late:
+        scene.figures.problems.append(scene.figures.notes[-1])
+
+
+def check_waited(scene: Scene, worker: Worker) -> None:
+    """A batch was at the window, and was let go."""
+    waited = worker.text().count(LET_GO)
+    scene.figures.notes.append(f"{waited} batches waited for longer than their lease")
+    if not waited:
         scene.figures.problems.append(scene.figures.notes[-1])

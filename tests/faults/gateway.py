@@ -20,13 +20,15 @@ UPSTREAM_SECONDS = 60.0
 class Request:
     """A request on its way to the engine; `word` is the last part of its path.
 
-    `patience_seconds`: after so long the gateway leaves it to itself and says 504.
+    `patience_seconds`: after so long the gateway leaves it to itself and says 504. `loses_reply`: once the engine
+    has answered, the connection ends without a word.
     """
 
     method: str
     path: str
     body: bytes
     patience_seconds: float = UPSTREAM_SECONDS
+    loses_reply: bool = False
 
     @property
     def word(self) -> str:
@@ -105,6 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         verdict = self.server.rule(request)
         reply = self._ask_engine(verdict) if isinstance(verdict, Request) else verdict
         self.server.seen.append(Seen(request.word, moment, reply.status))
+        if isinstance(verdict, Request) and verdict.loses_reply:
+            self.close_connection = True
+            return
         self.server.closing.wait(reply.after_seconds)
         self._send(reply)
 

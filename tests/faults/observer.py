@@ -46,10 +46,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a system says, and how long it works before it says so."""
+    """What a system says, how long it works before it says so, and what else it says right behind it."""
 
     fields: dict[str, Any]
     after_seconds: float = 0.0
+    then: Sequence[dict[str, Any]] = ()
 
     @property
     def kind(self) -> str:
@@ -82,6 +83,7 @@ class _Case:
     message: Message
     answer: Answer
     letter: Letter
+    letters_behind: Sequence[Letter]
     unacked: list[tuple[Channel, int]] = field(default_factory=list)
     working: bool = True
 
@@ -209,9 +211,13 @@ class Observer:
             case = self._cases[message.message_id] = self._new_case(message, str(properties.reply_to), document)
         case.unacked.append((channel, int(delivery.delivery_tag or 0)))
         if is_new:
-            self._loop.call_later(case.answer.after_seconds, partial(self._outbox.post, case.letter))
+            self._loop.call_later(case.answer.after_seconds, partial(self._post_all, case))
         elif not case.working:
             self._outbox.post(case.letter)
+
+    def _post_all(self, case: _Case) -> None:
+        for letter in (case.letter, *case.letters_behind):
+            self._outbox.post(letter)
 
     def _on_copy(
         self, queue: str, channel: Channel, delivery: Basic.Deliver, properties: BasicProperties, body: bytes
@@ -222,8 +228,12 @@ class Observer:
     def _new_case(self, message: Message, reply_to: str, document: dict[str, Any]) -> _Case:
         answer = self.behave(message)
         echo = {name: document[name] for name in ("task_id", "attempt", "worker_id")}
-        body = json.dumps({**echo, **answer.fields}).encode()
-        case = _Case(message, answer, Letter(reply_to, body, message.task_id, lambda: self._close(case)))
+
+        def letter(fields: dict[str, Any], on_safe: Callable[[], None]) -> Letter:
+            return Letter(reply_to, json.dumps({**echo, **fields}).encode(), message.task_id, on_safe)
+
+        behind = [letter(fields, lambda: None) for fields in answer.then]
+        case = _Case(message, answer, letter(answer.fields, lambda: self._close(case)), behind)
         return case
 
     def _close(self, case: _Case) -> None:

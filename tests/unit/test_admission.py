@@ -40,6 +40,7 @@ class Side:
     has_all: bool = False
     subscribed: bool = True
     is_read: bool = True
+    prefetch: int = 1
     done: int = 0
     reconciled: int = 0
 
@@ -137,6 +138,23 @@ def test_what_waited_after_an_outage_is_applied_first_and_what_came_since_does_n
     side.done = 3
     assert not gate.may_fetch()
     side.done = 4
+    assert gate.may_fetch()
+
+
+def test_what_is_on_its_way_to_us_after_an_outage_is_applied_first_too(
+    side: Side, table: LeaseTable, clock: Clock
+) -> None:
+    gate = side.gate(table)
+    gate.note_outage()
+    clock.advance(1)
+    side.watch.states[RESPONSE_QUEUE], side.prefetch = seen(ready=3), 5
+    gate.may_fetch()
+
+    side.in_hand, side.done = 5, 3
+    may_at_first = gate.may_fetch()
+    side.in_hand, side.done = 0, 8
+
+    assert not may_at_first
     assert gate.may_fetch()
 
 

@@ -1,5 +1,6 @@
 """How long a reply is waited for, and what a server says of that."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ class Server(ThreadingHTTPServer):
         self.headers: dict[str, str] = {}
         self.status = 204
         self.seconds = 0.0
+        self.silent_after = math.inf  # so many calls; it takes the next ones, and hangs up
+        self.calls = 0
         self.closing = threading.Event()
 
     @property
@@ -34,8 +37,14 @@ class Server(ThreadingHTTPServer):
 
 class Slow(BaseHTTPRequestHandler):
     server: Server
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.calls += 1
+        if self.server.calls > self.server.silent_after:
+            self.close_connection = True
+            return
         if self.path != "/engine":
             self.server.closing.wait(self.server.seconds)
         elif not self.server.alive:
@@ -43,6 +52,8 @@ class Slow(BaseHTTPRequestHandler):
         self.send_response(self.server.status)
         for name, value in self.server.headers.items():
             self.send_header(name, value)
+        if self.server.status != 204:
+            self.send_header("Content-Length", "0")
         self.end_headers()
 
     do_POST = do_GET  # noqa: N815  # the name is the library's
@@ -104,6 +115,17 @@ def test_a_call_that_is_out_for_too_long_says_so(server: Server) -> None:
 
     assert caught.value.timed_out
     assert caught.value.seconds > 0.4
+
+
+def test_a_call_whose_reply_is_lost_is_not_made_again_behind_our_back(server: Server) -> None:
+    http = Http(server.url, Login(None))
+    server.silent_after = 1
+    http.send("POST", "/failure", b"{}", timeout_seconds=5)
+
+    with pytest.raises(Unanswered, match="without a reply"):
+        http.send("POST", "/failure", b"{}", timeout_seconds=5)
+
+    assert server.calls == 2
 
 
 def test_a_stop_ends_a_long_wait(server: Server) -> None:
