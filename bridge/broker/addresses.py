@@ -23,17 +23,23 @@ class Address:
 class Addresses:
     """Finds the addresses of some hosts, anew each time; may be used from any thread.
 
-    `good`: the one that worked last; `tried`: the one that was tried last.
+    `good`: the one that worked last, and still seems to; `tried`: the one that was tried last; `has_worked`:
+    whether any ever did.
     """
 
     def __init__(self, hosts: Sequence[tuple[str, int]]) -> None:
         self.hosts = tuple(hosts)
         self.good: Address | None = None
         self.tried: Address | None = None
+        self.has_worked = False
 
     def __str__(self) -> str:
         """Return the hosts for a log."""
         return ", ".join(place_of(*host) for host in self.hosts)
+
+    def note_good(self, address: Address) -> None:
+        """Remember an address that works: it is tried first the next time."""
+        self.good, self.has_worked = address, True
 
     def note_bad(self, address: Address) -> None:
         """Forget an address that does not answer any more."""

@@ -117,7 +117,7 @@ class Broker:
                 self.addresses.note_bad(address)
                 trouble = self._trouble_at(address, error)
                 continue
-            self.addresses.good = address
+            self.addresses.note_good(address)
             return connection
         raise trouble
 
@@ -176,7 +176,7 @@ class Broker:
 
     def _trouble_at(self, address: Address, error: BaseException) -> Unavailable:
         """Return why no connection came about; a plain one that is cut off at once may have met TLS."""
-        is_cut_off = isinstance(_innermost(error), CUT_OFF)
+        is_cut_off = isinstance(_innermost(error), CUT_OFF) and not self.addresses.has_worked
         if self.tls is None and is_cut_off and speaks_tls(address.number, address.port):
             hint = "set RABBITMQ_TLS=true, or RABBITMQ_PORT to its plain port"
             return Unavailable(f"RabbitMQ at {address} speaks TLS there: {hint}")

@@ -15,6 +15,7 @@ from bridge.leases import LeaseKeeper, LeaseTable
 from bridge.routing import System
 
 CATCHING_UP_SECONDS = 10.0
+ON_ITS_WAY_SECONDS = 0.25  # what the broker has delivered is not ready any more, and not in hand yet
 SETTLED_SECONDS = 7.0  # another process may find out later than we that the engine is back
 RECONCILED_PER_SECOND = 1000
 
@@ -92,9 +93,10 @@ class Admission:
         if self._outage_at == -math.inf:
             return True
         responses = self._publisher.watch.state(RESPONSE_QUEUE)
-        if self._caught_up_at_done is None and responses.seen_at > self._outage_at and self._is_read:
-            # Not those in hand: what the broker has delivered may be on its way to us, and is not ready any more.
-            delivered = self._inbox.prefetch if self._inbox.is_read else 0
+        is_seen = clock.now() > responses.seen_at + ON_ITS_WAY_SECONDS and responses.seen_at > self._outage_at
+        if self._caught_up_at_done is None and is_seen and self._is_read:
+            # While some are ready, those in hand are as many as the broker delivers, or soon will be.
+            delivered = self._inbox.prefetch if responses.ready and self._inbox.is_read else self._inbox.in_hand
             self._caught_up_at_done = self._inbox.done + responses.ready + delivered
         is_done = self._caught_up_at_done is not None and self._inbox.done >= self._caught_up_at_done
         is_empty = self._is_read and not self._inbox.in_hand and self._was_emptied(responses.seen_empty_at)

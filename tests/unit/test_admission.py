@@ -1,7 +1,7 @@
 """The admission before the fetch: nothing is locked that could not be delivered."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
@@ -133,6 +133,7 @@ def test_what_waited_after_an_outage_is_applied_first_and_what_came_since_does_n
     gate.note_outage()
     clock.advance(1)
     side.watch.states[RESPONSE_QUEUE], side.in_hand = seen(ready=3), 1
+    clock.advance(0.3)
 
     assert not gate.may_fetch()
     side.done = 3
@@ -148,6 +149,7 @@ def test_what_is_on_its_way_to_us_after_an_outage_is_applied_first_too(
     gate.note_outage()
     clock.advance(1)
     side.watch.states[RESPONSE_QUEUE], side.prefetch = seen(ready=3), 5
+    clock.advance(0.3)
     gate.may_fetch()
 
     side.in_hand, side.done = 5, 3
@@ -155,6 +157,23 @@ def test_what_is_on_its_way_to_us_after_an_outage_is_applied_first_too(
     side.in_hand, side.done = 0, 8
 
     assert not may_at_first
+    assert gate.may_fetch()
+
+
+def test_after_an_outage_with_no_answer_ready_those_in_hand_are_all_that_waited(
+    side: Side, table: LeaseTable, clock: Clock
+) -> None:
+    gate = side.gate(table)
+    gate.note_outage()
+    clock.advance(1)
+    side.watch.states[RESPONSE_QUEUE], side.prefetch = replace(seen(), seen_empty_at=0.0), 100
+    at_once = gate.may_fetch()
+    clock.advance(0.3)
+    side.in_hand = 2  # they were on their way
+    before = gate.may_fetch()
+    side.done, side.in_hand = 2, 5
+
+    assert (at_once, before) == (False, False)
     assert gate.may_fetch()
 
 
