@@ -19,6 +19,7 @@ from bridge.routing import LONGEST_LOCK_MS, Routing, System
 from bridge.routing_file import LockMs, read_routing_file
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
+_HEADER = re.compile(r"[!-9;-~]+: ?[\x20-\x7e]+")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f\\?#]")
 _SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
@@ -45,6 +46,14 @@ class Settings(BaseSettings):
     camunda_auth_username: str | None = None
     camunda_auth_password: SecretStr | None = None
     camunda_auth_password_file: Path | None = None
+    camunda_auth_token: SecretStr | None = None
+    camunda_auth_token_file: Path | None = None
+    camunda_headers: SecretStr | None = None
+    camunda_headers_file: Path | None = None
+    camunda_ca_file: Path | None = None
+    camunda_client_cert_file: Path | None = None
+    camunda_client_key_file: Path | None = None
+    camunda_proxy: str | None = None
     camunda_topics_include: CommaSeparated = ("*",)
     camunda_topics_exclude: CommaSeparated = ()
     camunda_tenant_ids: CommaSeparated = ()
@@ -164,6 +173,16 @@ class Settings(BaseSettings):
             url = urlunsplit((parts.scheme, place, quote(parts.path, safe=_SAFE_IN_PATH), "", ""))
         return url.rstrip("/")
 
+    @field_validator("camunda_proxy")
+    @classmethod
+    def _check_proxy(cls, proxy: str | None) -> str | None:
+        if proxy in (None, "none"):
+            return proxy
+        parts = urlsplit(str(proxy))
+        if parts.scheme not in ("http", "https", "socks5", "socks5h") or not parts.hostname or "@" in str(proxy):
+            raise ValueError("is neither none nor a URL without a login, such as http://proxy.example:3128")
+        return proxy
+
     @field_validator("rabbitmq_host")
     @classmethod
     def _check_hosts(cls, hosts: str) -> str:
@@ -189,7 +208,18 @@ class Settings(BaseSettings):
     def _check_login(self) -> Self:
         if (self.camunda_auth_username is None) != (self.camunda_auth_password is None):
             raise ValueError("CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD go together: set both or neither")
+        if self.camunda_auth_username and self.camunda_auth_token:
+            raise ValueError("CAMUNDA_AUTH_TOKEN and CAMUNDA_AUTH_USERNAME are two logins: set one of them")
+        if self.camunda_client_key_file and not self.camunda_client_cert_file:
+            raise ValueError("CAMUNDA_CLIENT_KEY_FILE needs CAMUNDA_CLIENT_CERT_FILE")
+        _check_files(self, "camunda_ca_file", "camunda_client_cert_file", "camunda_client_key_file")
+        _header_lines(self.camunda_headers)
         return self
+
+    @property
+    def camunda_header_lines(self) -> tuple[str, ...]:
+        """The lines of CAMUNDA_HEADERS, each `Name: value`."""
+        return _header_lines(self.camunda_headers)
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
@@ -201,16 +231,30 @@ class Settings(BaseSettings):
             raise ValueError("RABBITMQ_CLIENT_KEY_FILE needs RABBITMQ_CLIENT_CERT_FILE")
         if self.rabbitmq_auth == "external" and not self.rabbitmq_client_cert_file:
             raise ValueError("RABBITMQ_AUTH=external needs RABBITMQ_TLS=true and RABBITMQ_CLIENT_CERT_FILE")
-        for name in files:
-            path = getattr(self, name)
-            if path and not _found(path).is_file():
-                raise ValueError(f"{name.upper()}: there is no file {path}")
+        _check_files(self, *files)
         return self
 
     def found(self, name: str) -> Path | None:
         """Return the file that a setting names, if any; a relative one may lie beside the code."""
         path: Path | None = getattr(self, name)
         return _found(path) if path else None
+
+
+def _check_files(settings: Settings, *names: str) -> None:
+    """Raise ValueError where a setting names a file that does not exist."""
+    for name in names:
+        path = getattr(settings, name)
+        if path and not _found(path).is_file():
+            raise ValueError(f"{name.upper()}: there is no file {path}")
+
+
+def _header_lines(headers: SecretStr | None) -> tuple[str, ...]:
+    """Return the header lines of a list with commas. Raises ValueError, with no value in it."""
+    lines = [line.strip() for line in headers.get_secret_value().split(",")] if headers else []
+    for number, line in enumerate(lines, 1):
+        if not _HEADER.fullmatch(line):
+            raise ValueError(f"CAMUNDA_HEADERS: entry {number} is no header such as X-Api-Key: secret")
+    return tuple(lines)
 
 
 def _hosts_in(text: str, port: int) -> list[tuple[str, int]]:

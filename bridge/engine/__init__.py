@@ -7,6 +7,7 @@ from bridge.engine.json_support import says_no_json
 from bridge.engine.login import Login
 from bridge.engine.rest import Rest
 from bridge.engine.rows import readable
+from bridge.engine.transport import Cached, Transport
 from bridge.engine.verdict import FOR_NOW, Answer, Verdict
 
 __all__ = [
@@ -14,11 +15,13 @@ __all__ = [
     "LONGEST_ERROR_MESSAGE",
     "Answer",
     "BackOffs",
+    "Cached",
     "CamundaClient",
     "Http",
     "Login",
     "Reply",
     "Rest",
+    "Transport",
     "Verdict",
     "readable",
     "says_no_json",

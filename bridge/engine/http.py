@@ -9,11 +9,11 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from io import BytesIO
 
-import certifi
 import pycurl
 
 from bridge import clock, heartbeats
 from bridge.engine.login import Login
+from bridge.engine.transport import Transport, reason_of
 from bridge.errors import Unanswered, Unavailable
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -22,25 +22,34 @@ LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more is asked again all t
 LONG_SECONDS = 30.0
 SILENCE_SECONDS = 15.0
 SIGN_OF_LIFE_TIMEOUT_SECONDS = 10
+# The engine wants Accept: */* (errorDetails is text); an empty Expect spares a round trip on big bodies.
+HEADERS = ("Content-Type: application/json", "Accept: */*", "Accept-Encoding:", "Expect:")
+REDIRECTS = range(300, 400)
+UNTRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CERTPROBLEM)
 NO_WORD = "the connection ended without a reply"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server answered. `wait_seconds`: its `Retry-After`; `seconds`: how long it took."""
+    """What a server answered. `wait_seconds`: its `Retry-After`; `seconds`: how long it took.
+
+    `leads_to`: where a redirect leads.
+    """
 
     status: int
     body: bytes
     wait_seconds: float = 0.0
     seconds: float = 0.0
+    leads_to: str = ""
 
 
 class Http:
     """Sends requests below one base URL; every thread that calls it gets a connection of its own."""
 
-    def __init__(self, base_url: str, login: Login) -> None:
+    def __init__(self, base_url: str, login: Login, transport: Transport | None = None) -> None:
         self.base_url = base_url
         self._login = login
+        self._transport = transport or Transport()
         self._local = threading.local()
         self._heard_at = 0.0
         self._give_up_at = math.inf
@@ -87,23 +96,29 @@ class Http:
         handle.setopt(pycurl.CUSTOMREQUEST, method)
         if self._login.username is not None:
             handle.setopt(pycurl.PASSWORD, self._login.password.encode())  # as text it must be ASCII
+        if self._transport.read_token:
+            handle.setopt(pycurl.HTTPHEADER, [*HEADERS, *self._transport.header_lines()])
         handle.setopt(pycurl.NOPROGRESS, timeout_seconds <= LONG_SECONDS)
         self._local.sent_at = sent = clock.now()
         content = self._fetch(handle)
         self._heard_at = clock.now()
         status = handle.getinfo(pycurl.RESPONSE_CODE)
         wait_seconds = min(handle.getinfo(pycurl.RETRY_AFTER), LONGEST_WAIT_SECONDS) if status >= 300 else 0.0
-        return Reply(status, content, wait_seconds, self._heard_at - sent)
+        leads_to = (handle.getinfo(pycurl.REDIRECT_URL) or "") if status in REDIRECTS else ""
+        return Reply(status, content, wait_seconds, self._heard_at - sent, leads_to)
 
     def _fetch(self, handle: pycurl.Curl) -> bytes:
         try:
             return handle.perform_rb()
         except pycurl.error as error:
-            reason = NO_WORD if error.args[0] == pycurl.E_SEND_FAIL_REWIND else error.args[-1]
+            code, said = int(error.args[0]), str(error.args[-1])
+            reason = NO_WORD if code == pycurl.E_SEND_FAIL_REWIND else reason_of(code, said, self.base_url)
             text = f"no engine at CAMUNDA_BASE_URL {self.base_url}: {reason}"
+            if code in UNTRUSTED and handle is getattr(self._local, "handle", None):
+                self._local.handle = None  # a handle keeps a CA's file for a day
             if not handle.getinfo(pycurl.REQUEST_SIZE):  # it was not even sent
                 raise Unavailable(text) from error
-            timed_out = error.args[0] == pycurl.E_OPERATION_TIMEDOUT
+            timed_out = code == pycurl.E_OPERATION_TIMEDOUT
             raise Unanswered(text, handle.getinfo(pycurl.TOTAL_TIME), timed_out=timed_out) from error
 
     def _is_in_vain(self, *_progress: int) -> bool:
@@ -138,9 +153,11 @@ class Http:
         handle.setopt(pycurl.NOSIGNAL, True)  # curl's time-outs must not use signals in a threaded process
         handle.setopt(pycurl.CONNECTTIMEOUT, CONNECT_TIMEOUT_SECONDS)
         handle.setopt(pycurl.TCP_KEEPALIVE, True)
-        handle.setopt(pycurl.CAINFO, certifi.where())
-        # The engine wants Accept: */* (errorDetails is text); an empty Expect spares a round trip on big bodies.
-        handle.setopt(pycurl.HTTPHEADER, ["Content-Type: application/json", "Accept: */*", "Expect:"])
+        handle.setopt(
+            pycurl.ACCEPT_ENCODING, ""
+        )  # a proxy may compress without being asked, which HEADERS does not
+        self._transport.prepare(handle, self.base_url)
+        handle.setopt(pycurl.HTTPHEADER, [*HEADERS, *self._transport.header_lines()])
         if self._login.username is not None:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
             handle.setopt(pycurl.USERNAME, self._login.username.encode())

@@ -16,6 +16,8 @@ def usable(base_url: str, reply: Reply, wanted: Any) -> Any:
     place = f"CAMUNDA_BASE_URL {base_url}"
     if reply.status == 401:
         raise LoginRefused(f"{place} wants a login: check CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
+    if reply.leads_to:
+        raise Unavailable(f"{place} is redirected to {reply.leads_to}: set it to where the engine is")
     if reply.status != 200:
         detail = judge(reply.status, reply.body).detail
         raise Unavailable(f"{place} answers {detail}", wait_seconds=reply.wait_seconds)

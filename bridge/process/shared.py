@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from bridge import clock, metrics
 from bridge.broker import Broker, Inbox, QueueWatch, Tls, Topology
-from bridge.engine import CamundaClient, Http, Login
+from bridge.engine import Cached, CamundaClient, Http, Login, Transport
 from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
 from bridge.routing import Routing
 from bridge.statistics import Statistics
@@ -88,7 +88,21 @@ def engine_of(settings: "Settings") -> CamundaClient:
 def http_of(settings: "Settings") -> Http:
     """Return the way to the engine; connects on the first call."""
     login = Login(settings.camunda_auth_username, lambda: settings.secret_now("camunda_auth_password"))
-    return Http(settings.camunda_base_url, login)
+    transport = Transport(
+        ca_file=settings.found("camunda_ca_file"),
+        cert_file=settings.found("camunda_client_cert_file"),
+        key_file=settings.found("camunda_client_key_file"),
+        headers=settings.camunda_header_lines,
+        read_token=Cached(lambda: settings.secret_now("camunda_auth_token"))
+        if settings.camunda_auth_token
+        else None,
+        proxy=settings.camunda_proxy,
+    )
+    return Http(settings.camunda_base_url, login, transport)
+
+
+def _token_of(settings: "Settings") -> Cached:
+    return Cached(lambda: settings.secret_now("camunda_auth_token"))
 
 
 def broker_of(settings: "Settings") -> Broker:

@@ -79,6 +79,14 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
         "camunda_complete_timeout": 300_000,
         "rabbitmq_host": "localhost",
         "rabbitmq_port": 5672,
+        "camunda_auth_token": None,
+        "camunda_auth_token_file": None,
+        "camunda_headers": None,
+        "camunda_headers_file": None,
+        "camunda_ca_file": None,
+        "camunda_client_cert_file": None,
+        "camunda_client_key_file": None,
+        "camunda_proxy": None,
         "rabbitmq_tls": False,
         "rabbitmq_ca_file": None,
         "rabbitmq_client_cert_file": None,
@@ -202,7 +210,12 @@ def test_a_secret_given_directly_wins_over_its_file(load: Load, tmp_path: Path) 
 
 
 def test_every_secret_has_a_file_setting() -> None:
-    assert secret_names() == ["camunda_auth_password", "rabbitmq_password"]
+    assert secret_names() == [
+        "camunda_auth_password",
+        "camunda_auth_token",
+        "camunda_headers",
+        "rabbitmq_password",
+    ]
     assert all(f"{name}_file" in Settings.model_fields for name in secret_names())
 
 

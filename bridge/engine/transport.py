@@ -1,0 +1,114 @@
+"""How the engine is reached: whom we trust, who we are, and through which proxy."""
+
+import math
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import certifi
+import pycurl
+
+from bridge import clock
+
+NO_PROXY = "none"
+READ_AGAIN_SECONDS = 2.0
+SYSTEM_STORES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Red Hat
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What a connection to the engine needs besides its URL. curl reads the files anew for each.
+
+    `ca_file`: PEM, None for the system's store or, where there is none, certifi's. `cert_file`, `key_file`: our
+    own certificate. `headers`: lines to send with each request. `read_token`: returns the bearer token as it is.
+    `proxy`: None for the one that the environment names, as curl reads it, but never for loopback; or `none`, or
+    a URL.
+    """
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    headers: tuple[str, ...] = ()
+    read_token: Callable[[], str] | None = None
+    proxy: str | None = None
+
+    def prepare(self, handle: pycurl.Curl, url: str) -> None:
+        """Set the options of a new handle for this URL."""
+        handle.setopt(pycurl.CAINFO, str(self.ca_file or system_store()))
+        if self.cert_file:
+            handle.setopt(pycurl.SSLCERT, str(self.cert_file))
+        if self.key_file:
+            handle.setopt(pycurl.SSLKEY, str(self.key_file))
+        if self.proxy == NO_PROXY or (self.proxy is None and is_loopback(url)):
+            handle.setopt(pycurl.PROXY, "")  # curl obeys http_proxy for 127.0.0.1 too, and would show it the login
+        elif self.proxy:
+            handle.setopt(pycurl.PROXY, self.proxy)
+
+    def header_lines(self) -> list[str]:
+        """Return the header lines of a request, the token's among them."""
+        token = self.read_token() if self.read_token else ""
+        return [*self.headers, *([f"Authorization: Bearer {token}"] if token else [])]
+
+
+class Cached:
+    """A secret that somebody else renews in a file: read again every few seconds; may be used from any thread."""
+
+    def __init__(self, read: Callable[[], str]) -> None:
+        self._read = read
+        self._value, self._read_at = "", -math.inf
+
+    def __call__(self) -> str:
+        """Return it as it was a moment ago."""
+        if clock.now() - self._read_at > READ_AGAIN_SECONDS:
+            self._value, self._read_at = self._read(), clock.now()
+        return self._value
+
+
+def system_store() -> str:
+    """Return the file with the CAs that the system trusts, certifi's where there is none."""
+    known = (ssl.get_default_verify_paths().cafile, *SYSTEM_STORES)
+    return next((path for path in known if path and Path(path).is_file()), certifi.where())
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def reason_of(code: int, text: str, url: str) -> str:
+    """Return curl's error in plain words that name the setting; its own text where it needs no more."""
+    is_tls = url.startswith("https:")
+    if code == pycurl.E_PEER_FAILED_VERIFICATION:
+        return _distrust(text, url)
+    if code == pycurl.E_SSL_CACERT_BADFILE:
+        return f"CAMUNDA_CA_FILE cannot be used: {text}"
+    if code == pycurl.E_SSL_CERTPROBLEM:
+        return f"CAMUNDA_CLIENT_CERT_FILE or CAMUNDA_CLIENT_KEY_FILE cannot be used: {text}"
+    if code == pycurl.E_COULDNT_RESOLVE_PROXY or "proxy" in text.lower():
+        return f"the proxy (CAMUNDA_PROXY, http_proxy, https_proxy) does not lead there: {text}"
+    if "certificate required" in text or "alert handshake failure" in text or "bad certificate" in text:
+        return f"it wants a certificate of ours, CAMUNDA_CLIENT_CERT_FILE: {text}"
+    if code == pycurl.E_SSL_CONNECT_ERROR and is_tls:
+        return f"it speaks no TLS there, or none that we know; is it http:// ? {text}"
+    if code in (pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR) and not is_tls:
+        return f"{text}; if it speaks TLS there, the URL begins with https://"
+    return text
+
+
+def _distrust(text: str, url: str) -> str:
+    if "expired" in text:
+        return f"its certificate has expired, or our clock is wrong: {text}"
+    if "subject name" in text or "does not match" in text or "mismatch" in text:
+        return f"its certificate is for another name than {urlsplit(url).hostname!r}: {text}"
+    return f"its certificate is of a CA that we do not trust, set CAMUNDA_CA_FILE to that CA's file: {text}"
