@@ -1,0 +1,128 @@
+"""A worker whose engine is behind TLS with a private CA and a gateway that wants a certificate and a token."""
+
+import shutil
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from sandbox.engine_api import EngineApi
+from sandbox.sandbox import Sandbox
+from tests.authority import Authority
+from tests.system.conftest import StartSystem, StartWorker
+from tests.system.engine import finishers, start_many, wait_for_state
+from tests.system.partner import completing
+
+INSTANCES, ROUNDS = 60, 3
+TOKENS = ("token-0", "token-1", "token-2", "token-3")
+
+
+class Gateway:
+    """Terminates TLS before the engine; lets in who has a certificate of the CA and the token of now."""
+
+    def __init__(self, ca: Authority, engine_port: int) -> None:
+        self.token = TOKENS[0]
+        self.refused = 0
+        self._ca = ca
+        self._engine_port = engine_port
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.renew()
+
+    def renew(self) -> None:
+        """Take a new certificate, and end all connections: the next ones meet it."""
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self._ca.file))
+        self._context.load_cert_chain(*self._ca.give("localhost"))
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        threading.Thread(target=self._accept, daemon=True).start()
+        try:
+            yield
+        finally:
+            self._listener.close()
+            self.renew()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                plain, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        with (
+            suppress(OSError),
+            plain,
+            self._context.wrap_socket(plain, server_side=True) as client,
+            socket.create_connection(("127.0.0.1", self._engine_port)) as engine,
+        ):
+            self._open += [client, engine]
+            threading.Thread(target=relay, args=(engine, client), daemon=True).start()
+            while request := client.recv(65_536):
+                if b"Authorization: Bearer " in request and self.token.encode() not in request:
+                    self.refused += 1
+                    client.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+                else:
+                    engine.sendall(request)
+
+
+def relay(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.usefixtures("samples")
+def test_certificates_and_tokens_are_exchanged_under_load_without_a_restart(
+    sandbox: Sandbox,
+    start_worker: StartWorker,
+    start_system: StartSystem,
+    engine_api: EngineApi,
+    tmp_path: Path,
+) -> None:
+    ca = Authority(tmp_path, "ca")
+    engine = urlsplit(sandbox.engine.url)
+    gateway = Gateway(ca, int(engine.port or 0))
+    certificate, key, token = (tmp_path / name for name in ("own.crt", "own.key", "token"))
+
+    def renew(number: int) -> None:
+        for new, name in zip(ca.give(f"own-{number}"), (certificate, key), strict=True):
+            shutil.copy(new, name)
+        token.write_text(TOKENS[number])
+        gateway.token = TOKENS[number]
+        gateway.renew()
+
+    renew(0)
+    settings = {
+        "CAMUNDA_BASE_URL": f"https://localhost:{gateway.port}{engine.path}",
+        "CAMUNDA_CA_FILE": str(ca.file),
+        "CAMUNDA_CLIENT_CERT_FILE": str(certificate),
+        "CAMUNDA_CLIENT_KEY_FILE": str(key),
+        "CAMUNDA_AUTH_TOKEN_FILE": str(token),
+    }
+    instances: list[str] = []
+    with gateway.running():
+        worker = start_worker(**settings).wait_connected()
+        start_system(["python-services.queue"], completing)
+        for number in range(1, ROUNDS + 1):
+            instances += start_many(engine_api, ["email"] * INSTANCES)
+            renew(number)
+        for instance in instances:
+            wait_for_state(engine_api, instance)
+        worker.stop()
+
+    assert len(finishers(engine_api, instances)) == ROUNDS * INSTANCES
+    assert worker.lines("CRITICAL") == []
+    assert not any(secret in worker.output for secret in TOKENS)
