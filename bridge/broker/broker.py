@@ -27,6 +27,7 @@ from bridge.broker.topology import Topology
 from bridge.errors import LoginRefused, RightMissing, Unavailable
 
 CONNECT_TIMEOUT_SECONDS = 5
+HANDSHAKE_SECONDS = 6  # on a slow line too; an attempt that began in a partition hears nothing after its end
 # What pika raises where a broker is unavailable; a handshake that takes too long is no AMQPError.
 CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 CUT_OFF = (ConnectionResetError, IncompatibleProtocolError, StreamLostError)
@@ -84,7 +85,7 @@ class Broker:
             credentials=ExternalCredentials() if self.has_certificate_login else self._password_login(),
             heartbeat=self.heartbeat_seconds,
             socket_timeout=CONNECT_TIMEOUT_SECONDS,
-            stack_timeout=2 * CONNECT_TIMEOUT_SECONDS,
+            stack_timeout=HANDSHAKE_SECONDS,
             client_properties={"connection_name": connection_name},
             ssl_options=self._ssl_options(address),
         )
@@ -198,5 +199,5 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _text(error: BaseException) -> str:
     if isinstance(error, AMQPConnectorStackTimeout):  # its own text is an address as Python writes it
-        return f"took the connection and did not answer within {2 * CONNECT_TIMEOUT_SECONDS} s"
+        return f"took the connection and did not answer within {HANDSHAKE_SECONDS} s"
     return str(error) or repr(error)

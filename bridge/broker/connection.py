@@ -70,12 +70,14 @@ class BrokerConnection:
         self._lock = clock.Lock()
         self._connection: LineConnection | None = None
         self._lost_because: BaseException | None = None
-        self._was_open = False
+        self._was_open = self._is_up = False
+        self._began = 0.0
         self.trouble = "not connected yet"
 
     def run(self) -> None:
         """Connect, work, and connect again, until `stop`. Raises SettingsError before the first success."""
         while not self._stopping.is_set():
+            self._began = clock.now()
             try:
                 self._serve()
             except SettingsError as error:
@@ -86,13 +88,17 @@ class BrokerConnection:
                 self._pause("WARNING", error)
 
     def _pause(self, level: str, error: Exception) -> None:
+        """Wait before the next attempt; one that took its time without a connection was a pause already."""
         pause = self._backoffs.get(type(error), self._backoff).pause()
+        if type(error) is Unavailable and not self._is_up:
+            pause = max(0.0, pause - (clock.now() - self._began))
         self.trouble = str(error)
         logger.log(level, "{}: {}; next attempt in {:.1f} s", self._name, error, pause)
         heartbeats.beat()
         self._stopping.wait(pause)
 
     def _serve(self) -> None:
+        self._is_up = False
         # Until the first tick a broker that freezes is noticed by its heartbeats alone.
         patience = heartbeats.PATIENCE_SECONDS + 2 * self._broker.heartbeat_seconds
         heartbeats.beat(within=patience)
@@ -141,7 +147,7 @@ class BrokerConnection:
         channel.add_on_close_callback(self.on_channel_closed)
         if self._was_open:
             metrics.reconnects(self._kind).inc()
-        self._was_open = True
+        self._was_open = self._is_up = True
         logger.info("{}: connected to RabbitMQ at {}", self._name, self._broker.place)
         self._blocked = False
         self._user.on_channel(channel)

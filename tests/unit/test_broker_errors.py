@@ -24,7 +24,7 @@ PLACE = "RabbitMQ at broker.example:5672"
             AMQPConnectorAMQPHandshakeError(
                 AMQPConnectorStackTimeout("Timeout during AMQP handshake'127.0.0.1'/(<A")
             ),
-            "took the connection and did not answer within 10 s",
+            "took the connection and did not answer within 6 s",
         ),
         (
             AMQPConnectionError(AMQPConnectorSocketConnectError(REFUSED)),
