@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     camunda_auth_password_file: Path | None = None
     camunda_auth_token: SecretStr | None = None
     camunda_auth_token_file: Path | None = None
+    camunda_oauth_token_url: str | None = None
+    camunda_oauth_client_id: str | None = None
+    camunda_oauth_client_secret: SecretStr | None = None
+    camunda_oauth_client_secret_file: Path | None = None
+    camunda_oauth_scope: str | None = None
+    camunda_oauth_audience: str | None = None
     camunda_headers: SecretStr | None = None
     camunda_headers_file: Path | None = None
     camunda_ca_file: Path | None = None
@@ -173,6 +179,14 @@ class Settings(BaseSettings):
             url = urlunsplit((parts.scheme, place, quote(parts.path, safe=_SAFE_IN_PATH), "", ""))
         return url.rstrip("/")
 
+    @field_validator("camunda_oauth_token_url")
+    @classmethod
+    def _check_token_url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in url):
+            raise ValueError("is not a URL without a login, such as https://login.example/token")
+        return url
+
     @field_validator("camunda_proxy")
     @classmethod
     def _check_proxy(cls, proxy: str | None) -> str | None:
@@ -210,6 +224,12 @@ class Settings(BaseSettings):
             raise ValueError("CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD go together: set both or neither")
         if self.camunda_auth_username and self.camunda_auth_token:
             raise ValueError("CAMUNDA_AUTH_TOKEN and CAMUNDA_AUTH_USERNAME are two logins: set one of them")
+        oauth = (self.camunda_oauth_token_url, self.camunda_oauth_client_id, self.camunda_oauth_client_secret)
+        if any(oauth) and not all(oauth):
+            names = "CAMUNDA_OAUTH_TOKEN_URL, CAMUNDA_OAUTH_CLIENT_ID and CAMUNDA_OAUTH_CLIENT_SECRET"
+            raise ValueError(f"{names} go together: set all or none")
+        if any(oauth) and (self.camunda_auth_username or self.camunda_auth_token):
+            raise ValueError("CAMUNDA_OAUTH_TOKEN_URL is a login of its own: set no other")
         if self.camunda_client_key_file and not self.camunda_client_cert_file:
             raise ValueError("CAMUNDA_CLIENT_KEY_FILE needs CAMUNDA_CLIENT_CERT_FILE")
         _check_files(self, "camunda_ca_file", "camunda_client_cert_file", "camunda_client_key_file")

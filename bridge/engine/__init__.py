@@ -7,7 +7,8 @@ from bridge.engine.json_support import says_no_json
 from bridge.engine.login import Login
 from bridge.engine.rest import Rest
 from bridge.engine.rows import readable
-from bridge.engine.transport import Cached, Transport
+from bridge.engine.tokens import Cached, Client, ClientCredentials
+from bridge.engine.transport import Transport
 from bridge.engine.verdict import FOR_NOW, Answer, Verdict
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "BackOffs",
     "Cached",
     "CamundaClient",
+    "Client",
+    "ClientCredentials",
     "Http",
     "Login",
     "Reply",

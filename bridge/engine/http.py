@@ -12,7 +12,7 @@ from io import BytesIO
 import pycurl
 
 from bridge import clock, heartbeats
-from bridge.engine.login import Login
+from bridge.engine.login import UNAUTHORIZED, Login
 from bridge.engine.transport import Transport, reason_of
 from bridge.errors import Unanswered, Unavailable
 
@@ -62,6 +62,9 @@ class Http:
         """
         with self._login.attempt() as attempt:
             reply = self._perform(method, path, body, timeout_seconds)
+            if reply.status == UNAUTHORIZED and self._transport.token:
+                self._transport.token.forget()  # it may have been renewed, or withdrawn
+                reply = self._perform(method, path, body, timeout_seconds)
             attempt.status = reply.status
         return reply
 
@@ -96,7 +99,7 @@ class Http:
         handle.setopt(pycurl.CUSTOMREQUEST, method)
         if self._login.username is not None:
             handle.setopt(pycurl.PASSWORD, self._login.password.encode())  # as text it must be ASCII
-        if self._transport.read_token:
+        if self._transport.token:
             handle.setopt(pycurl.HTTPHEADER, [*HEADERS, *self._transport.header_lines()])
         handle.setopt(pycurl.NOPROGRESS, timeout_seconds <= LONG_SECONDS)
         self._local.sent_at = sent = clock.now()
@@ -157,7 +160,7 @@ class Http:
             pycurl.ACCEPT_ENCODING, ""
         )  # a proxy may compress without being asked, which HEADERS does not
         self._transport.prepare(handle, self.base_url)
-        handle.setopt(pycurl.HTTPHEADER, [*HEADERS, *self._transport.header_lines()])
+        handle.setopt(pycurl.HTTPHEADER, [*HEADERS, *self._transport.headers])
         if self._login.username is not None:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
             handle.setopt(pycurl.USERNAME, self._login.username.encode())

@@ -1,8 +1,6 @@
 """How the engine is reached: whom we trust, who we are, and through which proxy."""
 
-import math
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,10 +9,9 @@ from urllib.parse import urlsplit
 import certifi
 import pycurl
 
-from bridge import clock
+from bridge.engine.tokens import Token
 
 NO_PROXY = "none"
-READ_AGAIN_SECONDS = 2.0
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",  # Red Hat
@@ -27,7 +24,7 @@ class Transport:
     """What a connection to the engine needs besides its URL. curl reads the files anew for each.
 
     `ca_file`: PEM, None for the system's store or, where there is none, certifi's. `cert_file`, `key_file`: our
-    own certificate. `headers`: lines to send with each request. `read_token`: returns the bearer token as it is.
+    own certificate. `headers`: lines to send with each request. `token`: the bearer token, if any.
     `proxy`: None for the one that the environment names, as curl reads it, but never for loopback; or `none`, or
     a URL.
     """
@@ -36,7 +33,7 @@ class Transport:
     cert_file: Path | None = None
     key_file: Path | None = None
     headers: tuple[str, ...] = ()
-    read_token: Callable[[], str] | None = None
+    token: Token | None = None
     proxy: str | None = None
 
     def prepare(self, handle: pycurl.Curl, url: str) -> None:
@@ -52,23 +49,9 @@ class Transport:
             handle.setopt(pycurl.PROXY, self.proxy)
 
     def header_lines(self) -> list[str]:
-        """Return the header lines of a request, the token's among them."""
-        token = self.read_token() if self.read_token else ""
+        """Return the header lines of a request, the token's among them. Raises Unavailable where there is none."""
+        token = self.token() if self.token else ""
         return [*self.headers, *([f"Authorization: Bearer {token}"] if token else [])]
-
-
-class Cached:
-    """A secret that somebody else renews in a file: read again every few seconds; may be used from any thread."""
-
-    def __init__(self, read: Callable[[], str]) -> None:
-        self._read = read
-        self._value, self._read_at = "", -math.inf
-
-    def __call__(self) -> str:
-        """Return it as it was a moment ago."""
-        if clock.now() - self._read_at > READ_AGAIN_SECONDS:
-            self._value, self._read_at = self._read(), clock.now()
-        return self._value
 
 
 def system_store() -> str:

@@ -1,12 +1,13 @@
 """What both components work with, made once for one set of settings."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from bridge import clock, metrics
 from bridge.broker import Broker, Inbox, QueueWatch, Tls, Topology
-from bridge.engine import Cached, CamundaClient, Http, Login, Transport
+from bridge.engine import Cached, CamundaClient, Client, ClientCredentials, Http, Login, Transport
+from bridge.engine.tokens import Token
 from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
 from bridge.routing import Routing
 from bridge.statistics import Statistics
@@ -93,16 +94,24 @@ def http_of(settings: "Settings") -> Http:
         cert_file=settings.found("camunda_client_cert_file"),
         key_file=settings.found("camunda_client_key_file"),
         headers=settings.camunda_header_lines,
-        read_token=Cached(lambda: settings.secret_now("camunda_auth_token"))
-        if settings.camunda_auth_token
-        else None,
         proxy=settings.camunda_proxy,
     )
-    return Http(settings.camunda_base_url, login, transport)
+    return Http(settings.camunda_base_url, login, replace(transport, token=_token_of(settings, transport)))
 
 
-def _token_of(settings: "Settings") -> Cached:
-    return Cached(lambda: settings.secret_now("camunda_auth_token"))
+def _token_of(settings: "Settings", transport: Transport) -> Token | None:
+    if settings.camunda_auth_token:
+        return Cached(lambda: settings.secret_now("camunda_auth_token"))
+    if settings.camunda_oauth_token_url is None:
+        return None
+    client = Client(
+        settings.camunda_oauth_token_url,
+        settings.camunda_oauth_client_id or "",
+        lambda: settings.secret_now("camunda_oauth_client_secret"),
+        scope=settings.camunda_oauth_scope or "",
+        audience=settings.camunda_oauth_audience or "",
+    )
+    return ClientCredentials(client, transport.prepare)
 
 
 def broker_of(settings: "Settings") -> Broker:

@@ -81,6 +81,12 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
         "rabbitmq_port": 5672,
         "camunda_auth_token": None,
         "camunda_auth_token_file": None,
+        "camunda_oauth_token_url": None,
+        "camunda_oauth_client_id": None,
+        "camunda_oauth_client_secret": None,
+        "camunda_oauth_client_secret_file": None,
+        "camunda_oauth_scope": None,
+        "camunda_oauth_audience": None,
         "camunda_headers": None,
         "camunda_headers_file": None,
         "camunda_ca_file": None,
@@ -213,6 +219,7 @@ def test_every_secret_has_a_file_setting() -> None:
     assert secret_names() == [
         "camunda_auth_password",
         "camunda_auth_token",
+        "camunda_oauth_client_secret",
         "camunda_headers",
         "rabbitmq_password",
     ]

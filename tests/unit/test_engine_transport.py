@@ -162,7 +162,7 @@ def test_a_ca_that_was_exchanged_is_used_without_a_restart(
 
 def test_headers_and_a_token_that_is_renewed_go_with_each_request(server: Server, clock: Clock) -> None:
     tokens = ["first", "second"]
-    transport = Transport(headers=("X-Api-Key: secret",), read_token=Cached(lambda: tokens.pop(0)))
+    transport = Transport(headers=("X-Api-Key: secret",), token=Cached(lambda: tokens.pop(0)))
     http = Http(f"http://localhost:{server.port}", Login(None), transport)
 
     with server.running():
