@@ -162,22 +162,8 @@ class Settings(BaseSettings):
 
     @field_validator("camunda_base_url")
     @classmethod
-    def _check_url(cls, url: str) -> str:
-        if "@" in url:  # before urlsplit, whose errors quote parts of a password
-            raise ValueError("must not contain a login; use CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
-        parts = urlsplit(url)
-        if (
-            parts.scheme not in ("http", "https")
-            or not parts.hostname
-            or parts.port == 0
-            or _ODD_IN_URL.search(url)
-        ):
-            raise ValueError("is not a URL such as http://localhost:8080/engine-rest")
-        host = _ascii_host(parts.hostname, is_address="[" in parts.netloc)
-        if not url.isascii():
-            place = parts.netloc.lower().replace(parts.hostname, host)
-            url = urlunsplit((parts.scheme, place, quote(parts.path, safe=_SAFE_IN_PATH), "", ""))
-        return url.rstrip("/")
+    def _check_urls(cls, urls: str) -> str:
+        return ",".join(_checked_url(url.strip()) for url in urls.split(","))
 
     @field_validator("camunda_oauth_token_url")
     @classmethod
@@ -299,6 +285,20 @@ def _host_and_port(text: str, port: int) -> tuple[str, int]:
     if own_port and not 0 < int(own_port) < 65536:
         raise ValueError(f"{text!r:.80}: a port is 1 to 65535")
     return host, int(own_port) if own_port else port
+
+
+def _checked_url(url: str) -> str:
+    """Return a URL as it is called. Raises ValueError."""
+    if "@" in url:  # before urlsplit, whose errors quote parts of a password
+        raise ValueError("must not contain a login; use CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or _ODD_IN_URL.search(url):
+        raise ValueError("is not a URL such as http://localhost:8080/engine-rest")
+    host = _ascii_host(parts.hostname, is_address="[" in parts.netloc)
+    if not url.isascii():
+        place = parts.netloc.lower().replace(parts.hostname, host)
+        url = urlunsplit((parts.scheme, place, quote(parts.path, safe=_SAFE_IN_PATH), "", ""))
+    return url.rstrip("/")
 
 
 def secret_names() -> list[str]:

@@ -40,7 +40,6 @@ class CamundaClient:
         tenant_ids: Sequence[str] = (),
         complete_timeout_seconds: float = COMPLETE_TIMEOUT_SECONDS,
     ) -> None:
-        self.base_url = http.base_url
         self.back_offs = BackOffs()
         self.worker_id = worker_id
         self._tenant_ids = tuple(tenant_ids)
@@ -57,6 +56,11 @@ class CamundaClient:
     def give_up_after(self, seconds: float) -> None:
         """Wait for the replies of long calls no longer than that: the process stops."""
         self._http.give_up_after(seconds)
+
+    @property
+    def base_url(self) -> str:
+        """The URL of the node of the engine that is called now."""
+        return self._http.base_url
 
     def topic_names(self) -> list[str]:
         """Return the topics that have tasks to fetch, whoever they are meant for (7.13 and newer)."""

@@ -10,11 +10,12 @@ from email.utils import parsedate_to_datetime
 from io import BytesIO
 
 import pycurl
+from loguru import logger
 
 from bridge import clock, heartbeats
 from bridge.engine.login import UNAUTHORIZED, Login
 from bridge.engine.transport import Transport, reason_of
-from bridge.errors import Unanswered, Unavailable
+from bridge.errors import LoginRefused, Unanswered, Unavailable
 
 CONNECT_TIMEOUT_SECONDS = 5
 CLOCK_TIMEOUT_SECONDS = 10
@@ -44,10 +45,15 @@ class Reply:
 
 
 class Http:
-    """Sends requests below one base URL; every thread that calls it gets a connection of its own."""
+    """Sends requests below one base URL; every thread that calls it gets a connection of its own.
 
-    def __init__(self, base_url: str, login: Login, transport: Transport | None = None) -> None:
-        self.base_url = base_url
+    `base_urls`: with commas, the nodes of one engine. The next one is tried where one takes no call; the one that
+    works is kept.
+    """
+
+    def __init__(self, base_urls: str, login: Login, transport: Transport | None = None) -> None:
+        self._nodes = [url.strip() for url in base_urls.split(",")]
+        self.base_url = self._nodes[0]
         self._login = login
         self._transport = transport or Transport()
         self._local = threading.local()
@@ -60,6 +66,23 @@ class Http:
         A wait of more than LONG_SECONDS ends early where the server shows no life meanwhile.
         Raises Unavailable where no reply comes, LoginRefused where the login was refused too often to try again.
         """
+        for _ in self._nodes[1:]:
+            url = self.base_url
+            try:
+                return self._send(method, path, body, timeout_seconds)
+            except (LoginRefused, Unanswered):
+                raise
+            except Unavailable as error:  # it was not even sent
+                self._take_next_node(url, error)
+        return self._send(method, path, body, timeout_seconds)
+
+    def _take_next_node(self, url: str, error: Unavailable) -> None:
+        """Go on with the node behind that one, unless another thread has done so."""
+        if self.base_url == url:
+            self.base_url = self._nodes[(self._nodes.index(url) + 1) % len(self._nodes)]
+            logger.warning("{}; going on with {}", error, self.base_url)
+
+    def _send(self, method: str, path: str, body: bytes | None, timeout_seconds: float) -> Reply:
         with self._login.attempt() as attempt:
             reply = self._perform(method, path, body, timeout_seconds)
             if reply.status == UNAUTHORIZED and self._transport.token:

@@ -185,6 +185,26 @@ def test_a_reply_that_was_compressed_unasked_is_read(server: Server) -> None:
     assert "Accept-Encoding" not in server.headers[0]
 
 
+def test_the_next_node_of_an_engine_is_called_where_one_takes_no_call(server: Server, unused_port: int) -> None:
+    http = Http(f"http://127.0.0.1:{unused_port}, http://127.0.0.1:{server.port}/engine-rest", Login(None))
+
+    with server.running():
+        for _ in range(3):
+            assert http.send("GET", "/x", timeout_seconds=5).status == 200
+
+    assert server.paths == ["/engine-rest/x"] * 3
+    assert http.base_url == f"http://127.0.0.1:{server.port}/engine-rest"
+
+
+def test_where_no_node_takes_a_call_each_is_tried_once(logged: list[str], unused_port: int) -> None:
+    http = Http(f"http://127.0.0.1:{unused_port}/a,http://127.0.0.1:{unused_port}/b", Login(None))
+
+    with pytest.raises(Unavailable):
+        http.send("GET", "/x", timeout_seconds=5)
+
+    assert len([line for line in logged if "going on with" in line]) == 1
+
+
 def test_a_redirect_is_named_with_its_target(server: Server) -> None:
     server.redirect = "https://engine.example/engine-rest"
 
