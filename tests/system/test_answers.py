@@ -313,19 +313,19 @@ def test_an_answer_that_the_engine_rejects_is_set_aside_and_its_task_has_an_inci
 
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("value", [b"NaN", b"9223372036854775808"])
-def test_a_value_that_no_type_holds_is_set_aside_and_its_task_has_an_incident(
+def test_a_value_that_no_type_holds_is_set_aside_and_its_task_is_told_why(
     engine_api: EngineApi, start_system: StartSystem, channel: BlockingChannel, value: bytes
 ) -> None:
     said = b'{"response_type": "complete", "variables": {"x": %s}}' % value
     start_system(BITRIX, lambda _: [said])
 
-    engine_api.start_instance("bitrix24_task")
+    instance = engine_api.start_instance("bitrix24_task")
     ((headers, body),) = take_all(channel, ERRORS, 1)
 
     assert body == said
     assert "'x'" in headers["x-error-detail"]
-    (incident,) = engine_api.incidents("bitrix24_task")
-    assert "'x'" in incident["incidentMessage"]
+    task = task_of(engine_api, instance)
+    assert (task["retries"], "'x'" in task["errorMessage"]) == (3, True)
 
 
 @pytest.mark.usefixtures("worker")
