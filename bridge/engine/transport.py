@@ -12,6 +12,7 @@ import pycurl
 from bridge.engine.tokens import Token
 
 NO_PROXY = "none"
+CUT_OFF = (pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR)
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",  # Red Hat
@@ -84,8 +85,9 @@ def reason_of(code: int, text: str, url: str) -> str:
         return f"it wants a certificate of ours, CAMUNDA_CLIENT_CERT_FILE: {text}"
     if code == pycurl.E_SSL_CONNECT_ERROR and is_tls:
         return f"it speaks no TLS there, or none that we know; is it http:// ? {text}"
-    if code in (pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR) and not is_tls:
-        return f"{text}; if it speaks TLS there, the URL begins with https://"
+    if code in CUT_OFF:
+        hint = "it may want a certificate of ours, CAMUNDA_CLIENT_CERT_FILE"
+        return f"{text}; {hint if is_tls else 'if it speaks TLS there, the URL begins with https://'}"
     return text
 
 
