@@ -235,18 +235,23 @@ class Scene:
             self.watch.note_risk()
 
     def note_recovery(self, since: float, *, count_repeats: bool, queue: str = "") -> None:
-        """Note how long after `since` (Unix seconds) the first message was published; call it where work waits.
+        """Note how long after `since` (Unix seconds) the first message was published; call it where work waits."""
+        first = self.until_published(since, count_repeats=count_repeats, queue=queue)
+        self.figures.recovery_seconds.append(first - since)
+
+    def until_published(self, since: float, *, count_repeats: bool = False, queue: str = "") -> float:
+        """Wait for the first message after `since` and return when it came, both in Unix seconds.
 
         A message that is published again was made before `since`, and so was one that a frozen broker had taken
         already: where the latter may come, repeats do not count.
         """
 
-        def published_since() -> list[Message]:
+        def published() -> list[Message]:
             late = [m for m in self.observer.messages[:] if m.seen_at >= since and queue in ("", m.queue)]
             return [m for m in late if m.created_at >= since or (count_repeats and not m.redelivered)]
 
-        self.until(lambda: bool(published_since()), "a message after the fault")
-        self.figures.recovery_seconds.append(published_since()[0].seen_at - since)
+        self.until(lambda: bool(published()), "a message after the fault")
+        return published()[0].seen_at
 
     def finish(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until all is done, then stop the workers and check every invariant."""
