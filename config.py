@@ -81,10 +81,16 @@ class Settings(BaseSettings):
     rabbitmq_client_key_file: Path | None = None
     rabbitmq_tls_server_name: str | None = None
     rabbitmq_virtual_host: str = "/"
-    rabbitmq_auth: Literal["password", "external"] = "password"
+    rabbitmq_auth: Literal["password", "external", "oauth"] = "password"
     rabbitmq_username: str
     rabbitmq_password: SecretStr
     rabbitmq_password_file: Path | None = None
+    rabbitmq_oauth_token_url: str | None = None
+    rabbitmq_oauth_client_id: str | None = None
+    rabbitmq_oauth_client_secret: SecretStr | None = None
+    rabbitmq_oauth_client_secret_file: Path | None = None
+    rabbitmq_oauth_scope: str | None = None
+    rabbitmq_oauth_audience: str | None = None
     rabbitmq_prefetch: int = Field(100, ge=1, le=10_000)
     rabbitmq_queue_high_water: int = Field(1_000, ge=1)
     rabbitmq_heartbeat: int = Field(30, ge=5, le=600)
@@ -115,8 +121,9 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _need_no_password(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if values.get("rabbitmq_auth") == "external":  # the certificate is the login
+        if values.get("rabbitmq_auth") in ("external", "oauth"):  # a certificate or a token is the login
             values.setdefault("rabbitmq_password", "")
+            values.setdefault("rabbitmq_username", values.get("rabbitmq_oauth_client_id") or "")
         return values
 
     @model_validator(mode="before")
@@ -165,7 +172,7 @@ class Settings(BaseSettings):
     def _check_urls(cls, urls: str) -> str:
         return ",".join(_checked_url(url.strip()) for url in urls.split(","))
 
-    @field_validator("camunda_oauth_token_url")
+    @field_validator("camunda_oauth_token_url", "rabbitmq_oauth_token_url")
     @classmethod
     def _check_token_url(cls, url: str | None) -> str | None:
         parts = urlsplit(url or "")
@@ -210,11 +217,7 @@ class Settings(BaseSettings):
             raise ValueError("CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD go together: set both or neither")
         if self.camunda_auth_username and self.camunda_auth_token:
             raise ValueError("CAMUNDA_AUTH_TOKEN and CAMUNDA_AUTH_USERNAME are two logins: set one of them")
-        oauth = (self.camunda_oauth_token_url, self.camunda_oauth_client_id, self.camunda_oauth_client_secret)
-        if any(oauth) and not all(oauth):
-            names = "CAMUNDA_OAUTH_TOKEN_URL, CAMUNDA_OAUTH_CLIENT_ID and CAMUNDA_OAUTH_CLIENT_SECRET"
-            raise ValueError(f"{names} go together: set all or none")
-        if any(oauth) and (self.camunda_auth_username or self.camunda_auth_token):
+        if _has_client_credentials(self, "camunda") and (self.camunda_auth_username or self.camunda_auth_token):
             raise ValueError("CAMUNDA_OAUTH_TOKEN_URL is a login of its own: set no other")
         if self.camunda_client_key_file and not self.camunda_client_cert_file:
             raise ValueError("CAMUNDA_CLIENT_KEY_FILE needs CAMUNDA_CLIENT_CERT_FILE")
@@ -237,6 +240,8 @@ class Settings(BaseSettings):
             raise ValueError("RABBITMQ_CLIENT_KEY_FILE needs RABBITMQ_CLIENT_CERT_FILE")
         if self.rabbitmq_auth == "external" and not self.rabbitmq_client_cert_file:
             raise ValueError("RABBITMQ_AUTH=external needs RABBITMQ_TLS=true and RABBITMQ_CLIENT_CERT_FILE")
+        if _has_client_credentials(self, "rabbitmq") != (self.rabbitmq_auth == "oauth"):
+            raise ValueError("RABBITMQ_AUTH=oauth and RABBITMQ_OAUTH_TOKEN_URL go together: set both or neither")
         _check_files(self, *files)
         return self
 
@@ -244,6 +249,16 @@ class Settings(BaseSettings):
         """Return the file that a setting names, if any; a relative one may lie beside the code."""
         path: Path | None = getattr(self, name)
         return _found(path) if path else None
+
+
+def _has_client_credentials(settings: Settings, side: str) -> bool:
+    """Whether tokens are fetched for this side. Raises ValueError where only some settings for that are set."""
+    names = [f"{side}_oauth_{part}" for part in ("token_url", "client_id", "client_secret")]
+    given = [bool(getattr(settings, name)) for name in names]
+    if any(given) and not all(given):
+        url, client_id, secret = (name.upper() for name in names)
+        raise ValueError(f"{url}, {client_id} and {secret} go together: set all or none")
+    return all(given)
 
 
 def _check_files(settings: Settings, *names: str) -> None:

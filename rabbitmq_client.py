@@ -38,4 +38,4 @@ class RabbitMQClient:
 
     def side_queues(self, copies: Publisher, responses: Consumer) -> SideQueues:
         """Return where responses go that cannot be applied now."""
-        return SideQueues(copies, responses, self.broker.username)
+        return SideQueues(copies, responses, lambda: self.broker.user_id)

@@ -35,16 +35,18 @@ class Broker:
     """The broker's process and its own name service (epmd). Ports and data outlive a restart.
 
     With `tls` it also listens at `tls_port`, to clients with a certificate whose common name may be their login.
+    With `token_key`, the public key (PEM) of an identity provider, its tokens for `rabbitmq` are passwords too.
     """
 
     host = LOOPBACK
     username = "sandbox"
 
-    def __init__(self, run: Run, *, tls: TlsFiles | None = None) -> None:
+    def __init__(self, run: Run, *, tls: TlsFiles | None = None, token_key: Path | None = None) -> None:
         """Prepares ports, a password and a data folder; starts nothing."""
         self._run = run
         self._folder = run.folder / "broker"
         self._tls = tls
+        self._token_key = token_key
         self.password = secrets.token_urlsafe(18)
         self.port, self._api_port, self._distribution_port, self._names_port, self.tls_port = free_ports(5)
         self.api = BrokerApi(f"{self.management_url}/api", self.username, self.password)
@@ -153,21 +155,36 @@ class Broker:
 
     def _write_configuration(self) -> None:
         (self._folder / "home").mkdir(parents=True, exist_ok=True)
-        plugins = "rabbitmq_management" + (",rabbitmq_auth_mechanism_ssl" if self._tls else "")
-        write_private(self._folder / "plugins", f"[{plugins}].")
+        plugins = [
+            "rabbitmq_management",
+            *(["rabbitmq_auth_mechanism_ssl"] if self._tls else []),
+            *(["rabbitmq_auth_backend_oauth2"] if self._token_key else []),
+        ]
+        write_private(self._folder / "plugins", f"[{','.join(plugins)}].")
         write_private(self._folder / "rabbitmq.conf", self._configuration())
 
     def _configuration(self) -> str:
         # The default user takes the place of guest. Without the metrics collector the management plugin
         # costs the broker next to nothing, and queue totals are current instead of up to 5 s old.
-        return (
+        usual = (
             f"listeners.tcp.1 = {LOOPBACK}:{self.port}\n"
             f"management.tcp.ip = {LOOPBACK}\n"
             f"management.tcp.port = {self._api_port}\n"
             "management_agent.disable_metrics_collector = true\n"
             f"default_user = {self.username}\n"
             f"default_pass = {self.password}\n"
-        ) + (self._tls_configuration(self._tls) if self._tls else "")
+        )
+        secured = self._tls_configuration(self._tls) if self._tls else ""
+        return usual + secured + (self._token_configuration(self._token_key) if self._token_key else "")
+
+    def _token_configuration(self, key: Path) -> str:
+        return (
+            "auth_backends.1 = internal\n"
+            "auth_backends.2 = rabbit_auth_backend_oauth2\n"
+            "auth_oauth2.resource_server_id = rabbitmq\n"
+            "auth_oauth2.default_key = tests\n"
+            f"auth_oauth2.signing_keys.tests = {key}\n"
+        )
 
     def _tls_configuration(self, tls: TlsFiles) -> str:
         return (

@@ -46,13 +46,13 @@ class Originals(Protocol):
 class SideQueues:
     """Publishes copies of responses; an original is acknowledged only once a queue has its copy for certain.
 
-    `username` is our own name at the broker, which it checks against `user_id`. May be used from any thread.
+    `user_id` returns our name at the broker, which compares it with a message's. May be used from any thread.
     """
 
-    def __init__(self, publisher: Publisher, originals: Originals, username: str) -> None:
+    def __init__(self, publisher: Publisher, originals: Originals, user_id: Callable[[], str]) -> None:
         self._publisher = publisher
         self._originals = originals
-        self._username = username
+        self._user_id = user_id
         self._copies_out: set[Delivery] = set()
 
     def delay(self, delivery: Delivery, response: Response, tier: str, attempts: int) -> None:
@@ -144,7 +144,7 @@ class SideQueues:
 
     def is_our_copy(self, delivery: Delivery) -> bool:
         """Whether it is a copy that we have published, and no partner."""
-        is_ours = delivery.properties.user_id == self._username
+        is_ours = delivery.properties.user_id == self._user_id()
         return is_ours and ATTEMPTS in (delivery.properties.headers or {})
 
     def _delayed(self, delivery: Delivery, tier: str, attempts: int) -> Publication:
@@ -187,4 +187,4 @@ class SideQueues:
         return headers
 
     def _properties(self, delivery: Delivery) -> dict[str, Any]:
-        return {**copied(delivery.properties), "user_id": self._username}
+        return {**copied(delivery.properties), "user_id": self._user_id()}

@@ -1,5 +1,6 @@
 """The broker as the settings name it: where it is, how we log in, and in one sentence why it cannot be reached."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -21,6 +22,7 @@ from pika.exceptions import (
 
 from bridge.broker.addresses import Address, Addresses
 from bridge.broker.bent_pika import DeadlineConnection, LineConnection, bend
+from bridge.broker.renewal import Tokens
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
 from bridge.broker.tls import Tls, end_of_certificate, end_of_peer, ends_soon, speaks_tls
 from bridge.broker.topology import Topology
@@ -33,8 +35,24 @@ CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 CUT_OFF = (ConnectionResetError, IncompatibleProtocolError, StreamLostError)
 # Who says this was reached: another address would say the same.
 REFUSED_LOGINS = (ProbableAuthenticationError, ProbableAccessDeniedError)
+AUTHENTICATED_USER = re.compile(r"user_id property set to '.*' but authenticated user was '(?P<name>.+?)'")
 
 Blocking = TypeVar("Blocking", bound=BlockingConnection)
+
+
+class Identity:
+    """The name that the broker knows us by; a certificate or a token may give us another than the settings.
+
+    Nothing asks for it over AMQP: the broker tells it where it refuses a message whose `user_id` is another.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def learn(self, words: str) -> None:
+        """Take the name from the broker's words, if they hold it."""
+        if match := AUTHENTICATED_USER.search(words):
+            self.name = match["name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +60,7 @@ class Broker:
     """Where the broker is and who we are there; `read_password` is asked anew for every connection.
 
     `more_hosts`: other nodes of the same cluster. `tls` None: without. `has_certificate_login`: our certificate is
-    the login, in place of user name and password.
+    the login, in place of user name and password. `tokens`: where the passwords come from, if they end.
     """
 
     host: str
@@ -54,10 +72,18 @@ class Broker:
     more_hosts: tuple[tuple[str, int], ...] = ()
     tls: Tls | None = None
     has_certificate_login: bool = False
+    tokens: Tokens | None = None
     addresses: Addresses = field(init=False, compare=False)
+    _identity: Identity = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "addresses", Addresses([(self.host, self.port), *self.more_hosts]))
+        object.__setattr__(self, "_identity", Identity(self.username))
+
+    @property
+    def user_id(self) -> str:
+        """What the broker calls us, as far as we know: it takes a message only with that name as its `user_id`."""
+        return self._identity.name
 
     @property
     def place(self) -> str:
@@ -150,10 +176,15 @@ class Broker:
 
         `act`: what the broker may have refused to a login that it took.
         """
+        if self.tokens and self.tokens.known() is None:
+            return Unavailable(f"RabbitMQ at {self.place}: our token has ended and is not renewed yet")
         if act and isinstance(error, ChannelClosedByBroker) and error.reply_code == ACCESS_REFUSED:
             return RightMissing(missing_right(error.reply_text, act))
+        self._identity.learn(str(error))
         place = f"RabbitMQ at {self.place}"
         if isinstance(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
+            if self.tokens:
+                self.tokens.forget()
             return LoginRefused(f"{place} refuses the login: {self._login_settings()}")
         if isinstance(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
             vhost = f"RABBITMQ_VIRTUAL_HOST {self.virtual_host!r}"
@@ -184,6 +215,8 @@ class Broker:
         return self.trouble(error)
 
     def _login_settings(self) -> str:
+        if self.tokens:
+            return "check what RABBITMQ_OAUTH_SCOPE and RABBITMQ_OAUTH_AUDIENCE ask for, and the broker's keys"
         if self.has_certificate_login:
             return "check the user that RABBITMQ_CLIENT_CERT_FILE names, and RABBITMQ_AUTH=external"
         return f"check RABBITMQ_USERNAME {self.username!r} and RABBITMQ_PASSWORD"

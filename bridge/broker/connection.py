@@ -15,6 +15,7 @@ from bridge import clock, heartbeats, metrics
 from bridge.backoff import Backoff
 from bridge.broker.bent_pika import ANSWER_SECONDS, LineConnection
 from bridge.broker.broker import CONNECTION_ERRORS, Broker
+from bridge.broker.renewal import LoginRenewal
 from bridge.broker.rights import Act
 from bridge.broker.topology import Topology
 from bridge.broker.watch import QueueWatch
@@ -72,6 +73,7 @@ class BrokerConnection:
         self._lost_because: BaseException | None = None
         self._was_open = self._is_up = False
         self._began = 0.0
+        self._login = LoginRenewal(broker.tokens, name=name)
         self.trouble = "not connected yet"
 
     def run(self) -> None:
@@ -141,6 +143,7 @@ class BrokerConnection:
     def _on_open(self, connection: LineConnection) -> None:
         for line in self._broker.certificates_that_end_soon(connection):
             logger.warning("{}: {}", self._name, line)
+        self._login.begin(connection)
         connection.channel(on_open_callback=self._on_channel_open)
 
     def _on_channel_open(self, channel: Channel) -> None:
@@ -160,6 +163,7 @@ class BrokerConnection:
             return
         self._connection.ioloop.call_later(TICK_SECONDS, self._tick)
         heartbeats.beat()
+        self._login.tick(self._connection)
         self._watch.tick()
         self._user.on_tick()
         if self._watch.silent_seconds > ANSWER_SECONDS and not self._blocked:

@@ -1,4 +1,4 @@
-"""Bearer tokens for the engine: from a file that somebody else renews, or from an identity provider."""
+"""Bearer tokens for engine and broker: from a file that somebody else renews, or from an identity provider."""
 
 import json
 import math
@@ -49,8 +49,12 @@ class Cached:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks for tokens, and for what; `read_secret` is asked anew for each."""
+    """Who asks for tokens, and for what; `read_secret` is asked anew for each.
 
+    `setting`: the one that names the URL, for messages.
+    """
+
+    setting: str
     token_url: str
     client_id: str
     read_secret: Callable[[], str]
@@ -69,17 +73,31 @@ class ClientCredentials:
         self._prepare = prepare
         self._lock = clock.Lock()
         self._value, self._renew_at = "", -math.inf
+        self._failure, self._failed_at = Unavailable(), -math.inf
 
     def __call__(self) -> str:
         """Return a token that is valid for a while. Raises Unavailable where none can be had."""
-        if clock.now() < self._renew_at:
-            return self._value
+        if (known := self.known()) is not None:
+            return known
+        begun = clock.now()
         with self._lock:
-            if clock.now() >= self._renew_at:
-                self._value, seconds = self._fetch()
-                self._renew_at = clock.now() + SAFE_SHARE * max(seconds, SHORTEST_SECONDS)
-                logger.debug("a token of {:.0f} s was fetched from {}", seconds, self._client.token_url)
-            return self._value
+            if self._failed_at > begun:  # while we waited our turn: one attempt counts for all
+                raise self._failure
+            return self.known() or self._renewed()
+
+    def known(self) -> str | None:
+        """Return the token if it need not be renewed yet; waits for nobody."""
+        return self._value if clock.now() < self._renew_at else None
+
+    def _renewed(self) -> str:
+        try:
+            self._value, seconds = self._fetch()
+        except Unavailable as error:
+            self._failure, self._failed_at = error, clock.now()
+            raise
+        self._renew_at = clock.now() + SAFE_SHARE * max(seconds, SHORTEST_SECONDS)
+        logger.debug("a token of {:.0f} s was fetched from {}", seconds, self._client.token_url)
+        return self._value
 
     def forget(self) -> None:
         """Fetch another one the next time."""
@@ -120,6 +138,4 @@ class ClientCredentials:
         return token, seconds
 
     def _unavailable(self, reason: str) -> Unavailable:
-        return Unavailable(
-            f"no token for the engine from CAMUNDA_OAUTH_TOKEN_URL {self._client.token_url}: {reason}"
-        )
+        return Unavailable(f"no token from {self._client.setting} {self._client.token_url}: {reason}")

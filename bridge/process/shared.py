@@ -105,6 +105,7 @@ def _token_of(settings: "Settings", transport: Transport) -> Token | None:
     if settings.camunda_oauth_token_url is None:
         return None
     client = Client(
+        "CAMUNDA_OAUTH_TOKEN_URL",
         settings.camunda_oauth_token_url,
         settings.camunda_oauth_client_id or "",
         lambda: settings.secret_now("camunda_oauth_client_secret"),
@@ -117,17 +118,33 @@ def _token_of(settings: "Settings", transport: Transport) -> Token | None:
 def broker_of(settings: "Settings") -> Broker:
     """Return where the broker is and who we are there."""
     (host, port), *more_hosts = settings.rabbitmq_hosts
+    tokens = _broker_tokens_of(settings)
     return Broker(
         host=host,
         port=port,
         virtual_host=settings.rabbitmq_virtual_host,
         username=settings.rabbitmq_username,
-        read_password=lambda: settings.secret_now("rabbitmq_password"),
+        read_password=tokens or (lambda: settings.secret_now("rabbitmq_password")),
+        tokens=tokens,
         heartbeat_seconds=settings.rabbitmq_heartbeat,
         more_hosts=tuple(more_hosts),
         tls=_tls_of(settings) if settings.rabbitmq_tls else None,
         has_certificate_login=settings.rabbitmq_auth == "external",
     )
+
+
+def _broker_tokens_of(settings: "Settings") -> ClientCredentials | None:
+    if settings.rabbitmq_oauth_token_url is None:
+        return None
+    client = Client(
+        "RABBITMQ_OAUTH_TOKEN_URL",
+        settings.rabbitmq_oauth_token_url,
+        settings.rabbitmq_oauth_client_id or "",
+        lambda: settings.secret_now("rabbitmq_oauth_client_secret"),
+        scope=settings.rabbitmq_oauth_scope or "",
+        audience=settings.rabbitmq_oauth_audience or "",
+    )
+    return ClientCredentials(client, Transport(ca_file=settings.found("rabbitmq_ca_file")).prepare)
 
 
 def _tls_of(settings: "Settings") -> Tls:

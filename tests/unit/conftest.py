@@ -1,5 +1,6 @@
 """What the unit tests share: an environment without our settings, the lines that were logged, a clock."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 
@@ -31,6 +32,14 @@ class Clock:
 def bent_pika() -> None:
     """Let pika read and write as it does in the product, where every connection begins with it."""
     bend()
+
+
+@pytest.fixture(autouse=True)
+def garbage_waits() -> Iterator[None]:
+    """Collect no garbage in a test: in the depth of a nested text there is no room for what a finalizer does."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

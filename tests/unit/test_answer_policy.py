@@ -46,7 +46,7 @@ class Desk:
             AnswerCalls(camunda, RoutingConfig.built_in(600_000), self.leases, calls),
             CircuitBreaker(camunda.probe, self.stopping, width=8, on_close=self._pause, on_open=lambda: None),
             self.leases,
-            SideQueues(cast(Publisher, self.publisher), self, US),
+            SideQueues(cast(Publisher, self.publisher), self, lambda: US),
             AnswerRules(max_message_bytes=10_000, require_user_id=require_user_id),
         )
 

@@ -99,6 +99,12 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
         "rabbitmq_client_key_file": None,
         "rabbitmq_tls_server_name": None,
         "rabbitmq_auth": "password",
+        "rabbitmq_oauth_token_url": None,
+        "rabbitmq_oauth_client_id": None,
+        "rabbitmq_oauth_client_secret": None,
+        "rabbitmq_oauth_client_secret_file": None,
+        "rabbitmq_oauth_scope": None,
+        "rabbitmq_oauth_audience": None,
         "rabbitmq_virtual_host": "/",
         "rabbitmq_password_file": None,
         "rabbitmq_prefetch": 100,
@@ -222,6 +228,7 @@ def test_every_secret_has_a_file_setting() -> None:
         "camunda_oauth_client_secret",
         "camunda_headers",
         "rabbitmq_password",
+        "rabbitmq_oauth_client_secret",
     ]
     assert all(f"{name}_file" in Settings.model_fields for name in secret_names())
 
@@ -483,6 +490,8 @@ def test_a_host_that_none_can_have_is_refused(load: Load, hosts: str) -> None:
         ({"RABBITMQ_TLS": "true", "RABBITMQ_CA_FILE": "x.pem"}, "RABBITMQ_CA_FILE: there is no file x.pem"),
         ({"RABBITMQ_TLS": "true", "RABBITMQ_CLIENT_KEY_FILE": "x.pem"}, "needs RABBITMQ_CLIENT_CERT_FILE"),
         ({"RABBITMQ_AUTH": "external"}, "RABBITMQ_AUTH=external needs RABBITMQ_TLS=true"),
+        ({"RABBITMQ_AUTH": "oauth"}, "RABBITMQ_AUTH=oauth and RABBITMQ_OAUTH_TOKEN_URL go together"),
+        ({"RABBITMQ_OAUTH_CLIENT_ID": "us"}, "RABBITMQ_OAUTH_CLIENT_SECRET go together: set all or none"),
     ],
 )
 def test_what_tls_needs_is_said_at_the_start(load: Load, settings: dict[str, str], words: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,7 +21,7 @@ class Provider:
     def __init__(self) -> None:
         self.forms: list[dict[str, list[str]]] = []
         self.seen: list[str] = []
-        self.broken = False
+        self.broken, self.seconds = False, 0.0
         self.reply: dict[str, Any] = {"expires_in": 100}
         self.accepted: str | None = None
         outer = self
@@ -31,6 +32,7 @@ class Provider:
             def do_POST(self) -> None:
                 form = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 outer.forms.append(parse_qs(form))
+                time.sleep(outer.seconds)
                 token = {"access_token": f"token-{len(outer.forms)}", **outer.reply}
                 self.answer(503 if outer.broken else 200, json.dumps(token).encode())
 
@@ -52,7 +54,14 @@ class Provider:
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     def client(self) -> Http:
-        client = Client(f"{self.url}/token", "worker", lambda: "s&cret", scope="engine", audience="camunda")
+        client = Client(
+            "CAMUNDA_OAUTH_TOKEN_URL",
+            f"{self.url}/token",
+            "worker",
+            lambda: "s&cret",
+            scope="engine",
+            audience="camunda",
+        )
         return Http(self.url, Login(None), Transport(token=ClientCredentials(client, Transport().prepare)))
 
 
@@ -95,6 +104,25 @@ def test_many_threads_cause_one_renewal(provider: Provider) -> None:
         thread.join()
 
     assert (len(provider.forms), provider.seen) == (1, ["Bearer token-1"] * 8)
+
+
+def test_many_threads_wait_for_one_failure(provider: Provider) -> None:
+    http, failures = provider.client(), list[str]()
+    provider.broken, provider.seconds = True, 0.3
+
+    def try_once() -> None:
+        try:
+            get(http)
+        except Unavailable as error:
+            failures.append(str(error))
+
+    threads = [threading.Thread(target=try_once) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (len(provider.forms), len(failures)) == (1, 8)
 
 
 def test_a_token_that_is_refused_is_fetched_once_more(provider: Provider) -> None:
