@@ -186,7 +186,7 @@ class ResponseHandler:
                 self._breaker.leave(served=served)
             if POLICY[answer.verdict] is not Step.REPEAT:
                 return answer
-            self._breaker.pause(random.uniform(0.005, 0.05))
+            self._breaker.pause(random.uniform(0.005, 0.05))  # noqa: S311  # no secret
         return Answer(Verdict.TROUBLE, answer.detail)
 
     def _apply(self, response: Response) -> Answer:

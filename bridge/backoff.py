@@ -18,7 +18,7 @@ class Backoff:
         """Return the seconds to wait before the next attempt; the following pause is twice as long."""
         seconds = self._next
         self._next = min(self._next * 2, self._longest)
-        return seconds * random.uniform(0.5, 1.0)
+        return seconds * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
 
     def reset(self) -> None:
         """Start again with the shortest pause: the last attempt succeeded."""

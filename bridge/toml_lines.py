@@ -33,25 +33,25 @@ class _Scanner:
 
     def __init__(self, text: str) -> None:
         found = [(match[0], match.start()) for match in TOKEN.finditer(text) if not match[0].startswith("#")]
-        self._tokens = [*(token for token, _ in found), END]
+        self._words = [*(token for token, _ in found), END]
         self._lines = [text.count("\n", 0, start) + 1 for _, start in found]
         self._at = 0
         self.lines: dict[Place, int] = {(): 1}
         self._document()
 
     @property
-    def _token(self) -> str:
-        return self._tokens[self._at]
+    def _word(self) -> str:
+        return self._words[self._at]
 
     def _skip(self, *tokens: str) -> None:
-        while self._token in tokens:
+        while self._word in tokens:
             self._at += 1
 
     def _document(self) -> None:
         table: Place = ()
         self._skip("\n")
-        while self._token != END:
-            if self._token == "[":
+        while self._word != END:
+            if self._word == "[":
                 self._skip("[")
                 table = self._key(())
                 self._skip("]")
@@ -66,13 +66,13 @@ class _Scanner:
 
     def _key(self, table: Place) -> Place:
         place = self._name(table)
-        while self._token == ".":
+        while self._word == ".":
             self._skip(".")
             place = self._name(place)
         return place
 
     def _name(self, table: Place) -> Place:
-        [name] = tomllib.loads(f"{self._token} = 0")
+        [name] = tomllib.loads(f"{self._word} = 0")
         self._mark((*table, name))
         self._at += 1
         return (*table, name)
@@ -81,19 +81,19 @@ class _Scanner:
         self.lines.setdefault(place, self._lines[self._at])
 
     def _value(self, place: Place) -> None:
-        if self._token == "[":
+        if self._word == "[":
             self._array(place)
-        elif self._token == "{":
+        elif self._word == "{":
             self._inline_table(place)
         else:
-            while self._token not in (",", "]", "}", "\n", END):
+            while self._word not in (",", "]", "}", "\n", END):
                 self._at += 1
 
     def _array(self, place: Place) -> None:
         self._at += 1
         self._skip("\n")
         index = 0
-        while self._token != "]":
+        while self._word != "]":
             self._mark((*place, index))
             self._value((*place, index))
             self._skip("\n", ",")
@@ -103,7 +103,7 @@ class _Scanner:
     def _inline_table(self, place: Place) -> None:
         self._at += 1
         self._skip("\n")
-        while self._token != "}":
+        while self._word != "}":
             self._entry(place)
             self._skip("\n", ",")
         self._at += 1

@@ -25,6 +25,7 @@ class IdentityProvider:
         self.seconds = seconds
         self.fails_each = 0
         self.requests = self.issued = 0
+        self.tokens: list[str] = []
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.public_key = folder / "token-key.pem"
         self.public_key.write_bytes(
@@ -84,7 +85,8 @@ class IdentityProvider:
         parts = ({"alg": "RS256", "typ": "JWT", "kid": "tests"}, usual | claims)
         signed = ".".join(_encoded(json.dumps(part).encode()) for part in parts)
         signature = self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return f"{signed}.{_encoded(signature)}"
+        self.tokens.append(f"{signed}.{_encoded(signature)}")
+        return self.tokens[-1]
 
 
 def _encoded(data: bytes) -> str:

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 
 from bridge.process.shared import topology_of
 from config import Settings
-from tools.lib.management import Admin, give_rights
+from tools.lib.management import Admin, give_rights, http_url
 from tools.lib.permissions import Rights, rights_of_systems, rights_of_worker
 from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json
 
@@ -36,7 +36,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__)
-    parser.add_argument("--apply", metavar="URL", help="give the rights through the management API at this URL")
+    parser.add_argument(
+        "--apply", metavar="URL", type=http_url, help="give the rights through the management API at this URL"
+    )
     parser.add_argument("--admin", metavar="NAME", help="the administrator's user name")
     parser.add_argument("--admin-password-file", metavar="FILE", type=Path, help="a file with its password")
     return parser

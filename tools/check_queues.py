@@ -37,7 +37,7 @@ from bridge.observe.durations import in_one_unit
 from bridge.process.shared import broker_of, topology_of
 from config import Settings
 from tools.lib.inspector import Inspector
-from tools.lib.management import QueueTotals, queue_totals
+from tools.lib.management import QueueTotals, http_url, queue_totals
 from tools.lib.toolbox import (
     OK,
     PROBLEM,
@@ -110,7 +110,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--watch", type=_seconds, nargs="?", const=WATCH_SECONDS, metavar="SECONDS", help="again and again (2 s)"
     )
-    parser.add_argument("--management", metavar="URL", help="the management API, such as http://localhost:15672")
+    parser.add_argument(
+        "--management", metavar="URL", type=http_url, help="the management API, such as http://localhost:15672"
+    )
     parser.add_argument(
         "--peek", action="store_true", help="look at the first message of queues without a listener"
     )

@@ -157,8 +157,7 @@ class Consumer:
     def _on_message(
         self, channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
     ) -> None:
-        assert method.delivery_tag is not None
-        delivery = Delivery(channel, method.delivery_tag, body, properties)
+        delivery = Delivery(channel, method.delivery_tag or 0, body, properties)  # only pika's stubs know of None
         self._inbox.add(delivery)
         self._flush()
         self._plan_flush()

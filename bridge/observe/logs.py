@@ -1,6 +1,7 @@
 """The logs: where they go, and what is held back of errors that repeat."""
 
 import logging
+import os
 import sys
 from collections import deque
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def configure_logs(directory: Path, level: str, log_format: str, *, file_name: s
     as_json = log_format == "json"
     _add_sink(sys.stderr, level, as_json=as_json)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         _add_sink(directory / f"{file_name}.log", level, as_json=as_json)
         _add_sink(directory / f"{file_name}_errors.log", "ERROR", as_json=as_json)
     except OSError as error:
@@ -46,7 +47,9 @@ def configure_logs(directory: Path, level: str, log_format: str, *, file_name: s
 
 def _add_sink(sink: object, level: str, *, as_json: bool) -> None:
     rotation = (
-        {"rotation": ROTATE_AT, "retention": KEPT_FILES, "encoding": "utf-8"} if isinstance(sink, Path) else {}
+        {"rotation": ROTATE_AT, "retention": KEPT_FILES, "encoding": "utf-8", "opener": _open_for_us}
+        if isinstance(sink, Path)
+        else {}
     )
     # diagnose would print the values of variables, which may be secrets
     logger.add(  # type: ignore[call-overload]
@@ -58,6 +61,11 @@ def _add_sink(sink: object, level: str, *, as_json: bool) -> None:
         diagnose=False,
         **rotation,
     )
+
+
+def _open_for_us(path: str, flags: int) -> int:
+    """Open a file that only its user and group may read: errors may quote what systems sent."""
+    return os.open(path, flags, 0o640)
 
 
 def _is_shown(record: "Record") -> bool:

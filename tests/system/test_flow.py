@@ -24,7 +24,6 @@ from tests.system.engine import (
     wait_for_state,
 )
 from tests.system.partner import ERRORS, Watcher, completing
-from tests.system.worker_process import WorkerProcess
 
 # One system sleeps a little over each of its tasks; 1100 tasks in 1000 instances.
 SHARES = {
@@ -235,16 +234,3 @@ def test_a_message_that_is_too_large_raises_an_incident_that_names_the_variable(
     assert eventually(lambda: len(engine_api.incidents()) == 1)
     assert "'huge'" in engine_api.incidents()[0]["incidentMessage"]
     assert len(worker.lines("ERROR", "'huge'")) == 1
-
-
-def test_neither_variables_nor_secrets_are_in_the_logs(
-    sandbox: Sandbox, start_worker: StartWorker, engine_api: EngineApi, start_system: StartSystem, samples: None
-) -> None:
-    worker: WorkerProcess = start_worker(LOG_LEVEL="DEBUG").wait_connected()
-    start_system(["bitrix24.queue"], completing)
-
-    wait_for_state(engine_api, engine_api.start_instance("bitrix24_task", {"pin": "value-of-a-variable"}))
-    worker.stop()
-
-    assert "value-of-a-variable" not in worker.output
-    assert sandbox.broker.password not in worker.output

@@ -22,7 +22,8 @@ class WorkerProcess:
         """Starts a script with this environment and nothing of ours; `folder` takes its output."""
         folder.mkdir(parents=True)
         self._output = folder / "output"
-        surroundings = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "LOG_DIR": str(folder / "logs")}
+        self.log_folder = folder / "logs"
+        surroundings = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "LOG_DIR": str(self.log_folder)}
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", sys.executable, script],
@@ -54,6 +55,10 @@ class WorkerProcess:
 
     def running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def wait_for(self, *words: str, count: int = 1, seconds: float = READY_SECONDS) -> list[str]:
         """Waits until that many lines hold all the words, and returns them."""
