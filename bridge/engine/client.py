@@ -1,6 +1,6 @@
 """The engine's external-task calls, one method each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -9,6 +9,7 @@ from urllib.parse import quote
 from bridge.contract import ExternalTask, TaskState, Variables, encode_json, with_encoded
 from bridge.contract.fields import text
 from bridge.engine.back_offs import BackOffs
+from bridge.engine.dates import EngineDates
 from bridge.engine.http import Http, Reply
 from bridge.engine.json_support import QUESTION, QUESTION_PATH, says_no_json
 from bridge.engine.replies import usable
@@ -45,6 +46,7 @@ class CamundaClient:
         self._tenant_ids = tuple(tenant_ids)
         self._complete_timeout_seconds = complete_timeout_seconds
         self._http = http
+        self._dates = EngineDates(http)
 
     def probe(self) -> None:
         """Ask for a sign of life that the engine itself must give. Raises Unavailable.
@@ -77,9 +79,9 @@ class CamundaClient:
             "usePriority": True,
             "asyncResponseTimeout": wait_ms,
         }
-        topics = _encoded_topics(tuple(lock_ms_by_topic), self._tenant_ids)
-        body = with_encoded(encode_json(request), "topics", topics)
-        return self._fetch(body, timeout_seconds=wait_ms / 1000 + POLL_MARGIN_SECONDS)
+        asked = tuple(lock_ms_by_topic)
+        body = with_encoded(encode_json(request), "topics", _encoded_topics(asked, self._tenant_ids))
+        return self._fetch(body, dict(asked), timeout_seconds=wait_ms / 1000 + POLL_MARGIN_SECONDS)
 
     def fetch_bare(
         self,
@@ -102,14 +104,16 @@ class CamundaClient:
         }
         topics = [wanted | {name: value for name, value in optional.items() if value}]
         request = {"workerId": self.worker_id, "maxTasks": max_tasks, "usePriority": True, "topics": topics}
-        return self._fetch(encode_json(request), timeout_seconds=CALL_TIMEOUT_SECONDS)
+        return self._fetch(encode_json(request), {topic: lock_ms}, timeout_seconds=CALL_TIMEOUT_SECONDS)
 
-    def _fetch(self, body: bytes, *, timeout_seconds: float) -> list[ExternalTask]:
+    def _fetch(self, body: bytes, lock_ms: Mapping[str, int], *, timeout_seconds: float) -> list[ExternalTask]:
         """Raises NotGivenOut where the engine says that it failed, Unavailable where it says nothing."""
         reply = self._http.send("POST", "/external-task/fetchAndLock", body, timeout_seconds=timeout_seconds)
         if words := _own_failure(reply):
             raise NotGivenOut(words)
-        return readable("fetchAndLock", ExternalTask.from_engine, self._usable(reply, list))
+        rows = self._usable(reply, list)
+        self._dates.complete(rows, lock_ms)
+        return readable("fetchAndLock", ExternalTask.from_engine, rows)
 
     def why_unreadable(self, execution_id: str) -> str:
         """Return why the engine cannot read the variables and the process of an execution; empty where it can.
@@ -129,6 +133,7 @@ class CamundaClient:
         if reply.status != 200 and judge(reply.status, reply.body).verdict is Verdict.GONE:
             raise TaskGone(task_id)
         row = self._usable(reply, dict)
+        self._dates.complete([row])
         for known in (row, {**row, "lockExpirationTime": None}):
             if states := readable("external-task", TaskState.from_engine, [known]):
                 return states[0]
@@ -155,7 +160,9 @@ class CamundaClient:
     def _query(self, query: dict[str, Any], page: str) -> list[Any]:
         path = f"/external-task{page}"
         reply = self._http.send("POST", path, encode_json(query), timeout_seconds=CALL_TIMEOUT_SECONDS)
-        return list(self._usable(reply, list))
+        rows = list(self._usable(reply, list))
+        self._dates.complete(rows)
+        return rows
 
     def complete(self, task_id: str, worker_id: str, variables: dict[str, Variables]) -> Answer:
         """Complete a task; `variables` maps `variables` and `localVariables` to typed envelopes."""

@@ -85,9 +85,9 @@ class _PassOn(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def odd_engine(engine_url: str) -> Iterator[OddEngine]:
+def odd_engine(engine_url: str, kind: type[OddEngine] = OddEngine) -> Iterator[OddEngine]:
     """Stand before an engine for the length of the block."""
-    with OddEngine(engine_url) as server:
+    with kind(engine_url) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
