@@ -70,6 +70,11 @@ _ROUND_TRIP = Histogram(
 _RECONNECTS = Counter(
     "camunda_worker_reconnects", "Connections to the broker made again after a loss.", ["connection"]
 )
+_CERTIFICATE_ENDS = Gauge(
+    "camunda_worker_certificate_ends_timestamp_seconds",
+    "When a certificate ends, since 1970: that of the engine, the broker, or ours for one of them.",
+    ["whose"],
+)
 _LAST_SUCCESS = Gauge(
     "camunda_worker_last_success_timestamp_seconds", "When this last succeeded, since 1970.", ["op"]
 )
@@ -91,6 +96,7 @@ unknown_keys = cache(_UNKNOWN_KEYS.labels)
 unreadable_rows = cache(_UNREADABLE_ROWS.labels)
 round_trip = cache(_ROUND_TRIP.labels)
 reconnects = cache(_RECONNECTS.labels)
+certificate_ends = cache(_CERTIFICATE_ENDS.labels)
 
 
 def succeeded(op: str) -> None:

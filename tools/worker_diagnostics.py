@@ -26,6 +26,7 @@ from bridge.process.shared import broker_of, topology_of
 from config import Settings, misspelt_settings
 from tools.lib.diagnosis import broker_checks, engine_checks
 from tools.lib.diagnosis.broker_checks import BrokerChecks
+from tools.lib.diagnosis.certificate_check import judged_certificates
 from tools.lib.diagnosis.engine_checks import EngineChecks
 from tools.lib.diagnosis.finding import Check, Finding, Level, Seen, examine, examine_all, failure_in
 from tools.lib.diagnosis.lost_tasks import LostTasks
@@ -81,7 +82,14 @@ def _findings(settings: Settings) -> list[Finding]:
         on_engine = examine_all(engine.checks(), essential=engine_checks.ESSENTIAL)
         on_broker = examine_all(broker.checks(), essential=broker_checks.ESSENTIAL)
         failed = failure_in([*on_engine[: engine_checks.ESSENTIAL], *on_broker[: broker_checks.ESSENTIAL]])
-        return [configuration, *on_engine, *on_broker, *examine_all([lost.check()], essential=0, failed=failed)]
+        at_last = [Check("certificates", "those of the connections made here", judged_certificates, "")]
+        return [
+            configuration,
+            *on_engine,
+            *on_broker,
+            *examine_all([lost.check()], essential=0, failed=failed),
+            *examine_all(at_last, essential=0),
+        ]
     finally:
         broker.close()
 

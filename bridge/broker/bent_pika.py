@@ -112,6 +112,11 @@ class DeadlineConnection(BlockingConnection):
         )
 
     @property
+    def socket(self) -> object:
+        """The socket below it, which knows the certificate of the other side."""
+        return self._impl._transport._sock  # type: ignore[attr-defined]
+
+    @property
     def server_properties(self) -> Mapping[str, Any]:
         """What the broker says of itself."""
         return self._impl.server_properties or {}  # type: ignore[attr-defined]  # not in the stubs

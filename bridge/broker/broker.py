@@ -20,12 +20,14 @@ from pika.exceptions import (
     StreamLostError,
 )
 
+from bridge import certificates
 from bridge.broker.addresses import Address, Addresses
 from bridge.broker.bent_pika import DeadlineConnection, LineConnection, bend
 from bridge.broker.renewal import Tokens
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
-from bridge.broker.tls import Tls, end_of_certificate, end_of_peer, ends_soon, speaks_tls
+from bridge.broker.tls import Tls, end_of_peer, speaks_tls
 from bridge.broker.topology import Topology
+from bridge.certificates import end_in_file
 from bridge.errors import LoginRefused, RightMissing, Unavailable
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -195,16 +197,11 @@ class Broker:
         reason = f"cannot be reached or went away: {_text(inner)}"
         return Unavailable(f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) {reason}")
 
-    def certificates_that_end_soon(self, connection: LineConnection) -> list[str]:
-        """Return a line for the broker's certificate and one for ours, where they end within two weeks."""
-        if self.tls is None:
-            return []
-        ours = end_of_certificate(self.tls.cert_file) if self.tls.cert_file else None
-        lines = (
-            ends_soon(f"of RabbitMQ at {self.place}", end_of_peer(connection.socket)),
-            ends_soon("in RABBITMQ_CLIENT_CERT_FILE", ours),
-        )
-        return [line for line in lines if line]
+    def note_certificates(self, connection: LineConnection | DeadlineConnection) -> None:
+        """Note when the broker's certificate ends, and ours, where the connection is secured."""
+        if self.tls is not None:
+            certificates.note("broker", f"of RabbitMQ at {self.place}", end_of_peer(connection.socket))
+            certificates.note("broker_client", "in RABBITMQ_CLIENT_CERT_FILE", end_in_file(self.tls.cert_file))
 
     def _trouble_at(self, address: Address, error: BaseException) -> Unavailable:
         """Return why no connection came about; a plain one that is cut off at once may have met TLS."""

@@ -141,8 +141,7 @@ class BrokerConnection:
             raise self._lost_because
 
     def _on_open(self, connection: LineConnection) -> None:
-        for line in self._broker.certificates_that_end_soon(connection):
-            logger.warning("{}: {}", self._name, line)
+        self._broker.note_certificates(connection)
         self._login.begin(connection)
         connection.channel(on_open_callback=self._on_channel_open)
 

@@ -3,15 +3,15 @@
 import socket
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import certifi
 
+from bridge.certificates import end_in, end_in_file
 from bridge.errors import Unavailable
 
 PROBE_SECONDS = 3.0
-SOON = timedelta(days=14)
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 # What OpenSSL says where the other side does not want us; in TLS 1.3 it may just end the connection.
 REFUSALS = ("ALERT", "SSLEOFError", "EOF occurred in violation of protocol", "certificate required")
@@ -63,35 +63,17 @@ class Tls:
             return f"cannot agree with us on TLS: {text}" if isinstance(error, ssl.SSLError) else ""
         if self.cert_file is None:
             return "wants a certificate of ours: set RABBITMQ_CLIENT_CERT_FILE and RABBITMQ_CLIENT_KEY_FILE"
-        ends = end_of_certificate(self.cert_file)
+        ends = end_in_file(self.cert_file)
         if ends is not None and ends < datetime.now(UTC):
             return f"refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: it has expired, {ends:%Y-%m-%d %H:%M} UTC"
         return "refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: is it of a CA that the broker trusts?"
-
-
-def ends_soon(whose: str, ends: datetime | None) -> str:
-    """Return a line about a certificate that ends within SOON; empty for others."""
-    if ends is None or ends - datetime.now(UTC) > SOON:
-        return ""
-    return f"the certificate {whose} ends at {ends:%Y-%m-%d %H:%M} UTC: renew it"
 
 
 def end_of_peer(socket_of_peer: object) -> datetime | None:
     """Return when the certificate of the other side ends; None without TLS."""
     if not isinstance(socket_of_peer, ssl.SSLSocket):
         return None
-    fields = socket_of_peer.getpeercert() or {}
-    ends = fields.get("notAfter")
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if isinstance(ends, str) else None
-
-
-def end_of_certificate(file: Path) -> datetime | None:
-    """Return when a certificate ends; None where that cannot be read."""
-    try:
-        fields = ssl._ssl._test_decode_cert(str(file))  # type: ignore[attr-defined]  # there is no public way
-        return datetime.fromtimestamp(ssl.cert_time_to_seconds(fields["notAfter"]), UTC)
-    except (OSError, ValueError, KeyError):
-        return None
+    return end_in((socket_of_peer.getpeercert() or {}).get("notAfter"))
 
 
 def _distrust(error: ssl.SSLCertVerificationError, host: str) -> str:

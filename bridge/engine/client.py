@@ -64,6 +64,11 @@ class CamundaClient:
         """The URL of the node of the engine that is called now."""
         return self._http.base_url
 
+    @property
+    def proxy(self) -> str:
+        """The proxy between us and the engine; empty where there is none."""
+        return self._http.proxy
+
     def topic_names(self) -> list[str]:
         """Return the topics that have tasks to fetch, whoever they are meant for (7.13 and newer)."""
         rows = self._read("/external-task/topic-names?withUnlockedTasks=true", list)

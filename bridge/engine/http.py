@@ -91,6 +91,11 @@ class Http:
             attempt.status = reply.status
         return reply
 
+    @property
+    def proxy(self) -> str:
+        """The proxy between us and the engine; empty where there is none."""
+        return self._transport.proxy_before(self.base_url)
+
     def server_time(self) -> datetime | None:
         """Return the server's clock to the second, None where it does not tell. Raises Unavailable."""
         lines: list[bytes] = []
@@ -128,6 +133,8 @@ class Http:
         self._local.sent_at = sent = clock.now()
         content = self._fetch(handle)
         self._heard_at = clock.now()
+        if self.base_url.startswith("https:") and handle.getinfo(pycurl.NUM_CONNECTS):
+            self._transport.note_certificates(handle, self.base_url)
         status = handle.getinfo(pycurl.RESPONSE_CODE)
         wait_seconds = min(handle.getinfo(pycurl.RETRY_AFTER), LONGEST_WAIT_SECONDS) if status >= 300 else 0.0
         leads_to = (handle.getinfo(pycurl.REDIRECT_URL) or "") if status in REDIRECTS else ""

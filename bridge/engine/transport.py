@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import certifi
 import pycurl
 
+from bridge import certificates
 from bridge.engine.tokens import Token
 
 NO_PROXY = "none"
@@ -40,6 +42,7 @@ class Transport:
     def prepare(self, handle: pycurl.Curl, url: str) -> None:
         """Set the options of a new handle for this URL."""
         handle.setopt(pycurl.CAINFO, str(self.ca_file or system_store()))
+        handle.setopt(pycurl.OPT_CERTINFO, True)
         if self.cert_file:
             handle.setopt(pycurl.SSLCERT, str(self.cert_file))
         if self.key_file:
@@ -48,6 +51,25 @@ class Transport:
             handle.setopt(pycurl.PROXY, "")  # curl obeys http_proxy for 127.0.0.1 too, and would show it the login
         elif self.proxy:
             handle.setopt(pycurl.PROXY, self.proxy)
+
+    def note_certificates(self, handle: pycurl.Curl, url: str) -> None:
+        """Note when the certificates of the connection end that this handle has just made."""
+        chain = handle.getinfo(pycurl.INFO_CERTINFO)
+        fields = dict(field for field in chain[0] if len(field) == 2) if chain else {}
+        certificates.note("engine", f"of the engine at {url}", certificates.end_in(fields.get("Expire date")))
+        ours = certificates.end_in_file(self.cert_file) if self.cert_file else None
+        certificates.note("engine_client", "in CAMUNDA_CLIENT_CERT_FILE", ours)
+
+    def proxy_before(self, url: str) -> str:
+        """Return the proxy that leads to a URL, without a login in it; empty where none does."""
+        if self.proxy == NO_PROXY or (self.proxy is None and is_loopback(url)):
+            return ""
+        parts = urlsplit(url)
+        named = getproxies_environment()
+        if self.proxy is None and proxy_bypass(parts.netloc):
+            return ""
+        found = self.proxy or named.get(parts.scheme) or named.get("all") or ""
+        return found.rpartition("@")[2] if "@" in found else found
 
     def header_lines(self) -> list[str]:
         """Return the header lines of a request, the token's among them. Raises Unavailable where there is none."""

@@ -120,6 +120,8 @@ class _Program:
             shared.broker.addresses,
             shared.broker.virtual_host,
         )
+        if proxy := shared.engine.proxy:
+            logger.info("the engine is called through the proxy {}", proxy)
         logger.info("settings: {}", settings.described())
         logger.info("routing: {}", shared.routing.described())
         daemon = Daemon(self._builders.services(shared), shared.stopping, self._endings, self._statistics)

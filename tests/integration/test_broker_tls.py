@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge import certificates
 from bridge.broker import Broker, Consumer, Inbox, Outcome, Tls, Topology
 from bridge.contract import RESPONSE_QUEUE, Publication
 from bridge.errors import LoginRefused, Unavailable
@@ -166,6 +167,7 @@ def test_where_no_host_answers_all_are_named(topology: Topology) -> None:
 def test_certificates_that_end_soon_are_warned_of(
     secured: Broker, topology: Topology, ca: Authority, logged: list[str]
 ) -> None:
+    certificates.forget()
     soon = datetime.now(UTC) + timedelta(days=13)
     broker = replace(secured, tls=Tls(ca.file, *ca.give("soon", not_after=soon)))
     publisher = publisher_of(broker, topology, name="tasks")
@@ -174,4 +176,7 @@ def test_certificates_that_end_soon_are_warned_of(
         assert publisher.wait_until_ready(SECONDS)
 
     (line,) = [line for line in logged if "ends at" in line]
-    assert line.startswith("WARNING tasks: the certificate in RABBITMQ_CLIENT_CERT_FILE ends at")
+    assert line.startswith("WARNING the certificate in RABBITMQ_CLIENT_CERT_FILE ends at")
+    ends = certificates.known()
+    assert abs(ends["broker_client"] - soon) < timedelta(seconds=2)
+    assert ends["broker"] > soon

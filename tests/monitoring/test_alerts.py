@@ -38,6 +38,8 @@ APPLY_10 = 'camunda_worker_apply_seconds_bucket{le="10.0"}'
 APPLY_INF = 'camunda_worker_apply_seconds_bucket{le="+Inf"}'
 RECONNECTS = 'camunda_worker_reconnects_total{connection="tasks"}'
 
+CERTIFICATE = 'camunda_worker_certificate_ends_timestamp_seconds{whose="broker"}'
+
 # One value a minute, for an hour: `1x60` stays, `0+60x60` rises by 60 each time.
 WELL = {
     UP: "1x60",
@@ -63,6 +65,7 @@ WELL = {
     APPLY_10: "0+60x60",
     APPLY_INF: "0+60x60",
     RECONNECTS: "1x60",
+    CERTIFICATE: f"{90 * 86_400}x60",
 }
 ONCE = "0x29 1x30"
 
@@ -83,6 +86,7 @@ RINGS = [
     ("CamundaWorkerTasksNotGivenOut", {NOT_GIVEN_OUT: ONCE}),
     ("CamundaWorkerLocksLapse", {LAPSED: "0+5x60"}),
     ("CamundaWorkerEngineSlow", {APPLY_2: "0+30x60"}),
+    ("CamundaWorkerCertificateEnds", {CERTIFICATE: f"{13 * 86_400}x60"}),
     ("CamundaWorkerReconnects", {RECONNECTS: "0+1x60"}),
 ]
 HOLDS_STILL = [

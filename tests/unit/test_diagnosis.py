@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bridge import certificates
 from bridge.broker import QueueState
 from bridge.contract import TaskState
 from bridge.engine import Http, Login, Reply, Rest
@@ -12,6 +14,7 @@ from bridge.engine.http import date_in
 from bridge.errors import LoginRefused, Unavailable, Unprocessable
 from config import RoutingConfig, Settings
 from tools.lib.diagnosis import broker_checks, engine_checks, lost_tasks
+from tools.lib.diagnosis.certificate_check import judged_certificates
 from tools.lib.diagnosis.finding import Check, Level, Seen, examine, examine_all, failure_in
 from tools.lib.inspection import Inspection, topics_in
 from tools.lib.operations import Operations
@@ -224,6 +227,39 @@ def test_the_time_is_read_from_the_header() -> None:
 @pytest.mark.parametrize("line", [b"Server: x\r\n", b"Date: soon\r\n"])
 def test_a_time_that_cannot_be_read_is_none(line: bytes) -> None:
     assert date_in([line]) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "level"),
+    [
+        ("2026-11-26T21:00:00.000+0000", Level.OK),
+        ("2026-11-26T21:00:00", Level.NOTE),
+        ("26.11.2026 21:00", Level.NOTE),
+        (None, Level.SKIPPED),
+    ],
+)
+def test_how_the_engine_writes_dates_is_judged(written: str | None, level: Level) -> None:
+    assert engine_checks.judged_date(written).level is level
+
+
+def test_certificates_that_end_soon_are_a_warning() -> None:
+    certificates.forget()
+    assert judged_certificates().saw == "no connection has one"
+    certificates.note("engine", "of the engine", datetime.now(UTC) + timedelta(days=90))
+    assert judged_certificates().level is Level.OK
+    certificates.note("broker", "of RabbitMQ", datetime.now(UTC) + timedelta(days=3))
+
+    seen = judged_certificates()
+
+    assert (seen.level, len(seen.details)) == (Level.WARNING, 2)
+    assert "that of RabbitMQ" in seen.saw
+    certificates.forget()
+
+
+@pytest.mark.parametrize("text", ["Nov 26 21:00:00 2027 GMT", "2027-11-26 21:00:00 GMT"])
+def test_the_end_of_a_certificate_is_read_as_openssl_and_curl_write_it(text: str) -> None:
+    assert certificates.end_in(text) == datetime(2027, 11, 26, 21, tzinfo=UTC)
+    assert certificates.end_in("never") is None
 
 
 @dataclass

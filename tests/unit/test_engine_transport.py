@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
+from bridge import certificates
 from bridge.engine import Cached, CamundaClient, Http, Login, Transport
 from bridge.errors import Unavailable
 from tests.authority import Authority
 from tests.unit.conftest import Clock
 
+METRIC = "camunda_worker_certificate_ends_timestamp_seconds"
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
@@ -239,3 +242,51 @@ def test_a_proxy_is_used_where_it_is_set_and_named_where_it_fails(
     assert len(server.paths) == 2
     assert "resolve host" in without
     assert "CAMUNDA_PROXY" in broken
+
+
+@pytest.mark.parametrize(
+    ("setting", "environment", "url", "proxy"),
+    [
+        (None, {}, "http://engine.example/rest", ""),
+        (None, {"http_proxy": "http://u:pw@proxy:3128"}, "http://engine.example/rest", "proxy:3128"),
+        (None, {"http_proxy": "http://proxy:3128"}, "https://engine.example/rest", ""),
+        (None, {"https_proxy": "http://proxy:3128"}, "https://engine.example/rest", "http://proxy:3128"),
+        (None, {"http_proxy": "http://proxy:3128", "no_proxy": "example"}, "http://engine.example/rest", ""),
+        (None, {"http_proxy": "http://proxy:3128"}, "http://127.0.0.1:8080/rest", ""),
+        ("none", {"http_proxy": "http://proxy:3128"}, "http://engine.example/rest", ""),
+        ("http://other:1", {"http_proxy": "http://proxy:3128"}, "http://engine.example/rest", "http://other:1"),
+    ],
+)
+def test_the_proxy_in_use_is_told_without_its_login(
+    setting: str | None, environment: dict[str, str], url: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert Http(url, Login(None), Transport(proxy=setting)).proxy == proxy
+
+
+def test_certificates_that_end_soon_are_warned_of_and_told_as_a_metric(
+    server: Server, ca: Authority, logged: list[str]
+) -> None:
+    certificates.forget()
+    soon = datetime.now(UTC) + timedelta(days=9)
+    server.secure(*ca.give("localhost", not_after=soon), ca=ca.file)
+    certificate, key = ca.give("us")
+    url = f"https://localhost:{server.port}"
+
+    with server.running():
+        for _ in range(3):
+            ask(url, Transport(ca_file=ca.file, cert_file=certificate, key_file=key))
+
+    ends = certificates.known()
+    assert abs(ends["engine"] - soon) < timedelta(seconds=2)
+    assert ends["engine_client"] > soon
+    assert REGISTRY.get_sample_value(METRIC, {"whose": "engine"}) == ends["engine"].timestamp()
+    assert [line for line in logged if "ends at" in line] == [
+        f"WARNING the certificate of the engine at {url} ends at {soon:%Y-%m-%d %H:%M} UTC: renew it\n"
+    ]
+    certificates.forget()

@@ -52,6 +52,16 @@ class Inspection:
         """Return the engine's clock to the second, None where it does not tell."""
         return self._rest.http.server_time()
 
+    @property
+    def proxy(self) -> str:
+        """The proxy between us and the engine; empty where there is none."""
+        return self._rest.http.proxy
+
+    def date_as_written(self) -> str | None:
+        """Return a date in the engine's words, None where nothing is deployed yet."""
+        rows = self._rest.rows("/deployment", sortBy="deploymentTime", sortOrder="desc", maxResults=1)
+        return next((str(row["deploymentTime"]) for row in rows if row.get("deploymentTime")), None)
+
     def why_unreadable(self, execution_id: str) -> str:
         """Return why the engine cannot read what a fetch reads of an execution; empty where it can, or is gone."""
         path = f"/process-instance/{quote(execution_id, safe='')}/variables"

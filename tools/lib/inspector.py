@@ -32,7 +32,9 @@ class Inspector:
         self._connection = self._connect()
 
     def _connect(self) -> DeadlineConnection:
-        return self._broker.connect(self._name, DeadlineConnection, blocked_seconds=BLOCKED_SECONDS)
+        connection = self._broker.connect(self._name, DeadlineConnection, blocked_seconds=BLOCKED_SECONDS)
+        self._broker.note_certificates(connection)
+        return connection
 
     def __enter__(self) -> Self:
         return self

@@ -39,8 +39,10 @@ class EngineChecks:
         return [
             Check("engine: reachable", f"GET {url}/engine", self._reachable, REACHABLE, REACHABLE),
             Check("engine: login and version", f"GET {url}/version {login}", self._version, LOGIN, LOGIN),
+            Check("engine: proxy", "CAMUNDA_PROXY, http_proxy, https_proxy, no_proxy", self._proxy, PROXY),
             Check("engine: permissions", "GET /authorization/check", self._permissions, RIGHTS),
             Check("engine: clock", "its Date header against our clock", self._clock, CLOCK),
+            Check("engine: dates", "the time of the newest deployment", self._dates, READ),
             Check("engine: Spin plugin", "a Json variable for a task that is not there", self._spin, SPIN),
             Check("topics: routing", "the latest version of every process", self._topics, READ),
             Check("topics: other workers", "tasks that are locked now", self._others, READ),
@@ -60,6 +62,15 @@ class EngineChecks:
 
     def _version(self) -> Seen:
         return judged_version(self._inspection.version())
+
+    def _proxy(self) -> Seen:
+        proxy = self._inspection.proxy
+        return Seen(
+            Level.OK, f"the engine is called through {proxy}" if proxy else "the engine is called directly"
+        )
+
+    def _dates(self) -> Seen:
+        return judged_date(self._inspection.date_as_written())
 
     def _permissions(self) -> Seen:
         if self._settings.camunda_auth_username is None:
@@ -129,6 +140,8 @@ RIGHTS = (
     "in Admin grant the user of CAMUNDA_AUTH_USERNAME READ and UPDATE on Process Instance * "
     "(or READ_INSTANCE and UPDATE_INSTANCE on Process Definition *); without it the engine says there are no tasks"
 )
+PROXY = "set CAMUNDA_PROXY to a URL, or to none"
+DATES = "the worker learns the zone from the ends of its locks and logs it; the tools show dates as they are"
 CLOCK = (
     "run a time service (chrony, systemd-timesyncd) on both machines: systems compare lock_expires_at with theirs"
 )
@@ -169,6 +182,19 @@ def judged_given_out(reasons: Mapping[TaskState, str], read: int) -> Seen:
         return Seen(Level.OK, f"the engine can give out each of {read} tasks")
     lines = tuple(f"task {task.id} of topic {task.topic}: {reason}" for task, reason in reasons.items())
     return Seen(Level.PROBLEM, f"the engine cannot give out {len(reasons)} of {read} tasks", GIVEN_OUT, lines)
+
+
+def judged_date(written: str | None) -> Seen:
+    """Judge how the engine writes dates."""
+    if written is None:
+        return Seen(Level.SKIPPED, "nothing is deployed, so that there is no date to look at")
+    try:
+        has_zone = datetime.fromisoformat(written).tzinfo is not None
+    except ValueError:
+        return Seen(Level.NOTE, f"in an order of its own: {written[:40]!r}", DATES)
+    return (
+        Seen(Level.OK, "as usual, with a zone") if has_zone else Seen(Level.NOTE, f"no zone: {written!r}", DATES)
+    )
 
 
 def judged_skew(seconds: float) -> Seen:
