@@ -25,6 +25,7 @@ def exported() -> set[str]:
     metrics.responses("complete", "applied").inc(0)
     metrics.round_trip("t")
     metrics.succeeded("fetch")
+    metrics.certificate_ends("engine")
     registry = CollectorRegistry()
     registry.register(REGISTRY)
     registry.register(StateCollector(working))
