@@ -22,7 +22,7 @@ from bridge.answers import (
     tier_of,
 )
 from bridge.broker import RETRY_TIERS, Delivery, Inbox
-from bridge.contract import NamedTask, Response, ResponseType, named_task
+from bridge.contract import NamedTask, Response, ResponseType, check_size, named_task
 from bridge.engine import FOR_NOW, Answer, Verdict
 from bridge.errors import TaskGone, Unavailable, Unprocessable
 from bridge.leases import LeaseTable
@@ -139,6 +139,7 @@ class ResponseHandler:
     def _process(self, delivery: Delivery) -> Fate:
         """Try to bring a response to its end. Raises Unavailable where that has to wait."""
         try:
+            check_size(delivery.size, self._rules.max_message_bytes)
             response = Response.decode(delivery.body, delivery.correlation_id, self._rules.max_message_bytes)
             self._check_sender(delivery, response.task_id)
         except TaskGone:

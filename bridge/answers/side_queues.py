@@ -1,6 +1,5 @@
 """Where responses go that cannot be applied now: into a delay tier, or to the error queue with a reason."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -8,7 +7,17 @@ from typing import Any, Protocol
 from loguru import logger
 
 from bridge import clock, metrics
-from bridge.broker import ERROR_QUEUE, RETRY_TIERS, Delivery, Outcome, Publisher, copied, retry_queue, sendable
+from bridge.broker import (
+    ERROR_QUEUE,
+    KEPT_BYTES,
+    RETRY_TIERS,
+    Delivery,
+    Outcome,
+    Publisher,
+    copied,
+    retry_queue,
+    sendable,
+)
 from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, Publication, Response
 from bridge.errors import Unprocessable
 
@@ -16,7 +25,6 @@ ATTEMPTS = "x-attempts"
 SENDER_USER_ID = "x-sender-user-id"
 SENDER_EXPIRATION = "x-sender-expiration"
 BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
-KEPT_BYTES_OF_TOO_LARGE = 65_536
 # All properties of a message go in one frame, and the broker ends a connection whose frame is too large.
 MOST_BYTES_OF_HEADERS = 65_536
 MOST_ATTEMPTS = 100
@@ -165,8 +173,8 @@ class SideQueues:
         }
         headers |= {name: value for name, value in (("x-task-id", task_id), ("x-topic", topic)) if value}
         if error.reason == "too_large":
-            headers |= {"x-size": len(body), "x-sha256": hashlib.sha256(body).hexdigest()}
-            body = body[:KEPT_BYTES_OF_TOO_LARGE]
+            headers |= {"x-size": delivery.size, "x-sha256": delivery.sha256}
+            body = body[:KEPT_BYTES]
         return Publication(ERROR_EXCHANGE, ERROR_KEY, body, headers, self._properties(delivery))
 
     def _headers(self, delivery: Delivery) -> dict[str, Any]:

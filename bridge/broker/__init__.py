@@ -3,7 +3,7 @@
 from bridge.broker.broker import Broker
 from bridge.broker.consumer import Consumer
 from bridge.broker.headers import copied, sendable
-from bridge.broker.inbox import Delivery, Inbox
+from bridge.broker.inbox import KEPT_BYTES, Delivery, Inbox
 from bridge.broker.publisher import COPIES_PLACE, TASKS_PLACE, Outcome, Publisher
 from bridge.broker.tls import Tls
 from bridge.broker.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
@@ -12,6 +12,7 @@ from bridge.broker.watch import QueueState, QueueWatch
 __all__ = [
     "COPIES_PLACE",
     "ERROR_QUEUE",
+    "KEPT_BYTES",
     "RETRY_TIERS",
     "TASKS_PLACE",
     "Broker",

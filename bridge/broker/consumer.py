@@ -3,9 +3,10 @@
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
+from bridge.broker.bent_pika import bound_bodies
 from bridge.broker.broker import Broker
 from bridge.broker.connection import BrokerConnection
-from bridge.broker.inbox import Delivery, Inbox
+from bridge.broker.inbox import KEPT_BYTES, Delivery, Inbox
 from bridge.broker.rights import Act
 from bridge.broker.topology import Topology
 from bridge.broker.watch import QueueWatch
@@ -115,6 +116,7 @@ class Consumer:
         """Subscribe on a new channel."""
         self._channel = channel
         self._flush()  # forgets what was acknowledged while there was no channel
+        bound_bodies(channel, self._inbox.most_bytes, KEPT_BYTES)
         channel.add_on_cancel_callback(lambda _: channel.close(reply_text="the broker cancelled our consumer"))
         channel.basic_qos(prefetch_count=self._inbox.prefetch, callback=lambda _: self._begin())
 

@@ -1,5 +1,6 @@
 """The responses that this process has taken from their queue and not acknowledged yet."""
 
+import hashlib
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -7,17 +8,31 @@ from pika.channel import Channel
 from pika.spec import BasicProperties
 
 from bridge import clock
+from bridge.broker.bent_pika import CutBody
 from bridge.contract import NamedTask, named_task
+
+MOST_BYTES = 1_048_576
+KEPT_BYTES = 65_536  # of a body that is too large
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """A message as it came, bound to the channel it came on."""
+    """A message as it came, bound to the channel it came on; of a body that is too large only the beginning."""
 
     channel: Channel
     tag: int
     body: bytes
     properties: BasicProperties
+
+    @property
+    def size(self) -> int:
+        """How many bytes its body had."""
+        return self.body.size if isinstance(self.body, CutBody) else len(self.body)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of its whole body, in hexadecimal digits."""
+        return self.body.sha256 if isinstance(self.body, CutBody) else hashlib.sha256(self.body).hexdigest()
 
     @property
     def is_acknowledgeable(self) -> bool:
@@ -35,12 +50,14 @@ class Inbox:
     """Hands deliveries to the threads that apply them, and tells everybody else what is in hand.
 
     `is_read`: a consumer of this process reads the queue; `prefetch`: so many deliveries the broker leaves
-    unacknowledged at a time. May be used from any thread, but for what the consumer calls on its own.
+    unacknowledged at a time. Of a body above `most_bytes` only the first KEPT_BYTES are in hand. May be used from
+    any thread, but for what the consumer calls on its own.
     """
 
-    def __init__(self, *, is_read: bool, prefetch: int) -> None:
+    def __init__(self, *, is_read: bool, prefetch: int, most_bytes: int = MOST_BYTES) -> None:
         self.is_read = is_read
         self.prefetch = prefetch
+        self.most_bytes = most_bytes
         self.subscribed = False
         self.done = 0
         self._handed: SimpleQueue[Delivery | None] = clock.SimpleQueue()

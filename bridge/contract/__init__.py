@@ -1,7 +1,7 @@
 """The contract in code: the task message, the response, typed variables. Pure: nothing here does I/O."""
 
 from bridge.contract.keys import NamedTask, named_task, nearest
-from bridge.contract.response import Response, ResponseType
+from bridge.contract.response import Response, ResponseType, check_size
 from bridge.contract.task import ExternalTask, TaskState, attempt_of, task_message
 from bridge.contract.variables import Variables
 from bridge.contract.wire import (
@@ -27,6 +27,7 @@ __all__ = [
     "TaskState",
     "Variables",
     "attempt_of",
+    "check_size",
     "encode_json",
     "named_task",
     "nearest",

@@ -55,8 +55,7 @@ class Response(BaseModel):
 
         Raises Unprocessable (`too_large`, `invalid`) for whatever the contract does not allow.
         """
-        if len(body) > max_bytes:
-            raise Unprocessable("too_large", f"{len(body)} bytes, at most {max_bytes} are taken")
+        check_size(len(body), max_bytes)
         try:
             response = cls.model_validate_json(body)
         except ValidationError as error:
@@ -95,6 +94,12 @@ class Response(BaseModel):
         """
         given = {"variables": self.variables, "localVariables": self.local_variables}
         return {key: typed(values, json_type) for key, values in given.items() if values}
+
+
+def check_size(size: int, most: int) -> None:
+    """Raise Unprocessable (`too_large`) for a body of more bytes than are taken."""
+    if size > most:
+        raise Unprocessable("too_large", f"{size} bytes, at most {most} are taken")
 
 
 def _first_problem(error: ValidationError, body: bytes, known: Collection[str]) -> str:

@@ -58,7 +58,11 @@ class Shared:
         """Make what the components share, with the engine, broker and routing of `outside`."""
         metrics.begin_at_zero(system.name for system in outside.routing.systems)
         topology = topology_of(settings, outside.routing)
-        inbox = Inbox(is_read=reads_answers, prefetch=settings.rabbitmq_prefetch)
+        inbox = Inbox(
+            is_read=reads_answers,
+            prefetch=settings.rabbitmq_prefetch,
+            most_bytes=settings.rabbitmq_max_message_bytes,
+        )
         lease_rules = _lease_rules_of(settings)
         return cls(
             settings=settings,

@@ -1,5 +1,8 @@
 """The consumer: it delivers, is acknowledged by other threads, and comes back."""
 
+import hashlib
+import resource
+import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -7,7 +10,7 @@ from dataclasses import replace
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from bridge.broker import Broker, Consumer, Delivery, Inbox, Topology
+from bridge.broker import KEPT_BYTES, Broker, Consumer, Delivery, Inbox, Topology
 from bridge.contract import RESPONSE_QUEUE
 from sandbox.sandbox import Sandbox
 from tests.integration.services import SECONDS, close_connections, eventual, held, running
@@ -259,3 +262,25 @@ def test_it_waits_for_a_broker_that_is_not_there(topology: Topology, unused_port
         assert not threading.Event().wait(1)
         assert thread.is_alive()
         assert not desk.subscribed()
+
+
+def test_bodies_of_64_mb_in_hand_take_no_memory(
+    broker: Broker, topology: Topology, channel: BlockingChannel
+) -> None:
+    desk = Desk(broker, topology)
+    body = secrets.token_bytes(64_000_000)
+    digest = hashlib.sha256(body).hexdigest()
+    answer(channel, *[body] * 8)
+    before = peak_megabytes()
+
+    with running(desk.consumer):
+        deliveries = desk.receive(8)
+
+    assert [len(delivery.body) for delivery in deliveries] == [KEPT_BYTES] * 8
+    assert {(delivery.size, delivery.sha256) for delivery in deliveries} == {(64_000_000, digest)}
+    assert peak_megabytes() - before < 60
+
+
+def peak_megabytes() -> float:
+    """Return the most memory that this process has used."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -6,6 +6,7 @@ right and still needed, then enter the new version and the new digest.
 
 import hashlib
 import inspect
+from types import SimpleNamespace
 from typing import Any
 
 import pika
@@ -15,10 +16,15 @@ from pika.adapters.base_connection import BaseConnection
 from pika.adapters.blocking_connection import BlockingConnection
 from pika.adapters.select_connection import SelectConnection
 from pika.adapters.utils import io_services_utils
+from pika.channel import ContentFrameAssembler
 from pika.connection import Connection
+from pika.exceptions import BodyTooLongError
+from pika.frame import Body, Header
+from pika.frame import Method as MethodFrame
+from pika.spec import Basic, BasicProperties
 
 from bridge.broker import headers
-from bridge.broker.bent_pika import CHECKED_VERSIONS
+from bridge.broker.bent_pika import CHECKED_VERSIONS, CutBody, bound_bodies
 
 TRANSPORT: Any = io_services_utils._AsyncTransportBase
 BASE: Any = BaseConnection  # the stubs do not know what is private
@@ -28,6 +34,7 @@ BLOCKING: Any = BlockingConnection
 READ_CODE: dict[str, tuple[Any, str]] = {
     "how values in headers are read and written": (data, "8e81059008f55b05"),
     "how properties are read": (headers._decode_properties, "37d8cba32446445e"),
+    "how a message is put together": (ContentFrameAssembler, "a62491ab3c622f5e"),
     "when a connection gets its transport": (BASE._proto_connection_made, "513e9b9b782358e5"),
     "how much a transport reads": (TRANSPORT._consume, "5d3fc19412a05efd"),
     "how bytes are handed to a transport": (BASE._adapter_emit_data, "57770a1b8a02455e"),
@@ -46,3 +53,45 @@ def test_the_code_beneath_a_bend_is_as_it_was_read(what: str) -> None:
     code, digest = READ_CODE[what]
 
     assert hashlib.sha256(inspect.getsource(code).encode()).hexdigest()[:16] == digest
+
+
+def bodies_of(*fragments: list[bytes], most: int, kept: int) -> list[bytes]:
+    """Return the bodies of messages whose body frames these are."""
+    channel: Any = SimpleNamespace()
+    bound_bodies(channel, most, kept)
+    bodies = []
+    for parts in fragments:
+        frames = [
+            MethodFrame(1, Basic.Deliver()),
+            Header(1, sum(map(len, parts)), BasicProperties()),
+            *(Body(1, part) for part in parts),
+        ]
+        bodies += [message[2] for frame in frames if (message := channel._content_assembler.process(frame))]
+    return bodies
+
+
+@pytest.mark.parametrize("parts", [[b"x" * 100] * 7, [b"x" * 699, b"y"], [b"", b"x" * 700], [b"x"] * 700])
+def test_of_a_body_that_is_too_large_the_beginning_and_the_digest_are_kept(parts: list[bytes]) -> None:
+    small, large, after = bodies_of([b"ab", b"c"], parts, [b"d" * 600], most=600, kept=64)
+
+    assert (small, after) == (b"abc", b"d" * 600)
+    assert not isinstance(small, CutBody)
+    assert isinstance(large, CutBody)
+    assert large == b"".join(parts)[:64]
+    assert large.size == 700
+    assert large.sha256 == hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def test_a_body_without_a_byte_is_a_message_too() -> None:
+    assert bodies_of([], most=10, kept=2) == [b""]
+
+
+def test_a_body_with_more_bytes_than_announced_is_an_error() -> None:
+    channel: Any = SimpleNamespace()
+    bound_bodies(channel, 10, 2)
+    process = channel._content_assembler.process
+    process(MethodFrame(1, Basic.Deliver()))
+    process(Header(1, 20, BasicProperties()))
+
+    with pytest.raises(BodyTooLongError):
+        process(Body(1, b"x" * 21))
