@@ -2,6 +2,7 @@
 
 import secrets
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sandbox import choice, newer_rabbitmq
 from sandbox.broker_api import BrokerApi
 from sandbox.children import Child
 from sandbox.errors import SandboxError
@@ -83,7 +85,7 @@ class Broker:
         """Starts the processes and returns when the name service listens. Only from the main thread."""
         self._write_configuration()
         self._start_names()
-        self._child = self._run.start("broker", [str(_PROGRAMS / "rabbitmq-server")], self._environment())
+        self._child = self._run.start("broker", _command("rabbitmq-server"), self._environment())
 
     def wait_ready(self) -> None:
         """Waits until the broker takes connections; raises SandboxError with the end of its log if not."""
@@ -111,7 +113,7 @@ class Broker:
 
     def ctl(self, *arguments: str) -> str:
         """Runs rabbitmqctl and returns what it prints. It boots a virtual machine first: 0.5 s and more."""
-        command = [str(_PROGRAMS / "rabbitmqctl"), "--quiet", "--node", _NODE, *arguments]
+        command = _command("rabbitmqctl", "--quiet", "--node", _NODE, *arguments)
         done = subprocess.run(command, env=self._environment(), capture_output=True, text=True)
         if done.returncode != 0:
             raise SandboxError(f"rabbitmqctl {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
@@ -204,6 +206,7 @@ class Broker:
         return {
             "PATH": "/usr/bin:/bin",
             "LANG": "C.UTF-8",
+            "TMPDIR": tempfile.gettempdir(),
             "HOME": str(self._folder / "home"),  # holds the cookie that rabbitmqctl must share
             "RUNNING_UNDER_SYSTEMD": "1",  # the start script replaces itself, so the pid is the broker's
             "RABBITMQ_NODENAME": _NODE,
@@ -220,3 +223,8 @@ class Broker:
             "ERL_EPMD_PORT": str(self._names_port),
             "ERL_EPMD_ADDRESS": LOOPBACK,
         }
+
+
+def _command(program: str, *arguments: str) -> list[str]:
+    command = [str(_PROGRAMS / program), *arguments]
+    return newer_rabbitmq.within(command) if choice.HAS_NEWER_RABBITMQ else command

@@ -11,6 +11,7 @@ from sandbox.children import Child
 from sandbox.engine_build import engine_jar
 from sandbox.errors import SandboxError
 from sandbox.ports import LOOPBACK, free_ports
+from sandbox.postgres import Postgres
 from sandbox.runs import Run
 
 _BOOT_SECONDS = 180.0
@@ -22,9 +23,15 @@ class Engine:
     username = "demo"
     password = "demo"
 
-    def __init__(self, run: Run, *, database: Path | None = None, auth: bool = False) -> None:
-        """Prepares an engine in memory, or with its database in the folder `database`; starts nothing."""
+    def __init__(
+        self, run: Run, *, database: Path | None = None, postgres: Postgres | None = None, auth: bool = False
+    ) -> None:
+        """Prepares an engine in memory, or with its database in the folder `database`; starts nothing.
+
+        Engines on the same PostgreSQL are nodes of one engine.
+        """
         self._run = run
+        self._postgres = postgres
         self._database = database
         self.auth = auth
         self.port = free_ports(1)[0]
@@ -101,6 +108,12 @@ class Engine:
         ]
 
     def _database_options(self) -> list[str]:
+        if self._postgres is not None:
+            return [
+                f"--spring.datasource.url={self._postgres.url}",
+                "--spring.datasource.driver-class-name=org.postgresql.Driver",
+                f"--spring.datasource.username={self._postgres.username}",
+            ]
         if self._database is None:
             return []
         # By default H2 writes up to half a second later: a kill would take back what was already answered.

@@ -6,10 +6,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from sandbox import choice
 from sandbox.cache import cache_folder, only_builder
 from sandbox.errors import SandboxError
 
-_SOURCES = Path(__file__).resolve().parent / "engine"
+_SOURCES = choice.ENGINES / choice.ENGINE
 
 
 def engine_jar() -> Path:

@@ -5,9 +5,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sandbox import choice
 from sandbox.broker import Broker
 from sandbox.engine import Engine
 from sandbox.engine_api import EngineApi
+from sandbox.postgres import Postgres
 from sandbox.runs import Run, clean_abandoned_runs
 
 PROCESS_FILES = sorted((Path(__file__).resolve().parent / "processes").glob("*.bpmn"))
@@ -27,7 +29,7 @@ class Sandbox:
         clean_abandoned_runs()
         with ExitStack() as exit_stack:
             run = exit_stack.enter_context(Run())
-            self._start(run)
+            self._start(run, exit_stack)
             self._exit_stack = exit_stack.pop_all()
         return self
 
@@ -36,9 +38,11 @@ class Sandbox:
     ) -> None:
         self._exit_stack.close()
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: Run, exit_stack: ExitStack) -> None:
         self.folder = run.folder
-        self.engine = Engine(run, database=run.folder if self._durable_engine else None, auth=self._auth)
+        postgres = exit_stack.enter_context(Postgres(run)) if choice.HAS_POSTGRES else None
+        database = run.folder if self._durable_engine else None
+        self.engine = Engine(run, database=database, postgres=postgres, auth=self._auth)
         self.broker = Broker(run)
         self.engine.launch()
         self.broker.launch()
@@ -58,6 +62,7 @@ class Sandbox:
             "RABBITMQ_USERNAME": self.broker.username,
             "RABBITMQ_PASSWORD": self.broker.password,
             "RABBITMQ_VIRTUAL_HOST": vhost,
+            "RABBITMQ_QUEUE_TYPE": choice.QUEUE_TYPE,
             "STATUS_PORT": "0",  # several workers may run side by side
         }
         if self._auth:

@@ -264,20 +264,20 @@ def test_it_waits_for_a_broker_that_is_not_there(topology: Topology, unused_port
         assert not desk.subscribed()
 
 
-def test_bodies_of_64_mb_in_hand_take_no_memory(
+def test_many_large_bodies_in_hand_take_no_memory(
     broker: Broker, topology: Topology, channel: BlockingChannel
 ) -> None:
-    desk = Desk(broker, topology)
-    body = secrets.token_bytes(64_000_000)
+    desk = Desk(broker, topology, prefetch=100)
+    body = secrets.token_bytes(16_000_000)  # RabbitMQ 4 takes no larger ones by default
     digest = hashlib.sha256(body).hexdigest()
-    answer(channel, *[body] * 8)
+    answer(channel, *[body] * 30)
     before = peak_megabytes()
 
     with running(desk.consumer):
-        deliveries = desk.receive(8)
+        deliveries = desk.receive(30)
 
-    assert [len(delivery.body) for delivery in deliveries] == [KEPT_BYTES] * 8
-    assert {(delivery.size, delivery.sha256) for delivery in deliveries} == {(64_000_000, digest)}
+    assert [len(delivery.body) for delivery in deliveries] == [KEPT_BYTES] * 30
+    assert {(delivery.size, delivery.sha256) for delivery in deliveries} == {(16_000_000, digest)}
     assert peak_megabytes() - before < 60
 
 
