@@ -32,6 +32,15 @@ def expect(scene: Scene, reasons: Mapping[str, int]) -> None:
     scene.figures.notes.append(f"error queue: {dict(found)}")
 
 
+def expect_many(scene: Scene, reasons: Mapping[str, int]) -> None:
+    """Expect as many messages as that in all, where they are too many to be read one by one."""
+    scene.may_be_dead_letters = sum(reasons.values())
+    found = count(scene)
+    if found != scene.may_be_dead_letters:
+        scene.figures.problems.append(f"error queue: {found} messages, expected were {dict(reasons)}")
+    scene.figures.notes.append(f"error queue: {found} messages")
+
+
 def count(scene: Scene) -> int:
     """Count the messages of the error queue."""
     queue = scene.broker.api.queues(scene.name).get(ERROR_QUEUE)

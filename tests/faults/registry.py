@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tests.faults import (
     alarms,
     answers,
+    attacker,
     bridge,
     broker,
     calm,
@@ -93,6 +94,7 @@ FAULTS = [
     Fault(39, in_flight.gone_elsewhere),
     Fault(40, replicas.with_branches),
     Fault(40, replicas.split_with_branches),
+    Fault(41, attacker.attacks),
 ]
 
 

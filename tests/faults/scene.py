@@ -53,6 +53,8 @@ class Scale:
     system_lock_ms: int = 100_000
     rounds: int = 5
     branched: int = 5000
+    flood: int = 100_000
+    huge_bodies: int = 20
 
     @property
     def lease_seconds(self) -> float:
@@ -78,6 +80,8 @@ QUICK = Scale(
     system_lock_ms=36_000,
     rounds=2,
     branched=1000,
+    flood=4000,
+    huge_bodies=4,
 )
 
 

@@ -109,6 +109,10 @@ class Worker:
         """Return the resident memory."""
         return self._status("VmRSS")
 
+    def peak_memory_kb(self) -> int:
+        """Return the most resident memory so far."""
+        return self._status("VmHWM")
+
     def threads(self) -> int:
         """Return how many threads the process has."""
         return self._status("Threads")
