@@ -20,7 +20,6 @@ from sandbox.runs import Run, write_private
 # Not /usr/sbin/rabbitmq-server: that one changes the user and may start the machine's own node.
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 _BOOT_SECONDS = 90.0
-_NODE = f"sandbox@{LOOPBACK}"  # an address: some containers cannot resolve localhost
 _LOOPBACK_DISTRIBUTION = "-kernel inet_dist_use_interface {127,0,0,1}"
 
 
@@ -33,6 +32,16 @@ class TlsFiles:
     key: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What makes a node one of a cluster: its name and all names, their secret, the port that knows them."""
+
+    name: str
+    all_names: tuple[str, ...]
+    cookie: str
+    names_port: int
+
+
 class Broker:
     """The broker's process and its own name service (epmd). Ports and data outlive a restart.
 
@@ -43,14 +52,25 @@ class Broker:
     host = LOOPBACK
     username = "sandbox"
 
-    def __init__(self, run: Run, *, tls: TlsFiles | None = None, token_key: Path | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        *,
+        tls: TlsFiles | None = None,
+        token_key: Path | None = None,
+        member: Membership | None = None,
+        password: str = "",
+    ) -> None:
         """Prepares ports, a password and a data folder; starts nothing."""
         self._run = run
-        self._folder = run.folder / "broker"
+        self._member = member
+        self._node = _node_name(member.name if member else "sandbox")
+        self._folder = run.folder / (f"broker-{member.name}" if member else "broker")
         self._tls = tls
         self._token_key = token_key
-        self.password = secrets.token_urlsafe(18)
+        self.password = password or secrets.token_urlsafe(18)
         self.port, self._api_port, self._distribution_port, self._names_port, self.tls_port = free_ports(5)
+        self._names_port = member.names_port if member else self._names_port
         self.api = BrokerApi(f"{self.management_url}/api", self.username, self.password)
         self._names: Child | None = None
         self._child: Child | None = None
@@ -59,6 +79,11 @@ class Broker:
     def management_url(self) -> str:
         """The management web page; the login is `username` and `password`."""
         return f"http://{LOOPBACK}:{self._api_port}"
+
+    @property
+    def queue_arguments(self) -> dict[str, str]:
+        """With what a system declares its queue here; in a cluster queues live on all nodes."""
+        return {"x-queue-type": "quorum"} if self._member or choice.QUEUE_TYPE == "quorum" else {}
 
     @property
     def pid(self) -> int:
@@ -113,7 +138,7 @@ class Broker:
 
     def ctl(self, *arguments: str) -> str:
         """Runs rabbitmqctl and returns what it prints. It boots a virtual machine first: 0.5 s and more."""
-        command = _command("rabbitmqctl", "--quiet", "--node", _NODE, *arguments)
+        command = _command("rabbitmqctl", "--quiet", "--node", self._node, *arguments)
         done = subprocess.run(command, env=self._environment(), capture_output=True, text=True)
         if done.returncode != 0:
             raise SandboxError(f"rabbitmqctl {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
@@ -149,7 +174,7 @@ class Broker:
 
     def _start_names(self) -> None:
         """Starts epmd in the foreground: left to itself the broker starts one that outlives it."""
-        if self._names is not None and self._names.running():
+        if accepts_connections(self._names_port):
             return
         command = ["epmd", "-port", str(self._names_port), "-address", LOOPBACK]
         self._names = self._run.start("epmd", command, self._environment())
@@ -157,6 +182,11 @@ class Broker:
 
     def _write_configuration(self) -> None:
         (self._folder / "home").mkdir(parents=True, exist_ok=True)
+        if self._member:
+            cookie = self._folder / "home/.erlang.cookie"
+            cookie.unlink(missing_ok=True)
+            write_private(cookie, self._member.cookie)
+            cookie.chmod(0o400)
         plugins = [
             "rabbitmq_management",
             *(["rabbitmq_auth_mechanism_ssl"] if self._tls else []),
@@ -177,7 +207,15 @@ class Broker:
             f"default_pass = {self.password}\n"
         )
         secured = self._tls_configuration(self._tls) if self._tls else ""
-        return usual + secured + (self._token_configuration(self._token_key) if self._token_key else "")
+        tokens = self._token_configuration(self._token_key) if self._token_key else ""
+        return usual + secured + tokens + (self._cluster_configuration(self._member) if self._member else "")
+
+    def _cluster_configuration(self, member: Membership) -> str:
+        names = "".join(
+            f"cluster_formation.classic_config.nodes.{number} = {_node_name(name)}\n"
+            for number, name in enumerate(member.all_names, 1)
+        )
+        return "cluster_formation.peer_discovery_backend = classic_config\n" + names
 
     def _token_configuration(self, key: Path) -> str:
         return (
@@ -209,7 +247,7 @@ class Broker:
             "TMPDIR": tempfile.gettempdir(),
             "HOME": str(self._folder / "home"),  # holds the cookie that rabbitmqctl must share
             "RUNNING_UNDER_SYSTEMD": "1",  # the start script replaces itself, so the pid is the broker's
-            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_USE_LONGNAME": "true",
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _LOOPBACK_DISTRIBUTION,
@@ -223,6 +261,10 @@ class Broker:
             "ERL_EPMD_PORT": str(self._names_port),
             "ERL_EPMD_ADDRESS": LOOPBACK,
         }
+
+
+def _node_name(name: str) -> str:
+    return f"{name}@{LOOPBACK}"  # an address: some containers cannot resolve localhost
 
 
 def _command(program: str, *arguments: str) -> list[str]:

@@ -68,7 +68,7 @@ class Engine:
 
     def launch(self) -> None:
         """Starts the process and returns at once. Only from the main thread."""
-        temporary = self._run.folder / "engine-tmp"
+        temporary = self._run.folder / f"engine-tmp-{self.port}"
         temporary.mkdir(exist_ok=True)
         self._child = self._run.start("engine", self._command(temporary), os.environ)
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from sandbox import choice
 from sandbox.broker import Broker
+from sandbox.cluster import Cluster
 from sandbox.engine import Engine
 from sandbox.engine_api import EngineApi
 from sandbox.postgres import Postgres
@@ -18,9 +19,13 @@ PROCESS_FILES = sorted((Path(__file__).resolve().parent / "processes").glob("*.b
 class Sandbox:
     """An engine and a broker that belong together; leaving it kills both and removes their data."""
 
-    def __init__(self, *, auth: bool = False, durable_engine: bool = False) -> None:
-        """Describes the sandbox: `auth` asks for a login, `durable_engine` survives a kill of the engine."""
+    def __init__(self, *, auth: bool = False, durable_engine: bool = False, clustered: bool = False) -> None:
+        """Describes the sandbox: `auth` asks for a login, `durable_engine` survives a kill of the engine.
+
+        `clustered`: the broker is three nodes, the engine two on one PostgreSQL.
+        """
         self._auth = auth
+        self._clustered = clustered
         self._durable_engine = durable_engine
         self._exit_stack = ExitStack()
 
@@ -40,14 +45,20 @@ class Sandbox:
 
     def _start(self, run: Run, exit_stack: ExitStack) -> None:
         self.folder = run.folder
-        postgres = exit_stack.enter_context(Postgres(run)) if choice.HAS_POSTGRES else None
+        has_postgres = self._clustered or choice.HAS_POSTGRES
+        postgres = exit_stack.enter_context(Postgres(run)) if has_postgres else None
         database = run.folder if self._durable_engine else None
         self.engine = Engine(run, database=database, postgres=postgres, auth=self._auth)
-        self.broker = Broker(run)
+        self.cluster = Cluster(run) if self._clustered else None
+        self.broker = self.cluster.nodes[0] if self.cluster else Broker(run)
         self.engine.launch()
-        self.broker.launch()
-        self.broker.wait_ready()
+        (self.cluster or self.broker).launch()
+        (self.cluster or self.broker).wait_ready()
         self.engine.wait_ready()
+        self.engines = [self.engine]
+        if self._clustered:  # only now: the first one made the tables
+            self.engines.append(Engine(run, postgres=postgres, auth=self._auth))
+            self.engines[1].start()
 
     def engine_api(self) -> EngineApi:
         """Returns a client that looks at the engine from outside."""
@@ -56,15 +67,17 @@ class Sandbox:
     def environment(self, vhost: str = "/") -> dict[str, str]:
         """Returns the settings with which a worker or a sample system finds the sandbox."""
         settings = {
-            "CAMUNDA_BASE_URL": self.engine.url,
+            "CAMUNDA_BASE_URL": ",".join(engine.url for engine in self.engines),
             "RABBITMQ_HOST": self.broker.host,
             "RABBITMQ_PORT": str(self.broker.port),
             "RABBITMQ_USERNAME": self.broker.username,
             "RABBITMQ_PASSWORD": self.broker.password,
             "RABBITMQ_VIRTUAL_HOST": vhost,
-            "RABBITMQ_QUEUE_TYPE": choice.QUEUE_TYPE,
+            "RABBITMQ_QUEUE_TYPE": "quorum" if self._clustered else choice.QUEUE_TYPE,
             "STATUS_PORT": "0",  # several workers may run side by side
         }
+        if self.cluster:
+            settings["RABBITMQ_HOST"] = self.cluster.hosts
         if self._auth:
             settings["CAMUNDA_AUTH_USERNAME"] = self.engine.username
             settings["CAMUNDA_AUTH_PASSWORD"] = self.engine.password

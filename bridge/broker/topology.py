@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from loguru import logger
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 from pika.connection import ConnectionParameters
 from pika.exceptions import AMQPError, ChannelClosedByBroker
@@ -22,8 +23,16 @@ RESPONSE_EXCHANGE = "camunda.task.responses"
 CLAIMED_EXCHANGE = "camunda.claimed.tasks"
 ERROR_QUEUE = "errors.camunda_tasks.queue"
 RETRY_TIERS = {"5s": 5_000, "30s": 30_000, "5m": 300_000}
+# A response that waits in a delay tier is lost neither with a node nor on the way back to its queue, which only
+# this strategy confirms; it wants that overflow.
+KEPT_ON_ALL_NODES = {
+    "x-queue-type": "quorum",
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+}
 NOT_FOUND = 404
 PRECONDITION_FAILED = 406
+NODE_IS_DOWN = "is down or inaccessible"
 _DIFFERENCE = re.compile(
     r"inequivalent arg '(?P<name>[^']*)' for .*: received (?P<wanted>.*) but current is (?P<found>.*)"
 )
@@ -55,6 +64,11 @@ class Queue:
     def of_system(self) -> bool:
         """Whether it is a system's: what is wrong with it concerns that system alone."""
         return any(exchange == TASK_EXCHANGE for exchange, _ in self.bindings)
+
+    @property
+    def can_be_done_without(self) -> bool:
+        """Whether work goes on while it is away: a delay tier, whose copies wait until a queue takes them."""
+        return not self.bindings
 
     def takes(self, exchange: str | None, routing_key: str | None) -> bool:
         """Whether it is a system's, and a message with that address is meant for it."""
@@ -104,7 +118,7 @@ class Topology:
                 ),
                 Queue(RESPONSE_QUEUE, arguments, ((RESPONSE_EXCHANGE, RESPONSE_QUEUE),), keeps_all=is_quorum),
                 Queue(ERROR_QUEUE, arguments, ((ERROR_EXCHANGE, ERROR_KEY),), keeps_all=is_quorum),
-                *(_retry_queue(tier) for tier in RETRY_TIERS),
+                *(_retry_queue(tier, is_quorum=is_quorum) for tier in RETRY_TIERS),
             ),
             passive=passive,
         )
@@ -171,9 +185,12 @@ class Topology:
             try:
                 self._declare_queue(channel, queue, queue.arguments_at(server))
             except _QueueRefused as error:
-                if not queue.of_system and not error.is_wrong:
+                if queue.can_be_done_without and error.passes:
+                    logger.warning("{}; what it should take waits", error)
+                elif queue.of_system or error.is_wrong:
+                    troubles[queue.name] = str(error)
+                else:
                     raise error.as_unavailable() from error
-                troubles[queue.name] = str(error)
                 channel = connection.channel()
         return troubles
 
@@ -200,6 +217,7 @@ class _QueueRefused(Exception):
         super().__init__(trouble_of("queue", queue, error, act, name))
         self._code = error.reply_code
         self.is_wrong = error.reply_code == PRECONDITION_FAILED or is_missing(error)
+        self.passes = NODE_IS_DOWN in error.reply_text or is_of_older_version(error)
 
     def as_unavailable(self) -> Unavailable:
         """Return it as an error that passes without a change of ours."""
@@ -215,19 +233,25 @@ def retry_queue(tier: str) -> str:
     return f"camunda.responses.retry.{tier}"
 
 
-def _retry_queue(tier: str) -> Queue:
+def _retry_queue(tier: str, *, is_quorum: bool) -> Queue:
     # One queue per delay: with a time per message an early one would wait behind a late one.
     arguments = {
         "x-message-ttl": RETRY_TIERS[tier],
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": RESPONSE_QUEUE,
     }
-    return Queue(retry_queue(tier), arguments, ())
+    return Queue(retry_queue(tier), arguments | (KEPT_ON_ALL_NODES if is_quorum else {}), ())
 
 
 def is_missing(error: ChannelClosedByBroker) -> bool:
     """Whether there is no such queue or exchange; a queue whose node of the cluster is down is a 404 too."""
-    return error.reply_code == NOT_FOUND and "is down or inaccessible" not in error.reply_text
+    return error.reply_code == NOT_FOUND and NODE_IS_DOWN not in error.reply_text
+
+
+def is_of_older_version(error: ChannelClosedByBroker) -> bool:
+    """Whether a queue differs only in how it is kept: on one node, as an older version made the delay tiers."""
+    found = _DIFFERENCE.search(error.reply_text)
+    return found is not None and found["name"] in KEPT_ON_ALL_NODES
 
 
 def trouble_of(kind: str, thing: str, error: ChannelClosedByBroker, act: Act, name: str) -> str:

@@ -13,7 +13,7 @@ from pika.spec import Queue as QueueMethods
 
 from bridge import clock
 from bridge.broker.rights import Act, missing_right
-from bridge.broker.topology import Exchange, Queue, Topology, is_missing, trouble_of
+from bridge.broker.topology import Exchange, Queue, Topology, is_missing, is_of_older_version, trouble_of
 from bridge.contract import TASK_EXCHANGE
 
 PERIOD_SECONDS = 4.0
@@ -74,6 +74,7 @@ class QueueWatch:
         self.may_declare = may_declare
         self._states = {name: QueueState(name) for name in self._queues}
         self._trouble_with_exchanges = ""
+        self._left_as_they_are: set[str] = set()  # delay tiers of an older version
         self._channel: Channel | None = None
         self._pending: list[str] = []
         self._act, self._at = Act.DECLARE, ""
@@ -195,7 +196,8 @@ class QueueWatch:
             drained_at=now if consumers and not ready else before.drained_at,
             unheard_at=now if ready and not consumers else before.unheard_at,
         )
-        if self.may_declare and self._channel is not None and self._channel.is_open:
+        is_compared = self.may_declare and name not in self._left_as_they_are
+        if is_compared and self._channel is not None and self._channel.is_open:
             self._declare(self._channel, self._queues[name])
         else:
             self._on_fit(None)
@@ -245,6 +247,9 @@ class QueueWatch:
         for name in self._pending[:1]:
             if name == EXCHANGES:
                 self._note_exchanges(missing_right(reason.reply_text, self._act, self._at))
+            elif self._queues[name].can_be_done_without and is_of_older_version(reason):
+                self._left_as_they_are.add(name)
+                return self._go_on
             else:
                 self._note_closed(name, reason)
                 if is_missing(reason) and self.may_declare:

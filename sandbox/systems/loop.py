@@ -36,8 +36,10 @@ Work = Callable[[Task], Answer]
 
 def complete(**variables: object) -> Answer:
     """The work is done; the variables go into the process."""
-    typed = {name: {"value": value} if _plain(value) else _json(value) for name, value in variables.items()}
-    return {"response_type": "complete", "variables": typed}
+    return {
+        "response_type": "complete",
+        "variables": {name: {"value": value} for name, value in variables.items()},
+    }
 
 
 def failure(message: str, *, retry_timeout: int) -> Answer:
@@ -140,11 +142,3 @@ def _reply(channel: BlockingChannel, properties: BasicProperties, answer: Answer
         ),
         mandatory=True,
     )
-
-
-def _plain(value: object) -> bool:
-    return not isinstance(value, list | dict)
-
-
-def _json(value: object) -> dict[str, str]:
-    return {"value": json.dumps(value), "type": "Json"}

@@ -101,6 +101,7 @@ class Observer:
         self.behave = behave
         self.senders_clock_ahead_seconds = 0.0
         self.declares = True  # its queues, as many partners do; else it waits for them
+        self._queue_arguments = broker.queue_arguments
         self._loop = IOLoop()
         self._parameters = pika.ConnectionParameters(
             host=broker.host,
@@ -195,6 +196,7 @@ class Observer:
                 queue,
                 durable=True,
                 passive=not self.declares,
+                arguments=self._queue_arguments,
                 callback=lambda _: channel.basic_consume(queue, take),
             )
 

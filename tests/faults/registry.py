@@ -11,6 +11,7 @@ from tests.faults import (
     broker,
     calm,
     clocks,
+    clusters,
     engine,
     error_queue,
     failures,
@@ -37,6 +38,7 @@ class Fault:
     number: int
     run: Callable[[Scene], None]
     auth: bool = False  # needs a sandbox of its own, whose engine asks for a login
+    clustered: bool = False  # needs one whose broker is three nodes, and whose engine two
     lease_ms: int = 0  # other than the scale's, where the fault is about what happens within a lease
 
     @property
@@ -95,6 +97,8 @@ FAULTS = [
     Fault(40, replicas.with_branches),
     Fault(40, replicas.split_with_branches),
     Fault(41, attacker.attacks),
+    Fault(42, clusters.broker_nodes_killed, clustered=True),
+    Fault(43, clusters.engine_nodes_killed, clustered=True),
 ]
 
 

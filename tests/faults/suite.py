@@ -1,7 +1,7 @@
 """Runs faults one after the other and collects their figures."""
 
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def run_fault(
     begun = time.monotonic()
     scale = replace(scale, lease_ms=fault.lease_ms or scale.lease_ms)
     with (
-        Sandbox(auth=True) if fault.auth else nullcontext(sandbox) as stage,
+        _stage_of(fault, sandbox) as stage,
         Scene(stage, scale, figures, sabotage=sabotage, logs=logs) as scene,
     ):
         try:
@@ -30,3 +30,8 @@ def run_fault(
             scene.finish(1.0)
     figures.seconds = time.monotonic() - begun
     return figures
+
+
+def _stage_of(fault: Fault, usual: Sandbox) -> AbstractContextManager[Sandbox]:
+    needs_its_own = fault.auth or fault.clustered
+    return Sandbox(auth=fault.auth, clustered=fault.clustered) if needs_its_own else nullcontext(usual)

@@ -9,7 +9,8 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from bridge.broker import Broker, Topology
+from bridge.broker import RETRY_TIERS, Broker, Topology
+from bridge.broker.bent_pika import DeadlineConnection
 from bridge.errors import RightMissing, SettingsError, WrongQueue
 from sandbox.sandbox import Sandbox
 from tests.integration.conftest import SYSTEMS
@@ -168,13 +169,30 @@ def test_a_system_more_is_a_queue_and_a_binding_more(sandbox: Sandbox, vhost: st
     assert ("camunda.external.tasks", "sap.#", "sap.queue") in found
 
 
-def test_quorum_is_for_every_public_queue(sandbox: Sandbox, vhost: str, broker: Broker) -> None:
+def test_quorum_is_for_every_queue(sandbox: Sandbox, vhost: str, broker: Broker) -> None:
     topology = Topology.of(SYSTEMS, "default", queue_type="quorum", passive=False)
 
     topology.declare(broker.parameters("topology"))
 
     kinds = {row["name"]: row["type"] for row in rows(sandbox, "queues", vhost)}
+    assert {*PUBLIC_QUEUES} < kinds.keys()
+    assert set(kinds.values()) == {"quorum"}
+
+
+def test_delay_tiers_that_an_older_version_made_are_used_as_they_are(
+    sandbox: Sandbox, vhost: str, broker: Broker, logged: list[str]
+) -> None:
+    Topology.of([], "default", queue_type="classic", passive=False).declare(broker.parameters("older"))
+    for queue in PUBLIC_QUEUES:
+        with broker.connect("tests", DeadlineConnection) as connection:
+            connection.channel().queue_delete(queue)
+
+    Topology.of(SYSTEMS, "default", queue_type="quorum", passive=False).declare(broker.parameters("newer"))
+
+    kinds = {row["name"]: row["type"] for row in rows(sandbox, "queues", vhost)}
+    assert {kind for name, kind in kinds.items() if ".retry." in name} == {"classic"}
     assert {kinds[name] for name in PUBLIC_QUEUES} == {"quorum"}
+    assert len([line for line in logged if "differs from what we declare" in line]) == len(RETRY_TIERS)
 
 
 def test_passive_is_content_with_what_is_there(broker: Broker, declared: Topology) -> None:

@@ -49,7 +49,7 @@ CELLS = (
         "camunda-7.14",
         "Camunda 7.14",
         choice={"SANDBOX_ENGINE": "camunda-7.14"},
-        without=f"{OLD}, the lock of one task, variables of a failure",
+        without=f"{OLD}, the lock of one task, variables of a failure, the reason for a value that is too long",
     ),
     Cell(
         "operaton-1.0",

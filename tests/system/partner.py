@@ -71,14 +71,16 @@ def connect(sandbox: Sandbox, vhost: str) -> BlockingConnection:
 class EchoSystem:
     """A system on a thread: takes the tasks of some queues and answers with what its work returns."""
 
-    def __init__(self, connection: BlockingConnection, queues: Sequence[str], work: Work) -> None:
+    def __init__(
+        self, connection: BlockingConnection, queues: Sequence[str], work: Work, arguments: Mapping[str, str]
+    ) -> None:
         self.tasks: list[TaskMessage] = []
         self._work = work
         self._connection = connection
         self._channel = connection.channel()
         self._channel.basic_qos(prefetch_count=20)
         for queue in queues:
-            self._channel.queue_declare(queue, durable=True)
+            self._channel.queue_declare(queue, durable=True, arguments=dict(arguments))
             self._channel.basic_consume(queue, self._taker(queue))
         self._thread = threading.Thread(target=self._channel.start_consuming, daemon=True)
 
@@ -110,7 +112,7 @@ class EchoSystem:
 
 @contextmanager
 def echo_system(sandbox: Sandbox, vhost: str, queues: Sequence[str], work: Work) -> Iterator[EchoSystem]:
-    system = EchoSystem(connect(sandbox, vhost), queues, work)
+    system = EchoSystem(connect(sandbox, vhost), queues, work, sandbox.broker.queue_arguments)
     system.start()
     try:
         yield system

@@ -10,6 +10,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import BasicProperties
 
+from sandbox import choice
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from tests.sandbox.processes import REPOSITORY
@@ -220,7 +221,8 @@ def test_a_process_is_started_with_variables_and_a_business_key(
     tools: Tools, engine_api: EngineApi, unused_port: int
 ) -> None:
     """Also where the broker is down."""
-    variables = '{"recipient": "anna@example.com", "size": {"value": 3, "type": "Long"}, "lines": [1, 2]}'
+    lines = ', "lines": [1, 2]' if choice.HAS_JSON else ""
+    variables = f'{{"recipient": "anna@example.com", "size": {{"value": 3, "type": "Long"}}{lines}}}'
     options = ["--variables", variables, "--business-key", "order 7", "--json"]
 
     done = tools.but(RABBITMQ_PORT=str(unused_port)).run("start_process", "email", *options)
@@ -232,7 +234,7 @@ def test_a_process_is_started_with_variables_and_a_business_key(
     assert {name: (it["type"], it["value"]) for name, it in stored.items()} == {
         "recipient": ("String", "anna@example.com"),
         "size": ("Long", 3),
-        "lines": ("Json", "[1,2]"),
+        **({"lines": ("Json", "[1,2]")} if choice.HAS_JSON else {}),
     }
 
 
