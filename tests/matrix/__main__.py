@@ -91,14 +91,14 @@ def main(argv: Sequence[str]) -> int:
     outcomes = [_run(cell) for cell in cells]
     Console().print(_table(outcomes))
     if arguments.write:
-        _write(outcomes, f"./run matrix{f' --only {arguments.only}' if arguments.only else ''}")
+        _write(outcomes)
     return int(any(outcome.failed or not outcome.passed for outcome in outcomes))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./run matrix", description=__doc__)
     parser.add_argument("--only", help=f"cells with commas: {', '.join(cell.name for cell in CELLS)}")
-    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"write these rows into {PAGE.name}")
     return parser
 
 
@@ -144,14 +144,26 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
-def _write(outcomes: Sequence[Outcome], command: str) -> None:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    rows = ["| " + " | ".join(cells) + " |" for cells in (COLUMNS, ["---"] * len(COLUMNS))]
-    rows += ["| " + " | ".join(outcome.row()) + " |" for outcome in outcomes]
-    made = f"Made by `{command}` at {datetime.now(UTC):%Y-%m-%d} on {commit.stdout.strip()}.\n\n"
+def _write(outcomes: Sequence[Outcome]) -> None:
+    """Put the rows of these cells into the table; those of others stay, each with the commit that it was made on."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    made = f"{done.stdout.strip()}, {datetime.now(UTC):%Y-%m-%d}"
     text = PAGE.read_text(encoding="utf-8")
-    inner = f"{BEGIN}\n{made}" + "\n".join(rows) + f"\n{END}"
+    known = {_key_of(line): line for line in text.splitlines() if line.startswith("| ") and "---" not in line}
+    known |= {_key_of(line): line for line in (_line((*outcome.row(), made)) for outcome in outcomes)}
+    order = [_key_of(_line(Outcome(cell, 0, (), 0, 0.0).row())) for cell in CELLS]
+    head = [_line((*COLUMNS, "commit")), _line(["---"] * (len(COLUMNS) + 1))]
+    inner = "\n".join([BEGIN, *head, *(known[key] for key in order if key in known), END])
     PAGE.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: inner, text, flags=re.DOTALL), encoding="utf-8")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _key_of(line: str) -> tuple[str, ...]:
+    """Return which cell a line of the table is about."""
+    return tuple(line.strip("| ").split(" | ")[:4])
 
 
 if __name__ == "__main__":
