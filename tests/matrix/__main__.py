@@ -145,7 +145,7 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def _write(outcomes: Sequence[Outcome]) -> None:
-    """Put the rows of these cells into the table; those of others stay, each with the commit that it was made on."""
+    """Put the rows of these cells into the table, with the commit they were made on; those of others stay."""
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     made = f"{done.stdout.strip()}, {datetime.now(UTC):%Y-%m-%d}"
     text = PAGE.read_text(encoding="utf-8")
