@@ -6,6 +6,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from loguru import logger
+
 from bridge.contract import ExternalTask, TaskState, Variables, encode_json, with_encoded
 from bridge.contract.fields import text
 from bridge.engine.back_offs import BackOffs
@@ -47,6 +49,7 @@ class CamundaClient:
         self._complete_timeout_seconds = complete_timeout_seconds
         self._http = http
         self._dates = EngineDates(http)
+        self._is_old = False
 
     def probe(self) -> None:
         """Ask for a sign of life that the engine itself must give. Raises Unavailable.
@@ -211,7 +214,11 @@ class CamundaClient:
 
     def lock(self, task_id: str, worker_id: str, lock_ms: int) -> Answer:
         """Lock a task that nobody holds (7.15 and newer; UNKNOWN_CALL from an older engine)."""
-        return self._answer(task_id, "lock", {"workerId": worker_id, "lockDuration": lock_ms})
+        answer = self._answer(task_id, "lock", {"workerId": worker_id, "lockDuration": lock_ms})
+        if answer.verdict is Verdict.UNKNOWN_CALL and not self._is_old:
+            self._is_old = True
+            logger.warning("the engine is older than 7.15: a task whose lock has ended cannot be locked again")
+        return answer
 
     def prolong(self, task_id: str, worker_id: str, lock_ms: int) -> Answer:
         """Let the lock end `lock_ms` from now, also one that has ended, or that of a suspended task.
