@@ -41,7 +41,8 @@ class LoginRenewal:
 
     def begin(self, connection: Connection) -> None:
         """Begin with the token that a new connection was made with."""
-        self._told = getattr(connection.params.credentials, "password", "")
+        if self._tokens is not None:
+            self._told = getattr(connection.params.credentials, "password", "")
 
     def tick(self, connection: Connection) -> None:
         """Tell the broker a new token; fetch one, on a thread of its own, where that is due."""

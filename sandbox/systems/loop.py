@@ -69,7 +69,9 @@ def _serve_once(queue: str, desk: "Desk", prefetch: int) -> None:
     try:
         with pika.BlockingConnection(_parameters()) as connection:
             channel = connection.channel()
-            channel.queue_declare(queue, durable=True)
+            kind = os.environ.get("RABBITMQ_QUEUE_TYPE", "classic")  # as the worker is told
+            arguments = {} if kind == "classic" else {"x-queue-type": kind}
+            channel.queue_declare(queue, durable=True, arguments=arguments)
             channel.basic_qos(prefetch_count=prefetch)
             channel.confirm_delivery()  # an answer must be in its queue before its task is acknowledged
             channel.basic_consume(queue, desk.take)

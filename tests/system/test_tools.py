@@ -74,7 +74,7 @@ def test_the_management_api_tells_what_consumers_hold(
     tools: Tools, topology: None, sandbox: Sandbox, channel: BlockingChannel
 ) -> None:
     channel.basic_publish("", "1c.queue", b"{}")
-    assert channel.basic_get("1c.queue")[0] is not None
+    assert eventually(lambda: channel.basic_get("1c.queue")[0] is not None)
 
     done = tools.run("check_queues", "--json", "--management", sandbox.broker.management_url)
 
