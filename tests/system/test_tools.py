@@ -13,7 +13,7 @@ from pika.spec import BasicProperties
 from sandbox import choice
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
-from tests.sandbox.processes import REPOSITORY
+from tests.sandbox.processes import REPOSITORY, eventually
 from tests.system.conftest import StartWorker
 from tests.system.engine import stored_variables, task_of
 from tests.system.tools import Tools
