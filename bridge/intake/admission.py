@@ -99,7 +99,9 @@ class Admission:
             delivered = self._inbox.prefetch if responses.ready and self._inbox.is_read else self._inbox.in_hand
             self._caught_up_at_done = self._inbox.done + responses.ready + delivered
         is_done = self._caught_up_at_done is not None and self._inbox.done >= self._caught_up_at_done
-        is_empty = self._is_read and not self._inbox.in_hand and self._was_emptied(responses.seen_empty_at)
+        is_empty = (
+            is_seen and self._is_read and not self._inbox.in_hand and self._was_emptied(responses.seen_empty_at)
+        )
         if is_done or is_empty or not self._makes_progress(responses.ready + self._inbox.in_hand):
             self._outage_at = -math.inf
             return True

@@ -1,6 +1,5 @@
 """The admission before the fetch: nothing is locked that could not be delivered."""
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -54,11 +53,14 @@ class Side:
         """A gate after its start: no answer waited then."""
         before = self.watch.states.get(RESPONSE_QUEUE, QueueState(RESPONSE_QUEUE, seen_at=1.0))
         gate = self.new_gate(table)
+        later = clock_module.now() + 1
         self.watch.states[RESPONSE_QUEUE] = QueueState(
-            RESPONSE_QUEUE, seen_at=time.monotonic(), seen_empty_at=time.monotonic()
+            RESPONSE_QUEUE, seen_at=later - 0.5, seen_empty_at=later - 0.5
         )
         in_hand, self.in_hand = self.in_hand, 0
-        gate.may_fetch()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(clock_module, "now", lambda: later)
+            gate.may_fetch()
         self.in_hand, self.watch.states[RESPONSE_QUEUE] = in_hand, before
         self.watch.hurried = 0
         return gate
@@ -111,12 +113,17 @@ def test_an_old_look_at_the_answers_stops_nothing_once_all_of_them_are_in_hand(
     assert side.gate(table).may_fetch()
 
 
-def test_after_an_outage_of_the_engine_the_answers_that_wait_go_first(side: Side, table: LeaseTable) -> None:
+def test_after_an_outage_of_the_engine_the_answers_that_wait_go_first(
+    side: Side, table: LeaseTable, clock: Clock
+) -> None:
     gate = side.gate(table)
     gate.note_outage()
 
     assert not gate.may_fetch()
-    side.watch.states[RESPONSE_QUEUE] = QueueState(RESPONSE_QUEUE, seen_empty_at=time.monotonic())
+    clock.advance(1)
+    side.watch.states[RESPONSE_QUEUE] = seen()
+    assert not gate.may_fetch()  # what was delivered just before is on its way
+    clock.advance(0.3)
     assert gate.may_fetch()
 
 
@@ -185,6 +192,7 @@ def test_nothing_is_fetched_before_the_response_queue_was_seen_at_the_start(
     assert not gate.may_fetch()
     clock.advance(1)
     side.watch.states[RESPONSE_QUEUE] = seen()
+    clock.advance(0.3)
     assert gate.may_fetch()
 
 
@@ -195,11 +203,13 @@ def test_nothing_is_fetched_after_an_outage_before_the_answers_are_read_again(
     gate.note_outage()
     clock.advance(1)
     side.watch.states[RESPONSE_QUEUE], side.subscribed = seen(), False
+    clock.advance(0.3)
 
     assert not gate.may_fetch()
     side.subscribed = True
     clock.advance(1)
     side.watch.states[RESPONSE_QUEUE] = seen()
+    clock.advance(0.3)
     assert gate.may_fetch()
 
 
