@@ -178,9 +178,9 @@ class Broker:
 
         `act`: what the broker may have refused to a login that it took.
         """
-        if self.tokens and self.tokens.known() is None:
-            return Unavailable(f"RabbitMQ at {self.place}: our token has ended and is not renewed yet")
         if act and isinstance(error, ChannelClosedByBroker) and error.reply_code == ACCESS_REFUSED:
+            if self.tokens and self.tokens.known() is None:
+                return Unavailable(f"RabbitMQ at {self.place}: our token has ended and is not renewed yet")
             return RightMissing(missing_right(error.reply_text, act))
         self._identity.learn(str(error))
         place = f"RabbitMQ at {self.place}"

@@ -186,7 +186,7 @@ class Topology:
                 self._declare_queue(channel, queue, queue.arguments_at(server))
             except _QueueRefused as error:
                 if queue.can_be_done_without and error.passes:
-                    logger.warning("{}; what it should take waits", error)
+                    logger.warning("{}; until then {}", error, error.meanwhile)
                 elif queue.of_system or error.is_wrong:
                     troubles[queue.name] = str(error)
                 else:
@@ -217,7 +217,9 @@ class _QueueRefused(Exception):
         super().__init__(trouble_of("queue", queue, error, act, name))
         self._code = error.reply_code
         self.is_wrong = error.reply_code == PRECONDITION_FAILED or is_missing(error)
-        self.passes = NODE_IS_DOWN in error.reply_text or is_of_older_version(error)
+        is_older = is_of_older_version(error)
+        self.passes = NODE_IS_DOWN in error.reply_text or is_older
+        self.meanwhile = "it is used as it is" if is_older else "what it should take waits"
 
     def as_unavailable(self) -> Unavailable:
         """Return it as an error that passes without a change of ours."""

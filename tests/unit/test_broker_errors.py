@@ -6,9 +6,15 @@ from pika.adapters.utils.connection_workflow import (
     AMQPConnectorSocketConnectError,
     AMQPConnectorStackTimeout,
 )
-from pika.exceptions import AMQPConnectionError, ProbableAccessDeniedError, ProbableAuthenticationError
+from pika.exceptions import (
+    AMQPConnectionError,
+    ChannelClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
 
 from bridge.broker import Broker
+from bridge.broker.rights import Act
 from bridge.errors import LoginRefused, Unavailable
 
 REFUSED = ConnectionRefusedError(111, "Connection refused")
@@ -52,3 +58,27 @@ def test_a_refused_virtual_host_is_named() -> None:
 
     assert isinstance(told, LoginRefused)
     assert "RABBITMQ_VIRTUAL_HOST 'tasks'" in str(told)
+
+
+class DueTokens:
+    """Tokens of which none is good now."""
+
+    def __call__(self) -> str:
+        raise Unavailable("no token")
+
+    def known(self) -> str | None:
+        return None
+
+    def forget(self) -> None:
+        """There is nothing to forget."""
+
+
+def test_a_token_that_is_due_is_blamed_for_a_refusal_and_for_nothing_else() -> None:
+    broker = Broker("broker.example", 5672, "tasks", "worker", str, tokens=DueTokens())
+    refusal = ChannelClosedByBroker(
+        403, "ACCESS_REFUSED - access to exchange 'x' in vhost '/' refused for user 'u'"
+    )
+
+    assert "Connection refused" in str(broker.trouble(REFUSED, Act.PUBLISH))
+    assert "refuses the login" in str(broker.trouble(ProbableAuthenticationError("refused")))
+    assert "our token has ended" in str(broker.trouble(refusal, Act.PUBLISH))
