@@ -28,8 +28,9 @@ class QueueState:
     `trouble` says why nothing should be published to it; usually it is empty. `fit_at`: when it was last there as
     it should be, its bindings too where we may declare them. `lost_at`: when it was last known to be gone, or to
     have been made anew, and with it the messages that were in it. `drained_at`: when it was last seen empty while
-    somebody listened; `unheard_at`: with messages while nobody did. `ready` does not count what consumers hold
-    unacknowledged.
+    somebody listened; `unheard_at`: with messages while nobody did. `vanished_at`: when messages were last seen
+    to be gone from it though nobody listened: they expired, or went with a queue that was made anew between two
+    looks. `ready` does not count what consumers hold unacknowledged.
     """
 
     name: str
@@ -40,6 +41,7 @@ class QueueState:
     seen_empty_at: float = -math.inf
     drained_at: float = -math.inf
     unheard_at: float = -math.inf
+    vanished_at: float = -math.inf
     fit_at: float = -math.inf
     lost_at: float = -math.inf
 
@@ -57,6 +59,22 @@ class QueueState:
     def is_unheard(self) -> bool:
         """Whether messages wait and nobody listens."""
         return self.ready > 0 and self.consumers == 0
+
+    def seen(self, *, ready: int, consumers: int) -> Self:
+        """Return the state after a look, made now."""
+        now = clock.now()
+        is_heard = consumers > 0
+        fewer_unheard = ready < self.ready and not self.consumers
+        return replace(
+            self,
+            ready=ready,
+            consumers=consumers,
+            seen_at=now,
+            seen_empty_at=self.seen_empty_at if ready else now,
+            drained_at=now if is_heard and not ready else self.drained_at,
+            unheard_at=now if ready and not is_heard else self.unheard_at,
+            vanished_at=now if not is_heard and (not ready or fewer_unheard) else self.vanished_at,
+        )
 
 
 class QueueWatch:
@@ -184,18 +202,8 @@ class QueueWatch:
         self._trouble_with_exchanges = trouble
 
     def _on_seen(self, frame: Method[QueueMethods.DeclareOk]) -> None:
-        name = self._pending[0]
-        now = clock.now()
-        before, ready, consumers = self._states[name], frame.method.message_count, frame.method.consumer_count
-        self._states[name] = replace(
-            before,
-            ready=ready,
-            consumers=consumers,
-            seen_at=now,
-            seen_empty_at=before.seen_empty_at if ready else now,
-            drained_at=now if consumers and not ready else before.drained_at,
-            unheard_at=now if ready and not consumers else before.unheard_at,
-        )
+        name, found = self._pending[0], frame.method
+        self._states[name] = self._states[name].seen(ready=found.message_count, consumers=found.consumer_count)
         is_compared = self.may_declare and name not in self._left_as_they_are
         if is_compared and self._channel is not None and self._channel.is_open:
             self._declare(self._channel, self._queues[name])

@@ -41,10 +41,11 @@ class Silence:
         """
         queue = self._watch.state(lease.system.queue)
         is_lost = queue.lost_at > lease.published_at  # deleted with its queue
+        may_be_lost = lease.published_at < queue.vanished_at < queue.drained_at  # gone before anybody listened
         was_drained = lease.published_at < queue.drained_at < lease.message_ends
         may_be_back = queue.drained_at < queue.unheard_at < lease.message_ends
         if was_drained or clock.now() < lease.message_ends:  # later, only an earlier look tells
-            lease.is_taken = was_drained and not is_lost and not may_be_back
+            lease.is_taken = was_drained and not (is_lost or may_be_lost or may_be_back)
 
     def check(self, lease: Lease) -> None:
         """Report the task as failed if its system really is silent; else drop it or look again later.

@@ -107,6 +107,32 @@ def test_a_message_that_its_system_gave_back_is_not_taken(house: House) -> None:
     assert (was_taken, lease.is_taken) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("looks", "was_taken"),
+    [
+        ([(0, 1)], True),
+        ([(1, 0), (0, 1)], True),  # it waited, then its system came
+        ([(0, 1), (0, 0)], True),  # its system left afterwards
+        ([(0, 0), (0, 1)], False),  # its queue was made anew, or it would be there
+        ([(2, 0), (1, 0), (0, 1)], False),  # one of two is gone, and this may be the one
+        ([(2, 1), (1, 0), (0, 1)], True),  # its system took one, then left, and came back for the other
+    ],
+)
+def test_a_message_is_taken_where_somebody_listened_when_it_left_its_queue(
+    house: House, looks: list[tuple[int, int]], was_taken: bool
+) -> None:
+    lease = house.publish()
+    state = QueueState(BITRIX.queue)
+    for ready, consumers in looks:
+        state = state.seen(ready=ready, consumers=consumers)
+    house.watch.states[BITRIX.queue] = state
+
+    house.table.plan(lease, 0.0)
+    house.keeper.tick()
+
+    assert lease.is_taken == was_taken
+
+
 def test_what_was_taken_before_it_could_expire_stays_taken(house: House) -> None:
     lease = house.extended()
     house.was_taken()
