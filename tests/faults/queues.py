@@ -17,6 +17,7 @@ WRONG_SETTINGS = 78
 NOTICED_SECONDS = 5.0
 UNROUTED_EXCHANGE, STRAYS = "camunda.unrouted.tasks", "strays"
 CHURNS = 40
+TASKS_OF_A_CHURN = 600  # at a steady pace, so that some are left when it is over
 
 
 def task_queue_deleted(scene: Scene) -> None:
@@ -103,27 +104,39 @@ def queue_made_anew(scene: Scene) -> None:
     scene.until(lambda: QUEUE in scene.broker.api.queues(scene.name), "the queue of the system")
     delete_queue(scene, QUEUE)
     scene.broker.api.declare_queue(scene.name, QUEUE, {"x-max-priority": 3})
-    with scene.load(per_second=STEADY):
-        worker = scene.worker(**SHORT_LOCK)
+    rounds = scene.scale.kills
+    scene.total = max(scene.total, rounds * TASKS_OF_A_CHURN)
+    worker = scene.worker(**SHORT_LOCK)
+    with scene.load(scene.total // rounds, per_second=STEADY):
         check_wrong_at_start(scene, worker)
-        churn_queue(scene, CHURNS * scene.scale.kills)
-        scene.observer.serve(QUEUE)
-        scene.note_recovery(time.time(), count_repeats=False, queue=QUEUE)
+        churn_until_served(scene)
+    for number in range(1, rounds):
+        wait_for_all_but(scene, scene.total - number * (scene.total // rounds))
+        scene.observer.leave(QUEUE)
+        with scene.load(scene.total // rounds, per_second=STEADY):
+            churn_until_served(scene)
     check_recoveries(scene)
     scene.finish()
     check_nothing_by_default(scene)
 
 
-def churn_queue(scene: Scene, times: int) -> None:
-    """Delete the system's queue again and again; in turn leave it to the worker to declare, or make it anew."""
+def wait_for_all_but(scene: Scene, tasks: int) -> None:
+    """Wait until what was lost with a queue came back: lost twice in a row, a task is locked for two locks."""
+    scene.until(lambda: scene.api.finished_count(scene.key) >= scene.total - tasks, "all tasks of a round done")
+
+
+def churn_until_served(scene: Scene) -> None:
+    """Delete the system's queue again and again; then its system listens at once to the last one made."""
     with scene.connect() as connection:
         channel = connection.channel()
-        for number in range(times):
+        for number in range(CHURNS):
             scene.watch.note_risk()
             channel.queue_delete(QUEUE)
-            if number % 2:
+            if number % 2:  # else the worker declares it
                 channel.queue_declare(QUEUE, durable=True)
             scene.pause(scene.random.uniform(0.0, 0.4))
+    scene.observer.serve(QUEUE)
+    scene.note_recovery(time.time(), count_repeats=False, queue=QUEUE)
 
 
 def watch_default_queue(scene: Scene) -> None:
