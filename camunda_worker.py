@@ -18,13 +18,14 @@ from bridge.intake import Admission, Backlogs, HeldTasks, Limits, Narrowing, Out
 from bridge.leases import Extension, LeaseKeeper, LeaseRules, Silence
 from bridge.observe import Shown
 from bridge.process import Component, Service, Shared, run
-from bridge.routing import System
+from bridge.routing import Subscription, System
 from config import worker_settings
 from rabbitmq_client import RabbitMQClient
 
 NOTHING_OPEN_SECONDS = 0.02
 NO_TOPICS_SECONDS = 0.25
 WAIT_MS_BESIDE_FULL_SYSTEM = 500
+WAIT_MS_BESIDE_SHARED_TOPIC = 250  # of the systems that share it each has a request of its own, in turn
 FIRST_WAIT_MS = 500
 LONGEST_PAUSE_SECONDS = 5.0  # tasks flow again soon after the engine is back
 
@@ -57,7 +58,7 @@ class CamundaWorker:
         self._outbox = outbox
         self._stopping = stopping
         self._rules = rules
-        self._backlogs = Backlogs()
+        self._backlogs = Backlogs(topics.routing.apart)
         self._polls = Polls(rules.wait_ms, engine.back_offs)
         self._narrowing = Narrowing(engine, topics.routing, self._take)
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
@@ -100,27 +101,27 @@ class CamundaWorker:
         if self._stopping.is_set():  # a stop does not wait for us before the first fetch
             return
         self._narrowing.attend(served)
-        wait_ms = 0 if len(asked) < len(served) else self._wait_ms(asked, open_systems)
+        wait_ms = 0 if self._backlogs.has_others(served, asked) else self._wait_ms(asked, open_systems)
         self._poll(asked, topics, wait_ms)
 
     def _poll(self, asked: Sequence[System], topics: Mapping[str, Iterable[str]], wait_ms: int) -> None:
         """Fetch the tasks of these systems and publish them; wait where the engine did not."""
         sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._admission.room(asked))
-        leases = self._narrowing.unsuspected(tuple(self._with_leases(asked, topics)))
-        if not leases:
+        subscriptions = self._narrowing.unsuspected(self._subscriptions(asked, topics))
+        if not subscriptions:
             self._stopping.wait(min(NO_TOPICS_SECONDS, self._narrowing.due_in()))
             return
         try:
-            tasks = self._engine.fetch_and_lock(leases, max_tasks=max_tasks, wait_ms=wait_ms)
+            tasks = self._engine.fetch_and_lock(subscriptions, max_tasks=max_tasks, wait_ms=wait_ms)
         except NotGivenOut as error:
-            self._narrowing.search(leases, max_tasks, error)
+            self._narrowing.search(subscriptions, max_tasks, error)
             return
         except Unavailable as error:
             self._bear_cut(error, wait_ms, clock.now() - sent)
             return
         seconds = clock.now() - sent
         self._take(tasks, sent)
-        systems = [self._routing.system_of(task.topic) for task in tasks]
+        systems = [self._routing.system_of(task) for task in tasks]
         self._backlogs.note(asked, systems, is_full=len(tasks) >= max_tasks)
         if pause := self._polls.pause_after(wait_ms, seconds, is_empty=not tasks):
             self._stopping.wait(pause)
@@ -140,21 +141,21 @@ class CamundaWorker:
         """Publish what a fetch has brought."""
         self.engine_trouble = ""
         metrics.succeeded("fetch")
-        for topic, count in Counter(task.topic for task in tasks).items():
-            metrics.fetched(self._routing.system_of(topic).name, topic).inc(count)
+        for (system, topic), count in Counter((self._routing.system_of(t).name, t.topic) for t in tasks).items():
+            metrics.fetched(system, topic).inc(count)
         self._outbox.take(tasks, fetch_sent)
 
     def _open_systems(self) -> list[System]:
         """Return the systems that may get more tasks."""
         return [system for system in self._routing.systems if self._admission.is_open(system)]
 
-    def _with_leases(
+    def _subscriptions(
         self, systems: Iterable[System], topics: Mapping[str, Iterable[str]]
-    ) -> Iterator[tuple[str, int]]:
+    ) -> Iterator[Subscription]:
         """Yield the topics of these systems, each with the lease for its tasks."""
         for system in systems:
             lease_ms = self._rules.leases.lease_ms_of(system)
-            yield from ((topic, lease_ms) for topic in topics[system.name])
+            yield from (Subscription(topic, lease_ms, system.selection) for topic in topics[system.name])
 
     def _wait_ms(self, asked: Sequence[System], open_systems: Sequence[System]) -> int:
         """Return how long the poll waits: one without the topics of a full system must let these in again soon.
@@ -163,6 +164,8 @@ class CamundaWorker:
         """
         all_open = len(open_systems) == len(self._routing.systems)
         longest = self._rules.wait_ms if all_open else WAIT_MS_BESIDE_FULL_SYSTEM
+        if self._routing.apart:
+            longest = min(longest, WAIT_MS_BESIDE_SHARED_TOPIC)
         run_ms = int(min(clock.now() - self._began, 3600) * 1000)
         return self._polls.wait_ms(
             [self._rules.leases.lease_ms_of(system) for system in asked],

@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -15,6 +16,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bridge.errors import SettingsError
+from bridge.retry_policy import USUAL, RetryPolicy
 from bridge.routing import LONGEST_LOCK_MS, Routing, System
 from bridge.routing_file import LockMs, read_routing_file
 
@@ -139,7 +141,8 @@ class Settings(BaseSettings):
 
     def routing(self) -> "RoutingConfig":
         """Return the routing of ROUTING_FILE, or the built-in one. Raises SettingsError."""
-        return RoutingConfig.load(self.routing_file, self.camunda_lock_duration)
+        usual = RetryPolicy(self.camunda_retries, (self.camunda_retry_timeout,))
+        return RoutingConfig.load(self.routing_file, self.camunda_lock_duration, usual)
 
     @property
     def log_folder(self) -> Path:
@@ -445,20 +448,21 @@ class RoutingConfig(Routing):
     DEFAULT_SYSTEM = "default"
 
     @classmethod
-    def built_in(cls, lock_ms: int) -> Self:
-        """Return the routing for the four systems named in SYSTEMS, all with the same lock duration."""
-        systems = [System(name, lock_ms, *routes) for name, routes in cls.SYSTEMS.items()]
-        return cls(systems, System(cls.DEFAULT_SYSTEM, lock_ms))
+    def built_in(cls, lock_ms: int, retry: RetryPolicy = USUAL) -> Self:
+        """Return the routing for the four systems named in SYSTEMS, all with the same lock and retry policy."""
+        systems = [System(name, lock_ms, *routes, retry=retry) for name, routes in cls.SYSTEMS.items()]
+        return cls(systems, System(cls.DEFAULT_SYSTEM, lock_ms, retry=retry))
 
     @classmethod
-    def load(cls, path: Path | None, lock_ms: int) -> Self:
+    def load(cls, path: Path | None, lock_ms: int, retry: RetryPolicy = USUAL) -> Self:
         """Return the routing of a TOML file, or the built-in one where `path` is None.
 
         A relative path is looked for in the current directory, then beside the code. Raises SettingsError that
         names the file, the line and the value.
         """
         if path is None:
-            return cls.built_in(lock_ms)
-        systems, default_name = read_routing_file(_found(path), lock_ms, cls.DEFAULT_SYSTEM)
-        default = systems.pop(default_name, System(default_name, lock_ms))
+            return cls.built_in(lock_ms, retry)
+        usual = System(cls.DEFAULT_SYSTEM, lock_ms, retry=retry)
+        systems, default_name = read_routing_file(_found(path), usual)
+        default = systems.pop(default_name, replace(usual, name=default_name))
         return cls(systems.values(), default)

@@ -16,7 +16,6 @@ from bridge.answers import (
     TIERS,
     UNKNOWN,
     AnswerCalls,
-    CallRules,
     CircuitBreaker,
     SideQueues,
     tier_of,
@@ -27,7 +26,7 @@ from bridge.engine import FOR_NOW, Answer, Verdict
 from bridge.errors import TaskGone, Unavailable, Unprocessable
 from bridge.leases import LeaseTable
 from bridge.observe import Shown
-from bridge.process import Component, Service, Shared, retry_policy_of, run
+from bridge.process import Component, Service, Shared, run
 from config import worker_settings
 from rabbitmq_client import RabbitMQClient
 
@@ -373,10 +372,9 @@ def handler_services(shared: Shared) -> Component:
         on_close=consumer.pause,
         on_open=consumer.resume,
     )
-    call_rules = CallRules(settings.camunda_accept_worker_ids, retry_policy_of(settings))
     handler = ResponseHandler(
         shared.inbox,
-        AnswerCalls(shared.engine, shared.routing, shared.leases, call_rules),
+        AnswerCalls(shared.engine, shared.routing, shared.leases, settings.camunda_accept_worker_ids),
         breaker,
         shared.leases,
         rabbitmq.side_queues(copies, consumer),

@@ -64,7 +64,7 @@ APPLY_SECONDS = Histogram(
 _ROUND_TRIP = Histogram(
     "camunda_worker_round_trip_seconds",
     "From the confirm of a task's message to the moment when its answer is applied.",
-    ["topic"],
+    ["system"],
     buckets=DAYS,
 )
 _RECONNECTS = Counter(

@@ -1,28 +1,65 @@
 """The routing file (TOML): read and checked, with errors that name the line and the value."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from bridge.errors import SettingsError
-from bridge.routing import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, System
+from bridge.retry_policy import MOST_RETRIES, RetryPolicy
+from bridge.routing import LONGEST_LOCK_MS, NO_TENANT, SHORTEST_LOCK_MS, Selection, System
 from bridge.toml_lines import Place, lines_of
 
+PAUSE = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
+RESERVED = ("amq.", "camunda.", "errors.camunda_tasks")
+UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _pause_ms(value: object) -> object:
+    """Return the milliseconds of a pause such as `30s`; what is none is left as it is."""
+    match = PAUSE.fullmatch(value) if isinstance(value, str) else None
+    return int(match[1]) * UNIT_MS[match[2]] if match else value
+
+
+def _of_system(queue: str) -> str:
+    if queue.startswith(RESERVED):
+        raise ValueError("is a queue of the broker's or the worker's own")
+    return queue
+
+
 LockMs = Annotated[int, Field(ge=SHORTEST_LOCK_MS, le=LONGEST_LOCK_MS)]
+PauseMs = Annotated[int, BeforeValidator(_pause_ms), Field(ge=0, le=LONGEST_LOCK_MS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Names = list[Annotated[str, Field(min_length=1)]]
+Text = Annotated[str, Field(min_length=1)]
+QueueName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_of_system)]
+Names = list[Text]
 
 WRONG_NAME = "is no system: letters, digits, - and _ only, in a table [systems.NAME]"
+NO_TEXTS = "is not a list of texts"
+NO_SWITCH = "is neither true nor false"
 WRONG_VALUE = {
     "default_system": "is not the name of a system",
     "lock_duration": f"is not within {SHORTEST_LOCK_MS} to {LONGEST_LOCK_MS} (milliseconds: 10 s to 49 days)",
-    "topics": "is not a list of texts",
-    "patterns": "is not a list of texts",
-    "users": "is not a list of texts",
+    "topics": NO_TEXTS,
+    "patterns": NO_TEXTS,
+    "users": NO_TEXTS,
+    "variables": NO_TEXTS,
+    "local_variables_only": NO_SWITCH,
+    "process_keys": NO_TEXTS,
+    "version_tag": "is no text",
+    "business_key": "is no text",
+    "tenants": 'is neither a list of texts nor "none"',
+    "retries": f"is not within 0 to {MOST_RETRIES}",
+    "retry_pauses": 'is no list of pauses such as ["30s", "5m", "1h"], each at most 49 days',
+    "max_in_flight": "is no number from 1 on",
+    "queue": "is no name of a queue that a system may have",
+    "declare": NO_SWITCH,
+    "queue_arguments": "is no table such as {x-max-priority = 10}",
+    "priority": NO_SWITCH,
 }
 
 
@@ -35,6 +72,19 @@ class _SystemTable(BaseModel):
     topics: Names = []
     patterns: Names = []
     users: Names = []
+    variables: Names | None = None
+    local_variables_only: bool = False
+    process_keys: Names = []
+    version_tag: Text | None = None
+    business_key: Text | None = None
+    tenants: Literal["none"] | Names | None = None
+    retries: Annotated[int, Field(ge=0, le=MOST_RETRIES)] | None = None
+    retry_pauses: Annotated[list[PauseMs], Field(min_length=1)] | None = None
+    max_in_flight: Annotated[int, Field(ge=1)] | None = None
+    queue: QueueName | None = None
+    declare: bool = True
+    queue_arguments: dict[str, str | int | bool] = {}
+    priority: bool = False
 
 
 class _RoutingFile(BaseModel):
@@ -46,11 +96,11 @@ class _RoutingFile(BaseModel):
     systems: dict[Name, _SystemTable] = Field(min_length=1)
 
 
-def read_routing_file(path: Path, lock_ms: int, default_system: str) -> tuple[dict[str, System], str]:
+def read_routing_file(path: Path, usual: System) -> tuple[dict[str, System], str]:
     """Return the systems by name and the name of the default system.
 
-    `lock_ms` and `default_system` hold where the file says nothing. Raises SettingsError that names the file,
-    the line and the value.
+    `usual`: the default system where the file names no other; its lock and retry policy hold where a table says
+    nothing. Raises SettingsError that names the file, the line and the value.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a mark
@@ -61,25 +111,73 @@ def read_routing_file(path: Path, lock_ms: int, default_system: str) -> tuple[di
         file = _RoutingFile.model_validate(document)
     except ValidationError as error:
         raise _refusal(path, text, _wrong_entries(error, document)) from None
-    if shared := dict(_shared_topics(file)):
-        raise _refusal(path, text, shared)
-    systems = {name: _system(name, table, lock_ms) for name, table in file.systems.items()}
-    return systems, file.default_system or default_system
+    systems = {name: _system(name, table, usual) for name, table in file.systems.items()}
+    if problems := dict([*_shared_names(systems), *_shared_queues(systems)]):
+        raise _refusal(path, text, problems)
+    return systems, file.default_system or usual.name
 
 
-def _system(name: str, table: _SystemTable, lock_ms: int) -> System:
-    lists = (tuple(names) for names in (table.topics, table.patterns, table.users))
-    return System(name, table.lock_duration or lock_ms, *lists)
+def _system(name: str, table: _SystemTable, usual: System) -> System:
+    return System(
+        name,
+        table.lock_duration or usual.lock_ms,
+        tuple(table.topics),
+        tuple(table.patterns),
+        tuple(table.users),
+        selection=_selection(table),
+        retry=RetryPolicy(
+            usual.retry.retries if table.retries is None else table.retries,
+            tuple(table.retry_pauses or usual.retry.pauses_ms),
+        ),
+        max_in_flight=table.max_in_flight,
+        own_queue=table.queue or "",
+        declares_queue=table.declare,
+        queue_arguments=table.queue_arguments,
+        sends_priority=table.priority,
+    )
 
 
-def _shared_topics(file: _RoutingFile) -> Iterator[tuple[Place, str]]:
-    owners: dict[str, str] = {}
-    for name, table in file.systems.items():
-        for key, topics in (("topics", table.topics), ("patterns", table.patterns)):
+def _selection(table: _SystemTable) -> Selection:
+    return Selection(
+        variables=None if table.variables is None else tuple(table.variables),
+        local_variables_only=table.local_variables_only,
+        process_keys=tuple(table.process_keys),
+        version_tag=table.version_tag,
+        business_key=table.business_key,
+        tenants=_tenants(table.tenants),
+    )
+
+
+def _tenants(given: Literal["none"] | Names | None) -> tuple[str, ...] | None:
+    return (NO_TENANT,) if given == "none" else None if given is None else tuple(given)
+
+
+def _shared_names(systems: dict[str, System]) -> Iterator[tuple[Place, str]]:
+    """Yield the topics and patterns that two systems name though their tasks are not told apart."""
+    owners: dict[str, list[System]] = {}
+    for name, system in systems.items():
+        for key, topics in (("topics", system.topics), ("patterns", system.patterns)):
             for index, topic in enumerate(topics):
-                owner = owners.setdefault(topic, name)
-                if owner != name:
-                    yield ("systems", name, key, index), f'"{topic}" belongs to {owner} already'
+                others = [owner for owner in owners.setdefault(topic, []) if owner is not system]
+                if owner := next((one for one in others if not one.selection.excludes(system.selection)), None):
+                    yield (
+                        ("systems", name, key, index),
+                        (
+                            f'"{topic}" belongs to {owner.name} already; two systems may share it where each has '
+                            "process_keys (or tenants) of its own"
+                        ),
+                    )
+                owners[topic].append(system)
+
+
+def _shared_queues(systems: dict[str, System]) -> Iterator[tuple[Place, str]]:
+    """Yield the queues that two systems would read: none would get all of its tasks."""
+    owners: dict[str, str] = {}
+    for name, system in systems.items():
+        owner = owners.setdefault(system.queue, name)
+        if owner != name:
+            place = ("systems", name, "queue") if system.own_queue else ("systems", name)
+            yield place, f'queue "{system.queue}" is that of {owner} already'
 
 
 def _wrong_entries(error: ValidationError, document: dict[str, Any]) -> dict[Place, str]:

@@ -1,6 +1,6 @@
 """From the queues to the engine: what a response means there, and where it goes that cannot be applied now."""
 
-from bridge.answers.calls import AnswerCalls, CallRules
+from bridge.answers.calls import AnswerCalls
 from bridge.answers.circuit_breaker import CircuitBreaker
 from bridge.answers.side_queues import SECOND_TIER, SLOW_TIER, TIERS, UNKNOWN, SideQueues, tier_of
 from bridge.answers.unknown_keys import UnknownKeys
@@ -11,7 +11,6 @@ __all__ = [
     "TIERS",
     "UNKNOWN",
     "AnswerCalls",
-    "CallRules",
     "CircuitBreaker",
     "SideQueues",
     "UnknownKeys",

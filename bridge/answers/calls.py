@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from loguru import logger
 
@@ -11,7 +10,8 @@ from bridge.answers.unknown_keys import UNKNOWN_SYSTEM, UnknownKeys
 from bridge.contract import NamedTask, Response, ResponseType, TaskState, attempt_of
 from bridge.engine import LONGEST_ERROR_MESSAGE, Answer, CamundaClient, Verdict, says_no_json
 from bridge.errors import TaskGone, Unavailable
-from bridge.leases import LeaseTable, RetryPolicy
+from bridge.leases import LeaseTable, retry_policy
+from bridge.retry_policy import RetryPolicy
 from bridge.routing import Routing, System, matches
 
 NO_MESSAGE = "the system reported a failure without a message"
@@ -21,22 +21,19 @@ SERVER_ERROR = 500
 REFUSED = (Verdict.REJECTED, Verdict.TROUBLE, Verdict.UNCLEAR)
 
 
-@dataclass(frozen=True, slots=True)
-class CallRules:
-    """Whose name is used at the engine, and what a failure costs where the system does not say."""
-
-    accepted_worker_ids: Sequence[str]
-    retry: RetryPolicy
-
-
 class AnswerCalls:
-    """Calls the engine for responses; may be shared by threads."""
+    """Calls the engine for responses; may be shared by threads.
 
-    def __init__(self, engine: CamundaClient, routing: Routing, leases: LeaseTable, rules: CallRules) -> None:
+    `accepted_worker_ids`: patterns of other names under which a task may be answered.
+    """
+
+    def __init__(
+        self, engine: CamundaClient, routing: Routing, leases: LeaseTable, accepted_worker_ids: Sequence[str]
+    ) -> None:
         self._engine = engine
         self._routing = routing
         self._leases = leases
-        self._rules = rules
+        self._accepted_worker_ids = accepted_worker_ids
         self._json_type = "Json"
         self._unknown_keys = UnknownKeys()
         self._told_until: dict[str, float] = {}
@@ -93,13 +90,13 @@ class AnswerCalls:
 
     def _fail(self, response: Response, worker_id: str) -> Answer:
         state = self._engine.read_task(response.task_id)
-        pause_ms = self._pause_ms(response)
         if self._leases.pauses.has_begun(state, response.attempt):
-            self._leases.pauses.note(state.id, pause_ms)
+            self._leases.pauses.note(state.id, self._pause_ms(response, state, state.retries))
             return Answer(Verdict.ACCEPTED, "it was taken before, and the reply was lost")
         if stale := _stale(response, state):
             return stale
-        retries = self._rules.retry.left(state.retries) if response.retries is None else response.retries
+        retries = self._policy(state).left(state.retries) if response.retries is None else response.retries
+        pause_ms = self._pause_ms(response, state, retries)
         message = response.error_message or NO_MESSAGE
         self._leases.pauses.begin(state, retries, message[:LONGEST_ERROR_MESSAGE])
         answer = self._engine.failure(
@@ -124,11 +121,18 @@ class AnswerCalls:
         state = self._engine.read_task(response.task_id)
         has_begun = self._leases.pauses.has_begun(state, response.attempt)
         if has_begun:
-            self._leases.pauses.note(state.id, self._pause_ms(response))
+            self._leases.pauses.note(state.id, self._pause_ms(response, state, state.retries))
         return has_begun
 
-    def _pause_ms(self, response: Response) -> int:
-        return self._rules.retry.pause_ms if response.retry_timeout is None else response.retry_timeout
+    def _pause_ms(self, response: Response, state: TaskState, left: int | None) -> int:
+        """Return the pause after a failure that leaves so many retries."""
+        return (
+            self._policy(state).pause_ms(left or 0) if response.retry_timeout is None else response.retry_timeout
+        )
+
+    def _policy(self, state: TaskState) -> RetryPolicy:
+        """Return what a failure of a task costs where its system does not say. Raises Unavailable."""
+        return retry_policy(self._engine, state, self._routing.system_of(state))
 
     def _keep_alive(self, response: Response) -> Answer:
         """Make the lock of a task longer that is being worked on, and never the pause after a failure."""
@@ -138,7 +142,7 @@ class AnswerCalls:
         is_known = self._leases.topic_of(state.id) is not None
         if self._pauses(state):
             return Answer(Verdict.STALE, "it has failed and pauses")
-        lock_ms = response.lock_duration or self._routing.system_of(state.topic).lock_ms
+        lock_ms = response.lock_duration or self._routing.system_of(state).lock_ms
         answer = self._engine.extend_lock(response.task_id, self._worker_id_of(response), lock_ms)
         self._note_extended(response, answer, lock_ms)
         if answer.verdict is Verdict.EXPIRED:
@@ -171,7 +175,7 @@ class AnswerCalls:
         return given if given and self._is_accepted(given) else self._engine.worker_id
 
     def _is_accepted(self, worker_id: str | None) -> bool:
-        return matches(worker_id or "", self._rules.accepted_worker_ids)
+        return matches(worker_id or "", self._accepted_worker_ids)
 
     def is_held_by_us(self, answer: Answer) -> bool:
         """Whether the engine refused a call because our own worker id holds the task."""
@@ -179,8 +183,7 @@ class AnswerCalls:
 
     def system_of(self, task_id: str) -> System:
         """Return the system that a task was routed to. Raises TaskGone, Unavailable."""
-        topic = self._leases.topic_of(task_id) or self._engine.read_task(task_id).topic
-        return self._routing.system_of(topic)
+        return self._leases.system_of(task_id) or self._routing.system_of(self._engine.read_task(task_id))
 
     def take_back(self, response: Response) -> Answer:
         """Lock a task again that nobody holds. Raises TaskGone, Unavailable."""
@@ -200,7 +203,7 @@ class AnswerCalls:
             return Answer(Verdict.ACCEPTED, "it pauses")
         if state.retries == 0:
             return Answer(Verdict.ACCEPTED, "it has an incident, and is offered to nobody")
-        lock_ms = max(self._routing.system_of(state.topic).lock_ms, delay_ms)
+        lock_ms = max(self._routing.system_of(state).lock_ms, delay_ms)
         hold = self._engine.lock if state.suspended else self._engine.prolong
         answer = hold(response.task_id, self._worker_id_of(response), lock_ms)
         return self._note_extended(response, answer, lock_ms)
@@ -228,16 +231,19 @@ class AnswerCalls:
         state = self._engine.read_task(named.task_id)
         if not self._waits_for_answer(named, state):
             return Answer(Verdict.GONE, "it waits for no such answer")
-        system = self._routing.system_of(state.topic)
+        system = self._routing.system_of(state)
+        policy = self._policy(state)
+        retries = policy.left(state.retries)
+        pause_ms = policy.pause_ms(retries)
         answer = self._engine.failure(
             state.id,
             str(state.worker_id),
             f"the answer of {system.name} cannot be used: {detail}",
-            retries=self._rules.retry.left(state.retries),
-            retry_timeout_ms=self._rules.retry.pause_ms,
+            retries=retries,
+            retry_timeout_ms=pause_ms,
         )
         if answer.verdict is Verdict.ACCEPTED:
-            self._note_told(state.id)
+            self._note_told(state.id, pause_ms)
         return answer
 
     def _waits_for_answer(self, named: NamedTask, state: TaskState) -> bool:
@@ -252,12 +258,12 @@ class AnswerCalls:
             and clock.now() >= self._told_until.get(state.id, 0.0)
         )
 
-    def _note_told(self, task_id: str) -> None:
+    def _note_told(self, task_id: str, pause_ms: int) -> None:
         """Forget the task, which pauses now: what comes about the same attempt meanwhile costs nothing more."""
         now = clock.now()
         if len(self._told_until) >= MOST_TOLD:
             self._told_until = {told: until for told, until in self._told_until.items() if until > now}
-        self._told_until[task_id] = now + self._rules.retry.pause_ms / 1000
+        self._told_until[task_id] = now + pause_ms / 1000
         self._leases.done(task_id)
 
     def raise_incident(self, response: Response, detail: str) -> Answer:

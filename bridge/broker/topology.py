@@ -1,7 +1,7 @@
 """The exchanges, queues and bindings of the contract: declared, or only checked."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from bridge.broker.bent_pika import DeadlineConnection
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
 from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE
 from bridge.errors import RightMissing, SettingsError, Unavailable, WrongQueue
+from bridge.routing import Routing, System
 
 UNROUTED_EXCHANGE = "camunda.unrouted.tasks"
 RESPONSE_EXCHANGE = "camunda.task.responses"
@@ -52,13 +53,15 @@ class Exchange:
 class Queue:
     """A durable queue and its bindings, each an exchange and a key.
 
-    `keeps_all`: a quorum queue that must not drop what came back too often.
+    `keeps_all`: a quorum queue that must not drop what came back too often. `is_declared` False: somebody else
+    declares it, and we only bind it.
     """
 
     name: str
     arguments: dict[str, Any]
     bindings: tuple[tuple[str, str], ...]
     keeps_all: bool = False
+    is_declared: bool = True
 
     @property
     def of_system(self) -> bool:
@@ -97,24 +100,29 @@ class Topology:
     passive: bool = False
 
     @classmethod
-    def of(cls, systems: Sequence[str], default: str, *, queue_type: str, passive: bool) -> "Topology":
-        """Return the topology of the contract for the named systems; `default` takes what nobody else does."""
+    def of(cls, routing: Routing, *, queue_type: str, passive: bool) -> "Topology":
+        """Return the topology of the contract for the systems of a routing."""
         # A plain durable declaration of a public queue must stay possible, so the usual type adds no argument.
         is_quorum = queue_type == "quorum"
         arguments = {"x-queue-type": queue_type} if is_quorum else {}
-        unrouted = {default: ((UNROUTED_EXCHANGE, ""),)}
+        unrouted = {routing.default.name: ((UNROUTED_EXCHANGE, ""),)}
         return cls(
             exchanges=(
                 Exchange(UNROUTED_EXCHANGE, "fanout", {}),
                 Exchange(TASK_EXCHANGE, "topic", {"alternate-exchange": UNROUTED_EXCHANGE}),
                 Exchange(RESPONSE_EXCHANGE, "direct", {}),
                 Exchange(ERROR_EXCHANGE, "direct", {}),
-                Exchange(CLAIMED_EXCHANGE, "fanout", {}, tuple((TASK_EXCHANGE, f"{name}.#") for name in systems)),
+                Exchange(CLAIMED_EXCHANGE, "fanout", {}, tuple(_tasks_of(system) for system in routing.systems)),
             ),
             queues=(
                 *(
-                    Queue(f"{name}.queue", arguments, ((TASK_EXCHANGE, f"{name}.#"), *unrouted.get(name, ())))
-                    for name in systems
+                    Queue(
+                        system.queue,
+                        {**arguments, **system.queue_arguments},
+                        (_tasks_of(system), *unrouted.get(system.name, ())),
+                        is_declared=system.declares_queue,
+                    )
+                    for system in routing.systems
                 ),
                 Queue(RESPONSE_QUEUE, arguments, ((RESPONSE_EXCHANGE, RESPONSE_QUEUE),), keeps_all=is_quorum),
                 Queue(ERROR_QUEUE, arguments, ((ERROR_EXCHANGE, ERROR_KEY),), keeps_all=is_quorum),
@@ -196,12 +204,10 @@ class Topology:
 
     def _declare_queue(self, channel: BlockingChannel, queue: Queue, arguments: dict[str, Any]) -> None:
         act, name = _declaring(arguments), queue.name
+        is_passive = self.passive or not queue.is_declared
         try:
             channel.queue_declare(
-                queue.name,
-                durable=True,
-                passive=self.passive,
-                arguments=None if self.passive else arguments,
+                queue.name, durable=True, passive=is_passive, arguments=None if is_passive else arguments
             )
             for exchange, key in () if self.passive else queue.bindings:
                 act, name = Act.BIND, exchange
@@ -228,6 +234,11 @@ class _QueueRefused(Exception):
 
 def _declaring(arguments: Mapping[str, Any]) -> Act:
     return Act.LINK if arguments.keys() & {"alternate-exchange", "x-dead-letter-exchange"} else Act.DECLARE
+
+
+def _tasks_of(system: System) -> tuple[str, str]:
+    """Return the binding that brings a queue the tasks of a system."""
+    return TASK_EXCHANGE, f"{system.name}.#"
 
 
 def retry_queue(tier: str) -> str:
@@ -264,10 +275,10 @@ def trouble_of(kind: str, thing: str, error: ChannelClosedByBroker, act: Act, na
     if error.reply_code == PRECONDITION_FAILED:
         return (
             f"RabbitMQ has a {kind} {thing!r} that differs from what we declare: {_difference(error.reply_text)}; "
-            "delete it when it is empty, or set RABBITMQ_QUEUE_TYPE or a policy to fit"
+            "delete it when it is empty, or set RABBITMQ_QUEUE_TYPE, a system's queue_arguments or a policy to fit"
         )
     if is_missing(error):
-        return f"RabbitMQ has no {kind} {thing!r}, and RABBITMQ_TOPOLOGY=passive declares none"
+        return f"RabbitMQ has no {kind} {thing!r}, and RABBITMQ_TOPOLOGY=passive or declare = false declares none"
     if error.reply_code == ACCESS_REFUSED:
         return (
             f"RabbitMQ does not let us {act.value} {kind} {thing!r}: {missing_right(error.reply_text, act, name)}"

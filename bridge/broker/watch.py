@@ -204,8 +204,8 @@ class QueueWatch:
     def _on_seen(self, frame: Method[QueueMethods.DeclareOk]) -> None:
         name, found = self._pending[0], frame.method
         self._states[name] = self._states[name].seen(ready=found.message_count, consumers=found.consumer_count)
-        is_compared = self.may_declare and name not in self._left_as_they_are
-        if is_compared and self._channel is not None and self._channel.is_open:
+        is_ours = self.may_declare and name not in self._left_as_they_are
+        if is_ours and self._channel is not None and self._channel.is_open:
             self._declare(self._channel, self._queues[name])
         else:
             self._on_fit(None)
@@ -222,6 +222,9 @@ class QueueWatch:
                 self._on_fit(_)
 
         self._asked_at = clock.now()
+        if not queue.is_declared:
+            bind(None)
+            return
         arguments = queue.arguments_at(channel.connection.server_properties or {})
         channel.queue_declare(queue.name, durable=True, arguments=arguments, callback=bind)
 
@@ -260,7 +263,7 @@ class QueueWatch:
                 return self._go_on
             else:
                 self._note_closed(name, reason)
-                if is_missing(reason) and self.may_declare:
+                if is_missing(reason) and self.may_declare and self._queues[name].is_declared:
                     return self._declare_again
         self._pending = self._pending[1:]
         return self._go_on

@@ -11,6 +11,7 @@ from bridge.contract.wire import RESPONSE_QUEUE, TASK_EXCHANGE, Publication, enc
 from bridge.errors import Unprocessable
 
 FIRST_ATTEMPT = "first"
+HIGHEST_PRIORITY = 255  # of a message; a task may have any 64-bit number
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,17 @@ class ExternalTask:
         """The engine's `retries` as text, `first` before the first failure."""
         return attempt_of(self.retries)
 
+    @property
+    def process_key(self) -> str:
+        """The key of its process definition."""
+        return str(self.fields.get("processDefinitionKey") or "")
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant of its process, None where it has none."""
+        tenant = self.fields.get("tenantId")
+        return None if tenant is None else str(tenant)
+
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
@@ -63,6 +75,9 @@ class TaskState:
     suspended: bool
     error_message: str | None = None
     process_key: str = ""
+    tenant_id: str | None = None
+    process_definition_id: str = ""
+    activity_id: str = ""
     execution_id: str = ""
     odd_lock_end: str | None = None
 
@@ -84,6 +99,9 @@ class TaskState:
             suspended=bool(fields.get("suspended")),
             error_message=fields.get("errorMessage"),
             process_key=fields.get("processDefinitionKey") or "",
+            tenant_id=fields.get("tenantId"),
+            process_definition_id=fields.get("processDefinitionId") or "",
+            activity_id=fields.get("activityId") or "",
             execution_id=fields.get("executionId") or "",
             odd_lock_end=str(fields["lockExpirationTime"])[:40] if has_odd_lock_end else None,
         )
@@ -95,12 +113,19 @@ def attempt_of(retries: int | None) -> str:
 
 
 def task_message(
-    task: ExternalTask, system: str, base_url: str, *, lock_grows_by_ms: int, expires_in_ms: int
+    task: ExternalTask,
+    system: str,
+    base_url: str,
+    *,
+    lock_grows_by_ms: int,
+    expires_in_ms: int,
+    sends_priority: bool = False,
 ) -> Publication:
     """Return the message that tells `system` of a task.
 
     `lock_grows_by_ms`: how much longer the full lock will be than the lease the task was fetched with.
-    `expires_in_ms`: how long the message is of use, counted from now.
+    `expires_in_ms`: how long the message is of use, counted from now. `sends_priority`: the message has the task's
+    priority, cut to what a message can have.
     Raises Unprocessable for a task that no message can carry.
     """
     lock_expires_at = _iso(task.lock_expires_at + timedelta(milliseconds=lock_grows_by_ms))
@@ -136,8 +161,14 @@ def task_message(
             "timestamp": int(now.timestamp()),
             "app_id": task.worker_id,
             "expiration": str(expires_in_ms),
+            **({"priority": _message_priority(task)} if sends_priority else {}),
         },
     )
+
+
+def _message_priority(task: ExternalTask) -> int:
+    priority = task.fields.get("priority")
+    return max(0, min(priority, HIGHEST_PRIORITY)) if isinstance(priority, int) else 0
 
 
 def _task_body(task: ExternalTask, system: str, base_url: str, lock_expires_at: str, now: datetime) -> bytes:

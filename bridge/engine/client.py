@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -14,10 +13,13 @@ from bridge.engine.back_offs import BackOffs
 from bridge.engine.dates import EngineDates
 from bridge.engine.http import Http, Reply
 from bridge.engine.json_support import QUESTION, QUESTION_PATH, says_no_json
+from bridge.engine.models import Models
 from bridge.engine.replies import usable
 from bridge.engine.rows import readable
+from bridge.engine.topic_requests import encoded_topics, topic_request
 from bridge.engine.verdict import FOR_NOW, MAY_RUN_SECONDS, Answer, Verdict, judge
 from bridge.errors import NotGivenOut, TaskGone, Unavailable, Unprocessable
+from bridge.routing import Subscription
 
 CALL_TIMEOUT_SECONDS = 30.0
 # A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
@@ -49,6 +51,7 @@ class CamundaClient:
         self._complete_timeout_seconds = complete_timeout_seconds
         self._http = http
         self._dates = EngineDates(http)
+        self.models = Models(http)
         self._is_old = False
 
     def probe(self) -> None:
@@ -78,7 +81,7 @@ class CamundaClient:
         return readable("topic-names", _topic, rows)
 
     def fetch_and_lock(
-        self, lock_ms_by_topic: Iterable[tuple[str, int]], *, max_tasks: int, wait_ms: int
+        self, subscriptions: Iterable[Subscription], *, max_tasks: int, wait_ms: int
     ) -> list[ExternalTask]:
         """Lock and return up to `max_tasks` tasks, waiting up to `wait_ms` for the first."""
         request = {
@@ -87,14 +90,14 @@ class CamundaClient:
             "usePriority": True,
             "asyncResponseTimeout": wait_ms,
         }
-        asked = tuple(lock_ms_by_topic)
-        body = with_encoded(encode_json(request), "topics", _encoded_topics(asked, self._tenant_ids))
-        return self._fetch(body, dict(asked), timeout_seconds=wait_ms / 1000 + POLL_MARGIN_SECONDS)
+        asked = tuple(subscriptions)
+        body = with_encoded(encode_json(request), "topics", encoded_topics(asked, self._tenant_ids))
+        lock_ms = {one.topic: one.lock_ms for one in asked}
+        return self._fetch(body, lock_ms, timeout_seconds=wait_ms / 1000 + POLL_MARGIN_SECONDS)
 
     def fetch_bare(
         self,
-        topic: str,
-        lock_ms: int,
+        subscription: Subscription,
         *,
         max_tasks: int,
         has_properties: bool,
@@ -104,15 +107,12 @@ class CamundaClient:
 
         `has_properties`: with extension properties, which an engine cannot give where it cannot parse the process.
         """
-        wanted = {"topicName": topic, "lockDuration": lock_ms, "variables": []}
-        optional = {
-            "includeExtensionProperties": has_properties,
-            "processDefinitionId": process_definition_id,
-            "tenantIdIn": self._tenant_ids,
-        }
-        topics = [wanted | {name: value for name, value in optional.items() if value}]
+        bare = {"variables": [], "includeExtensionProperties": has_properties}
+        of_process = {"processDefinitionId": process_definition_id} if process_definition_id else {}
+        topics = [{**topic_request(subscription, self._tenant_ids), **bare, **of_process}]
         request = {"workerId": self.worker_id, "maxTasks": max_tasks, "usePriority": True, "topics": topics}
-        return self._fetch(encode_json(request), {topic: lock_ms}, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        lock_ms = {subscription.topic: subscription.lock_ms}
+        return self._fetch(encode_json(request), lock_ms, timeout_seconds=CALL_TIMEOUT_SECONDS)
 
     def _fetch(self, body: bytes, lock_ms: Mapping[str, int], *, timeout_seconds: float) -> list[ExternalTask]:
         """Raises NotGivenOut where the engine says that it failed, Unavailable where it says nothing."""
@@ -121,7 +121,10 @@ class CamundaClient:
             raise NotGivenOut(words)
         rows = self._usable(reply, list)
         self._dates.complete(rows, lock_ms)
-        return readable("fetchAndLock", ExternalTask.from_engine, rows)
+        tasks = readable("fetchAndLock", ExternalTask.from_engine, rows)
+        for task in tasks:
+            self.models.note(task)
+        return tasks
 
     def why_unreadable(self, execution_id: str) -> str:
         """Return why the engine cannot read the variables and the process of an execution; empty where it can.
@@ -260,16 +263,6 @@ class CamundaClient:
 
     def _usable(self, reply: Reply, wanted: Any) -> Any:
         return usable(self.base_url, reply, wanted)
-
-
-@lru_cache(maxsize=32)  # poll after poll asks for the same topics
-def _encoded_topics(lock_ms_by_topic: tuple[tuple[str, int], ...], tenant_ids: tuple[str, ...]) -> bytes:
-    """Return the topics as JSON; serialised objects stay text: only the process's own code knows their classes."""
-    of_tenants = {"tenantIdIn": tenant_ids} if tenant_ids else {}
-    common = {"deserializeValues": False, "includeExtensionProperties": True, **of_tenants}
-    return encode_json(
-        [{"topicName": topic, "lockDuration": lock_ms, **common} for topic, lock_ms in lock_ms_by_topic]
-    )
 
 
 def _topic(row: object) -> str:

@@ -140,8 +140,11 @@ class Admission:
 
     def room(self, systems: Iterable[System]) -> int:
         """Return how many tasks the fullest of these systems can take, not counting full ones."""
-        rooms = (self._limits.max_in_flight - self._leases.in_flight(system) for system in systems)
-        return min((room for room in rooms if room > 0), default=0)
+        return min((room for room in map(self._room, systems) if room > 0), default=0)
+
+    def _room(self, system: System) -> int:
+        most = self._limits.max_in_flight if system.max_in_flight is None else system.max_in_flight
+        return most - self._leases.in_flight(system)
 
     def note_published(self, system: System, count: int) -> None:
         """Count what went out since the queue was last seen; look again soon when that is much."""
@@ -172,10 +175,10 @@ class Admission:
             return f"{system.queue} took no message lately"
         if self._ready(system) >= self._limits.queue_high_water:
             return f"{system.queue} holds {state.ready} messages, RABBITMQ_QUEUE_HIGH_WATER is reached"
-        if self._leases.in_flight(system) >= self._limits.max_in_flight:
+        if self._room(system) <= 0:
             self._reconcile()
-            if self._leases.in_flight(system) >= self._limits.max_in_flight:
-                return "CAMUNDA_MAX_IN_FLIGHT is reached"
+            if self._room(system) <= 0:
+                return f"{'CAMUNDA_MAX_IN_FLIGHT' if system.max_in_flight is None else 'max_in_flight'} is reached"
         return ""
 
     def _ready(self, system: System) -> int:

@@ -78,7 +78,7 @@ class HeldTasks:
         return lease_ends - clock.now() >= min(SAFE_LEASE_SECONDS, lease_seconds / 2)
 
     def _hold_new(self, task: ExternalTask, fetch_sent: float) -> HeldTask | None:
-        system = self._routing.system_of(task.topic)
+        system = self._routing.system_of(task)
         lease_ends = fetch_sent + self._rules.lease_ms_of(system) / 1000
         if not self._is_in_time(system, lease_ends):
             logger.warning("task {} comes too late to be published, its lease is let go", task.id)
@@ -96,6 +96,7 @@ class HeldTasks:
                 self._engine.base_url,
                 lock_grows_by_ms=system.lock_ms - lease_ms,
                 expires_in_ms=left_ms - system.margin_ms,
+                sends_priority=system.sends_priority,
             )
             self._check_size(task, publication)
         except Unprocessable as error:
@@ -160,14 +161,15 @@ class HeldTasks:
 
         `reason`: why its message was not delivered. The broker's trouble costs no retry.
         """
-        pause_ms = max(LEAST_PAUSE_MS, self._rules.retry.pause_ms)
+        policy = held.system.retry
+        retries = max(1, policy.retries if held.task.retries is None else held.task.retries)
+        pause_ms = max(LEAST_PAUSE_MS, policy.pause_ms(retries))
         self._statistics.add(failed=1)
         self._leases.let_go(held.task)
         logger.error("task {} for {}: {}; it is offered again later", held.task.id, held.system.name, reason)
         if self._is_as_fetched(held):
-            retries = self._rules.retry.retries if held.task.retries is None else held.task.retries
             message = f"the message for {held.system.name} could not be delivered: {reason}"
-            self._report_failure(held.task, message, retries=max(1, retries), retry_timeout_ms=pause_ms)
+            self._report_failure(held.task, message, retries=retries, retry_timeout_ms=pause_ms)
         return pause_ms / 1000
 
     def _is_as_fetched(self, held: HeldTask) -> bool:

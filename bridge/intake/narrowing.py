@@ -5,7 +5,7 @@ process whose BPMN cannot be parsed any more. Fetched without variables and exte
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from loguru import logger
@@ -15,25 +15,27 @@ from bridge.backoff import Backoff
 from bridge.contract import ExternalTask
 from bridge.engine import FOR_NOW, CamundaClient, Verdict
 from bridge.errors import NotGivenOut, Unavailable
-from bridge.routing import Routing, System
+from bridge.routing import Routing, Subscription, System
 
 PAGE = 10  # tasks of a suspect topic at once: each may have to be looked at by itself
 LONGEST_PAUSE_SECONDS = 60.0
 HELD_MS = 600_000  # how long tasks are put aside that cannot even get an incident
 MOST_HELD = 1000
 
-Leases = Sequence[tuple[str, int]]  # topics, each with the lease for its tasks in milliseconds
-
 
 @dataclass(slots=True)
 class Suspect:
-    """A topic with a task that the engine cannot give out; `words` are the engine's."""
+    """A topic of a system with a task that the engine cannot give out; `words` are the engine's."""
 
-    topic: str
-    lease_ms: int
+    subscription: Subscription
     words: str
     due_at: float = 0.0
     backoff: Backoff = field(default_factory=lambda: Backoff(1.0, LONGEST_PAUSE_SECONDS))
+
+    @property
+    def topic(self) -> str:
+        """The name of the topic."""
+        return self.subscription.topic
 
 
 class Narrowing:
@@ -51,12 +53,12 @@ class Narrowing:
         self._camunda = camunda
         self._routing = routing
         self._take = take
-        self._suspects: dict[str, Suspect] = {}
+        self._suspects: dict[Subscription, Suspect] = {}
         self._put_aside: dict[tuple[str, str], tuple[float, str]] = {}
 
-    def unsuspected(self, leases: Leases) -> Leases:
+    def unsuspected(self, subscriptions: Iterable[Subscription]) -> Sequence[Subscription]:
         """Return those that may be fetched together."""
-        return tuple(lease for lease in leases if lease[0] not in self._suspects)
+        return tuple(one for one in subscriptions if one not in self._suspects)
 
     def due_in(self) -> float:
         """Return the seconds until a suspect topic is to be looked at; infinite where there is none."""
@@ -72,22 +74,22 @@ class Narrowing:
         ]
         return [*suspects, *(text for until, text in self._put_aside.copy().values() if now < until)]
 
-    def search(self, leases: Leases, max_tasks: int, error: NotGivenOut) -> None:
+    def search(self, asked: Sequence[Subscription], max_tasks: int, error: NotGivenOut) -> None:
         """Fetch apart what could not be fetched together. Raises Unavailable where no single topic is at fault."""
         self._camunda.probe()
-        suspects = list(self._fetch_apart(leases, max_tasks, error))
+        suspects = list(self._fetch_apart(asked, max_tasks, error))
         found = [self._clear_away(suspect) for suspect in suspects]
-        if len(suspects) == len(leases) and not any(found):
+        if len(suspects) == len(asked) and not any(found):
             raise Unavailable(str(error))
-        self._suspects |= {suspect.topic: suspect for suspect in suspects}
+        self._suspects |= {suspect.subscription: suspect for suspect in suspects}
 
-    def _fetch_apart(self, leases: Leases, max_tasks: int, error: NotGivenOut) -> Iterator[Suspect]:
+    def _fetch_apart(self, asked: Sequence[Subscription], max_tasks: int, error: NotGivenOut) -> Iterator[Suspect]:
         """Yield the topics whose tasks cannot be fetched, and fetch those of the others."""
-        if len(leases) == 1:
-            yield Suspect(*leases[0], str(error))
+        if len(asked) == 1:
+            yield Suspect(asked[0], str(error))
             return
-        middle = len(leases) // 2
-        for half in (leases[:middle], leases[middle:]):
+        middle = len(asked) // 2
+        for half in (asked[:middle], asked[middle:]):
             try:
                 self._fetch(half, max_tasks)
             except NotGivenOut as of_half:
@@ -96,24 +98,25 @@ class Narrowing:
     def attend(self, systems: Sequence[System]) -> None:
         """Look again at the suspect topics of these systems that are due. Raises Unavailable."""
         for suspect in [*self._suspects.values()]:
-            if suspect.due_at <= clock.now() and self._routing.system_of(suspect.topic) in systems:
+            is_open = not set(systems).isdisjoint(self._routing.systems_of(suspect.topic))
+            if is_open and suspect.due_at <= clock.now():
                 self._attend(suspect)
 
     def _attend(self, suspect: Suspect) -> None:
         try:
-            count = self._fetch([(suspect.topic, suspect.lease_ms)], PAGE)
+            count = self._fetch([suspect.subscription], PAGE)
         except NotGivenOut as error:
             suspect.words = str(error)
             self._clear_away(suspect)
             return
         suspect.backoff.reset()
         if count < PAGE:
-            del self._suspects[suspect.topic]
+            del self._suspects[suspect.subscription]
             logger.info("the engine gives out the tasks of topic {} again", suspect.topic)
 
-    def _fetch(self, leases: Leases, max_tasks: int) -> int:
+    def _fetch(self, asked: Sequence[Subscription], max_tasks: int) -> int:
         sent = clock.now()
-        tasks = self._camunda.fetch_and_lock(leases, max_tasks=max_tasks, wait_ms=0)
+        tasks = self._camunda.fetch_and_lock(asked, max_tasks=max_tasks, wait_ms=0)
         self._take(tasks, sent)
         return len(tasks)
 
@@ -139,7 +142,7 @@ class Narrowing:
         for has_properties in (True, False):
             try:
                 tasks = self._camunda.fetch_bare(
-                    suspect.topic, suspect.lease_ms, max_tasks=PAGE, has_properties=has_properties
+                    suspect.subscription, max_tasks=PAGE, has_properties=has_properties
                 )
             except NotGivenOut:
                 continue
@@ -163,7 +166,7 @@ class Narrowing:
         answer = self._camunda.failure(task.id, task.worker_id, message, retries=0, retry_timeout_ms=0)
         if answer.verdict in FOR_NOW - {Verdict.TROUBLE}:
             raise Unavailable(answer.detail)
-        metrics.not_given_out(self._routing.system_of(task.topic).name).inc()
+        metrics.not_given_out(self._routing.system_of(task).name).inc()
         if answer.verdict is Verdict.ACCEPTED:
             logger.error("task {} of topic {} got an incident: {}", task.id, task.topic, message)
             return True
@@ -173,9 +176,13 @@ class Narrowing:
     def _put_process_aside(self, task: ExternalTask, words: str) -> None:
         """Lock the other tasks of a process that the engine cannot read: nothing else can be done with them."""
         definition = str(task.fields.get("processDefinitionId"))
-        held_ms = min(HELD_MS, self._routing.system_of(task.topic).lock_ms)
+        system = self._routing.system_of(task)
+        held_ms = min(HELD_MS, system.lock_ms)
         self._camunda.fetch_bare(
-            task.topic, held_ms, max_tasks=MOST_HELD, has_properties=False, process_definition_id=definition
+            Subscription(task.topic, held_ms, system.selection),
+            max_tasks=MOST_HELD,
+            has_properties=False,
+            process_definition_id=definition,
         )
         text = f"the engine cannot give out the tasks of topic {task.topic} of process {definition}: {words}"
         self._put_aside[task.topic, definition] = (clock.now() + held_ms / 1000, text)

@@ -7,7 +7,7 @@ from loguru import logger
 
 from bridge import clock
 from bridge.engine import CamundaClient
-from bridge.routing import Routing, System, is_served
+from bridge.routing import Routing, is_served
 
 
 class Topics:
@@ -28,7 +28,7 @@ class Topics:
         self._exclude = exclude
         self._refresh_seconds = refresh_seconds
         self._refresh_at = 0.0
-        self._systems: dict[str, System] = {}
+        self._served: set[str] = set()
         self._of_system: defaultdict[str, list[str]] = defaultdict(list)
         self._add(routing.topics)
 
@@ -41,15 +41,16 @@ class Topics:
 
     def _add(self, topics: Iterable[str]) -> list[str]:
         """Serve what is ours of these topics; return those that are new."""
-        new = [topic for topic in topics if topic not in self._systems and self._is_ours(topic)]
+        new = [topic for topic in topics if topic not in self._served and self._is_ours(topic)]
+        self._served.update(new)
         for topic in new:
-            system = self._systems[topic] = self.routing.system_of(topic)
-            self._of_system[system.name].append(topic)
+            for system in self.routing.systems_of(topic):
+                self._of_system[system.name].append(topic)
         return new
 
     def _warn_of_unrouted(self, topics: Sequence[str]) -> None:
         default = self.routing.default
-        if unrouted := [topic for topic in topics if self._systems[topic] is default]:
+        if unrouted := [topic for topic in topics if self.routing.systems_of(topic) == (default,)]:
             logger.warning(
                 "no routing names these topics, they go to {}: {}; if another worker serves one, "
                 "add it to CAMUNDA_TOPICS_EXCLUDE",

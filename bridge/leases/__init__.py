@@ -9,8 +9,8 @@ compared only with moments at the engine.
 from bridge.leases.extension import Extension
 from bridge.leases.keeper import LeaseKeeper
 from bridge.leases.lease import Lease
-from bridge.leases.rules import LeaseRules, RetryPolicy
+from bridge.leases.rules import LeaseRules, retry_policy
 from bridge.leases.silence import Silence
 from bridge.leases.table import LeaseTable
 
-__all__ = ["Extension", "Lease", "LeaseKeeper", "LeaseRules", "LeaseTable", "RetryPolicy", "Silence"]
+__all__ = ["Extension", "Lease", "LeaseKeeper", "LeaseRules", "LeaseTable", "Silence", "retry_policy"]

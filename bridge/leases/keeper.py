@@ -94,7 +94,7 @@ class LeaseKeeper:
         while not self._is_rebuilt:
             states = self._camunda.read_locked_tasks(first, PAGE)
             for state in states.values():
-                self._table.add_locked(state, self._routing.system_of(state.topic))
+                self._table.add_locked(state, self._routing.system_of(state))
             first += PAGE
             self._is_rebuilt = not states
 

@@ -2,28 +2,23 @@
 
 from dataclasses import dataclass
 
+from bridge.contract import TaskState
+from bridge.engine import CamundaClient
+from bridge.retry_policy import RetryPolicy
 from bridge.routing import System
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """What a failure costs where its system does not say: the retries after a first one, and the pause."""
-
-    retries: int
-    pause_ms: int
-
-    def left(self, retries: int | None) -> int:
-        """Return how many retries a task has after one more failure; `retries` is None before its first."""
-        return self.retries if retries is None else max(0, retries - 1)
+def retry_policy(engine: CamundaClient, state: TaskState, system: System) -> RetryPolicy:
+    """Return what a failure of a task costs: as its model says, else its system. Raises Unavailable."""
+    return engine.models.retry_policy(state) or system.retry
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRules:
-    """How long tasks are locked, and what an unanswered one costs; `lease_ms` None: the full time at once."""
+    """How long tasks are locked at first; `lease_ms` None: the full time at once."""
 
     lease_ms: int | None
     extend_after_seconds: float
-    retry: RetryPolicy
 
     def lease_ms_of(self, system: System) -> int:
         """Return how long a task of this system is locked at first."""

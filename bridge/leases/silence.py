@@ -9,8 +9,9 @@ from bridge.engine import FOR_NOW, CamundaClient, Verdict
 from bridge.errors import TaskGone, Unavailable
 from bridge.leases.extension import give_back_pause
 from bridge.leases.lease import Lease
-from bridge.leases.rules import LeaseRules
+from bridge.leases.rules import LeaseRules, retry_policy
 from bridge.leases.table import LeaseTable
+from bridge.retry_policy import RetryPolicy
 
 LOOK_AGAIN_SECONDS = 1.0
 ENDS_SOON_MS = 1_000
@@ -96,7 +97,7 @@ class Silence:
                 elif now < lease.silent_from or self._may_be_answered(lease):
                     self._hold_on(lease, now)
                 else:
-                    self._fail(lease)
+                    self._fail(lease, retry_policy(self._camunda, state, lease.system))
 
     def _adopt(self, lease: Lease, longer: float) -> None:
         """Go on with a longer lock: a heartbeat came another way. Once the old one ended it may be a new fetch."""
@@ -140,14 +141,14 @@ class Silence:
             lease.extended = True  # it may have been fetched again meanwhile
         self._table.plan(lease, now + LOOK_AGAIN_SECONDS)
 
-    def _fail(self, lease: Lease) -> None:
-        retries = self._rules.retry.left(lease.retries)
+    def _fail(self, lease: Lease, policy: RetryPolicy) -> None:
+        retries = policy.left(lease.retries)
         message = (
             f"no answer from {lease.system.name} within {lease.system.lock_ms / 1000:g} s; "
             "if it needs longer, raise its lock_duration or let it send extend_lock"
         )
         # Its system may work for as long as its message said.
-        pause_ms = max(self._rules.retry.pause_ms, int((lease.full_lock_ends - clock.now()) * 1000))
+        pause_ms = max(policy.pause_ms(retries), int((lease.full_lock_ends - clock.now()) * 1000))
         answer = self._camunda.failure(
             lease.task_id,
             self._camunda.worker_id,

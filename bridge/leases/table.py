@@ -54,6 +54,11 @@ class LeaseTable:
         lease = self._leases.get(task_id)
         return lease.topic if lease else None
 
+    def system_of(self, task_id: str) -> System | None:
+        """Return the system that a task in the table was routed to."""
+        lease = self._leases.get(task_id)
+        return lease.system if lease else None
+
     def is_at(self, task_id: str, retries: int | None) -> bool:
         """Whether a task is at the attempt that we know of; True where we know of none."""
         lease = self._leases.get(task_id)
@@ -196,7 +201,7 @@ class LeaseTable:
         if lease is not None and not answered:
             self._answers.note_owed(task_id)
         if answered and lease is not None and (seconds := lease.round_trip_seconds) is not None:
-            metrics.round_trip(lease.topic).observe(seconds)
+            metrics.round_trip(lease.system.name).observe(seconds)
 
     def attempt_done(self, task_id: str, lock_expires_at: datetime | None = None) -> None:
         """Forget the attempt whose failure was applied; the next one may have been fetched already.

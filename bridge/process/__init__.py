@@ -3,6 +3,6 @@
 from bridge.process.component import Component
 from bridge.process.daemon import Service
 from bridge.process.run import run
-from bridge.process.shared import Shared, retry_policy_of
+from bridge.process.shared import Shared
 
-__all__ = ["Component", "Service", "Shared", "retry_policy_of", "run"]
+__all__ = ["Component", "Service", "Shared", "run"]

@@ -67,7 +67,7 @@ def _status_page(
     if port:
         broker = f"{shared.broker.place}, virtual host {shared.broker.virtual_host}"
         installation = Installation(settings.camunda_worker_id, shared.engine.base_url, broker)
-        history = History(partial(count_all, shared.routing), shared.stopping)
+        history = History(count_all, shared.stopping)
         page = Page(installation, snapshot, history, stuck)
         server = StatusServer(settings.status_host, port, application(snapshot, page, stuck))
         yield Service("history", history.run, turns=False)

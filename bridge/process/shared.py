@@ -8,7 +8,7 @@ from bridge import clock, metrics
 from bridge.broker import Broker, Inbox, QueueWatch, Tls, Topology
 from bridge.engine import Cached, CamundaClient, Client, ClientCredentials, Http, Login, Transport
 from bridge.engine.tokens import Token
-from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
+from bridge.leases import LeaseRules, LeaseTable
 from bridge.routing import Routing
 from bridge.statistics import Statistics
 
@@ -163,21 +163,14 @@ def _tls_of(settings: "Settings") -> Tls:
 def topology_of(settings: "Settings", routing: Routing) -> Topology:
     """Return the exchanges and queues that must exist for these systems."""
     return Topology.of(
-        [system.name for system in routing.systems],
-        routing.default.name,
+        routing,
         queue_type=settings.rabbitmq_queue_type,
         passive=settings.rabbitmq_topology == "passive",
     )
-
-
-def retry_policy_of(settings: "Settings") -> RetryPolicy:
-    """Return what a failure costs where its system does not say."""
-    return RetryPolicy(settings.camunda_retries, settings.camunda_retry_timeout)
 
 
 def _lease_rules_of(settings: "Settings") -> LeaseRules:
     return LeaseRules(
         lease_ms=settings.camunda_lease_duration if settings.camunda_lease == "two-step" else None,
         extend_after_seconds=settings.camunda_extend_after / 1000,
-        retry=retry_policy_of(settings),
     )

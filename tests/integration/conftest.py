@@ -10,9 +10,11 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
 from bridge.broker import Broker, Topology
+from config import RoutingConfig
 from sandbox.sandbox import Sandbox
 
-SYSTEMS = ("bitrix24", "openproject", "1c", "python-services", "default")
+ROUTING = RoutingConfig.built_in(600_000)
+SYSTEMS = tuple(system.name for system in ROUTING.systems)
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def logged() -> Iterator[list[str]]:
 
 @pytest.fixture
 def topology() -> Topology:
-    return Topology.of(SYSTEMS, "default", queue_type="classic", passive=False)
+    return Topology.of(ROUTING, queue_type="classic", passive=False)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from bench.drain import Drain
 from bench.growth import drain_case
 from bench.growth_cases import Case
 from bridge.engine import CamundaClient, Http, Login
+from bridge.routing import Subscription
 from sandbox.runs import Run
 
 
@@ -56,7 +57,7 @@ def test_what_is_held_and_what_leads_in_is_not_counted(servers: Servers) -> None
 def test_a_task_that_is_never_done_is_lost(servers: Servers) -> None:
     batch = servers.stand_in.fill(10, TOPICS)
     stranger = CamundaClient(Http(servers.stand_in.url, Login(None)), "a stranger")
-    stranger.fetch_and_lock([(TOPICS[0], 60_000)], max_tasks=1, wait_ms=0)
+    stranger.fetch_and_lock([Subscription(TOPICS[0], 60_000)], max_tasks=1, wait_ms=0)
 
     with Circuit(servers, {}, stall_seconds=2) as circuit:
         circuit.wait_ready()

@@ -11,6 +11,7 @@ from bench.processes import Meter
 from bench.stand_in import StandIn
 from bridge.contract import ExternalTask
 from bridge.engine import CamundaClient, Http, Login, Verdict
+from bridge.routing import Subscription
 from sandbox.runs import Run
 
 TOPICS = ["a", "b", "c", "d"]
@@ -28,7 +29,9 @@ def camunda(stand_in: StandIn) -> CamundaClient:
 
 
 def fetch(camunda: CamundaClient, count: int = 100, *, wait_ms: int = 0) -> list[ExternalTask]:
-    return camunda.fetch_and_lock([(topic, 60_000) for topic in TOPICS], max_tasks=count, wait_ms=wait_ms)
+    return camunda.fetch_and_lock(
+        [Subscription(topic, 60_000) for topic in TOPICS], max_tasks=count, wait_ms=wait_ms
+    )
 
 
 def complete(camunda: CamundaClient, *tasks: ExternalTask) -> list[Verdict]:

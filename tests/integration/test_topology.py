@@ -12,8 +12,9 @@ from pika.exceptions import ChannelClosedByBroker
 from bridge.broker import RETRY_TIERS, Broker, Topology
 from bridge.broker.bent_pika import DeadlineConnection
 from bridge.errors import RightMissing, SettingsError, WrongQueue
+from bridge.routing import Routing, System
 from sandbox.sandbox import Sandbox
-from tests.integration.conftest import SYSTEMS
+from tests.integration.conftest import ROUTING, SYSTEMS
 from tests.integration.services import message, outcomes_of, publisher_of, running
 
 PUBLIC_QUEUES = (*(f"{name}.queue" for name in SYSTEMS), "camunda.responses.queue", "errors.camunda_tasks.queue")
@@ -161,7 +162,11 @@ def test_an_exchange_of_another_kind_is_named(
 
 
 def test_a_system_more_is_a_queue_and_a_binding_more(sandbox: Sandbox, vhost: str, broker: Broker) -> None:
-    topology = Topology.of([*SYSTEMS, "sap"], "default", queue_type="classic", passive=False)
+    topology = Topology.of(
+        Routing([*ROUTING.systems[:-1], System("sap", 60_000)], ROUTING.default),
+        queue_type="classic",
+        passive=False,
+    )
 
     topology.declare(broker.parameters("topology"))
 
@@ -169,8 +174,39 @@ def test_a_system_more_is_a_queue_and_a_binding_more(sandbox: Sandbox, vhost: st
     assert ("camunda.external.tasks", "sap.#", "sap.queue") in found
 
 
+def test_an_adopted_queue_is_bound_and_its_arguments_are_not_compared(
+    sandbox: Sandbox, vhost: str, broker: Broker, channel: BlockingChannel
+) -> None:
+    channel.queue_declare("crm.in", durable=True, arguments={"x-max-priority": 3, "x-max-length": 9})
+    crm = System("crm", 60_000, own_queue="crm.in", declares_queue=False)
+    topology = Topology.of(Routing([crm], ROUTING.default), queue_type="classic", passive=False)
+
+    topology.declare(broker.parameters("topology"))
+
+    found = {(row["source"], row["routing_key"], row["destination"]) for row in rows(sandbox, "bindings", vhost)}
+    assert ("camunda.external.tasks", "crm.#", "crm.in") in found
+
+
+def test_an_adopted_queue_that_is_missing_is_its_system_s_trouble(broker: Broker) -> None:
+    crm = System("crm", 60_000, own_queue="crm.in", declares_queue=False)
+    topology = Topology.of(Routing([crm], ROUTING.default), queue_type="classic", passive=False)
+
+    with pytest.raises(WrongQueue, match=r"no queue 'crm\.in'.*declare = false"):
+        topology.declare(broker.parameters("topology"))
+
+
+def test_a_queue_has_the_arguments_that_its_system_wants(sandbox: Sandbox, vhost: str, broker: Broker) -> None:
+    crm = System("crm", 60_000, queue_arguments={"x-max-priority": 10})
+    topology = Topology.of(Routing([crm], ROUTING.default), queue_type="classic", passive=False)
+
+    topology.declare(broker.parameters("topology"))
+
+    found = {row["name"]: row["arguments"] for row in rows(sandbox, "queues", vhost)}
+    assert found["crm.queue"] == {"x-max-priority": 10}
+
+
 def test_quorum_is_for_every_queue(sandbox: Sandbox, vhost: str, broker: Broker) -> None:
-    topology = Topology.of(SYSTEMS, "default", queue_type="quorum", passive=False)
+    topology = Topology.of(ROUTING, queue_type="quorum", passive=False)
 
     topology.declare(broker.parameters("topology"))
 
@@ -182,12 +218,12 @@ def test_quorum_is_for_every_queue(sandbox: Sandbox, vhost: str, broker: Broker)
 def test_delay_tiers_that_an_older_version_made_are_used_as_they_are(
     sandbox: Sandbox, vhost: str, broker: Broker, logged: list[str]
 ) -> None:
-    Topology.of([], "default", queue_type="classic", passive=False).declare(broker.parameters("older"))
+    Topology.of(ROUTING, queue_type="classic", passive=False).declare(broker.parameters("older"))
     for queue in PUBLIC_QUEUES:
         with broker.connect("tests", DeadlineConnection) as connection:
             connection.channel().queue_delete(queue)
 
-    Topology.of(SYSTEMS, "default", queue_type="quorum", passive=False).declare(broker.parameters("newer"))
+    Topology.of(ROUTING, queue_type="quorum", passive=False).declare(broker.parameters("newer"))
 
     kinds = {row["name"]: row["type"] for row in rows(sandbox, "queues", vhost)}
     assert {kind for name, kind in kinds.items() if ".retry." in name} == {"classic"}

@@ -16,6 +16,7 @@ from bench.stand_in import StandIn
 from bridge.contract import ExternalTask
 from bridge.engine import CamundaClient, Http, Login, Rest, Verdict
 from bridge.errors import TaskGone
+from bridge.routing import Subscription
 from sandbox.engine_api import EngineApi
 from sandbox.runs import Run
 from sandbox.sandbox import Sandbox
@@ -104,7 +105,7 @@ def theirs(place: Place) -> CamundaClient:
 def fetch(
     camunda: CamundaClient, *, count: int = 100, wait_ms: int = 0, lock_ms: int = LOCK_MS
 ) -> list[ExternalTask]:
-    return camunda.fetch_and_lock([(TOPIC, lock_ms)], max_tasks=count, wait_ms=wait_ms)
+    return camunda.fetch_and_lock([Subscription(TOPIC, lock_ms)], max_tasks=count, wait_ms=wait_ms)
 
 
 def fetch_one(camunda: CamundaClient, *, lock_ms: int = LOCK_MS) -> ExternalTask:
@@ -148,7 +149,9 @@ def test_each_topic_has_its_own_lock_duration(place: Place, ours: CamundaClient)
     place.make(OTHER)
 
     fetched_at = time.time()
-    tasks = ours.fetch_and_lock([(TOPIC, 20_000), (OTHER, 50_000)], max_tasks=10, wait_ms=0)
+    tasks = ours.fetch_and_lock(
+        [Subscription(TOPIC, 20_000), Subscription(OTHER, 50_000)], max_tasks=10, wait_ms=0
+    )
 
     locked_for = {task.topic: task.lock_expires_at.timestamp() - fetched_at for task in tasks}
     assert locked_for == {TOPIC: pytest.approx(20, abs=2), OTHER: pytest.approx(50, abs=2)}

@@ -14,8 +14,8 @@ from sandbox import choice
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from tests.sandbox.processes import REPOSITORY, eventually
-from tests.system.conftest import StartWorker
-from tests.system.engine import stored_variables, task_of
+from tests.system.conftest import Deploy, StartWorker
+from tests.system.engine import process_file, stored_variables, task_of
 from tests.system.tools import Tools
 
 SECRET = "a-secret-nobody-may-read"
@@ -26,6 +26,7 @@ TOOLS = [
     "unlock_task",
     "retry_incidents",
     "broker_permissions",
+    "routing",
 ]
 
 
@@ -47,6 +48,41 @@ def test_each_tool_explains_itself(tools: Tools, tool: str) -> None:
     assert done.code == 0
     assert f"python tools/{tool}.py" in done.out
     assert "Exit code" in done.out
+
+
+def test_the_routing_says_where_topics_go_and_why(tools: Tools, deploy: Deploy, tmp_path: Path) -> None:
+    deploy(process_file(tmp_path, "known", "bitrix_anything"), process_file(tmp_path, "unknown", "sap_post"))
+
+    done = tools.but(CAMUNDA_TOPICS_EXCLUDE="1c_*").run("routing", "--json")
+    named = tools.but(CAMUNDA_TOPICS_EXCLUDE="1c_*").run("routing", "send_email", "1c_sync_data", "${x}", "--json")
+
+    rows = {row["topic"]: (row["queue"], row["why"]) for row in done.rows}
+    assert rows["bitrix_anything"] == ("bitrix24.queue", "pattern bitrix_*")
+    assert rows["sap_post"] == ("default.queue", "no system claims it")
+    assert done.code == 1
+    assert [(row["queue"], row["why"]) for row in named.rows] == [
+        ("python-services.queue", "its name"),
+        (None, "CAMUNDA_TOPICS_INCLUDE or CAMUNDA_TOPICS_EXCLUDE leaves it to others"),
+        (None, "decided while the process runs"),
+    ]
+    assert named.code == 0
+
+
+def test_a_routing_file_is_checked_before_it_is_used(tools: Tools, tmp_path: Path) -> None:
+    file = tmp_path / "next.toml"
+    shared = '[systems.a]\ntopics = ["x"]\nprocess_keys = ["p"]\n[systems.b]\ntopics = ["x"]\n'
+    file.write_text(f'{shared}process_keys = ["q"]\ntenants = "none"\n', encoding="utf-8")
+    right = tools.run("routing", "x", "--file", str(file), "--json")
+    file.write_text(f"{shared}retry_pauses = [5, 'x']\n", encoding="utf-8")
+    wrong = tools.run("routing", "x", "--file", str(file))
+
+    assert [(row["system"], row["only"]) for row in right.rows] == [
+        ("a", "process p"),
+        ("b", "process q; tenant none"),
+    ]
+    assert right.code == 0
+    assert wrong.code == 2
+    assert "line 6: retry_pauses [5, 'x'] is no list of pauses" in wrong.err
 
 
 def test_the_queues_are_shown_and_what_is_wrong_with_them(

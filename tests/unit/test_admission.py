@@ -9,14 +9,14 @@ from bridge import clock as clock_module
 from bridge.broker import Inbox, Publisher, QueueState
 from bridge.contract import RESPONSE_QUEUE
 from bridge.intake.admission import CATCHING_UP_SECONDS, Admission, Limits
-from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable, RetryPolicy
+from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable
 from config import RoutingConfig
 from tests.unit.conftest import Clock
 from tests.unit.fakes import external_task
 
 ROUTING = RoutingConfig.built_in(600_000)
-BITRIX = ROUTING.system_of("bitrix_create_task")
-ONE_C = ROUTING.system_of("1c_sync_data")
+BITRIX = ROUTING.systems_of("bitrix_create_task")[0]
+ONE_C = ROUTING.systems_of("1c_sync_data")[0]
 
 
 @dataclass
@@ -83,7 +83,7 @@ def side() -> Side:
 
 @pytest.fixture
 def table() -> LeaseTable:
-    return LeaseTable(LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retry=RetryPolicy(3, 30_000)))
+    return LeaseTable(LeaseRules(lease_ms=60_000, extend_after_seconds=1.5))
 
 
 def test_nothing_is_fetched_while_the_publisher_is_not_ready(side: Side, table: LeaseTable) -> None:

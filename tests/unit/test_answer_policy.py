@@ -7,14 +7,14 @@ from typing import Any, cast
 import pytest
 from pika.spec import BasicProperties
 
-from bridge.answers.calls import AnswerCalls, CallRules
+from bridge.answers.calls import AnswerCalls
 from bridge.answers.circuit_breaker import CircuitBreaker
 from bridge.answers.side_queues import ATTEMPTS, SideQueues
 from bridge.answers.unknown_keys import MOST_WARNINGS, UnknownKeys
 from bridge.broker import Delivery, Inbox, Outcome, Publisher
 from bridge.contract import NamedTask
 from bridge.engine import Reply, Verdict
-from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
+from bridge.leases import LeaseRules, LeaseTable
 from bridge.routing import System
 from config import RoutingConfig
 from response_handler import HEARTBEAT_POLICY, POLICY, AnswerRules, ResponseHandler
@@ -37,13 +37,12 @@ class Desk:
         self.inbox = Inbox(is_read=True, prefetch=10)
         self.stopping = threading.Event()
         self.paused = 0
-        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retry=RetryPolicy(3, 30_000))
+        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5)
         camunda = self.engine.client()
         self.leases = LeaseTable(rules)
-        calls = CallRules(["w-*"], RetryPolicy(3, 30_000))
         self.handler = ResponseHandler(
             self.inbox,
-            AnswerCalls(camunda, RoutingConfig.built_in(600_000), self.leases, calls),
+            AnswerCalls(camunda, RoutingConfig.built_in(600_000), self.leases, ["w-*"]),
             CircuitBreaker(camunda.probe, self.stopping, width=8, on_close=self._pause, on_open=lambda: None),
             self.leases,
             SideQueues(cast(Publisher, self.publisher), self, lambda: US),
@@ -104,7 +103,7 @@ def test_every_verdict_has_a_step() -> None:
 
 
 def test_an_accepted_answer_is_acknowledged_and_leaves_the_table(desk: Desk) -> None:
-    desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).system_of("bitrix_x"), 0.0)
+    desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).systems_of("bitrix_x")[0], 0.0)
 
     desk.take(delivery(complete(variables={"n": 5})))
 
@@ -552,7 +551,7 @@ def test_a_failure_of_an_earlier_attempt_is_stale(desk: Desk) -> None:
 
 
 def test_a_heartbeat_moves_the_lock_and_keeps_the_task_in_the_table(desk: Desk) -> None:
-    desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).system_of("bitrix_x"), 0.0)
+    desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).systems_of("bitrix_x")[0], 0.0)
 
     desk.take(delivery(heartbeat()))
 
@@ -630,7 +629,7 @@ TRUE_REASON = "the answer of bitrix24 cannot be used: "
     ],
 )
 def test_a_task_is_told_at_once_why_its_answer_cannot_be_used(desk: Desk, body: object, reason: str) -> None:
-    desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).system_of("bitrix_x"), 0.0)
+    desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).systems_of("bitrix_x")[0], 0.0)
 
     desk.take(delivery(body))
 
@@ -693,7 +692,7 @@ def test_a_task_that_waits_for_no_such_answer_is_left_alone(desk: Desk, row: Any
 
 
 def test_a_task_that_came_anew_since_is_left_alone(desk: Desk) -> None:
-    desk.leases.add(fakes.external_task(retries=2), RoutingConfig.built_in(600_000).system_of("bitrix_x"), 0.0)
+    desk.leases.add(fakes.external_task(retries=2), RoutingConfig.built_in(600_000).systems_of("bitrix_x")[0], 0.0)
 
     desk.take(delivery({"task_id": "t1"}))
 

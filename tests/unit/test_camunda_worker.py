@@ -17,7 +17,7 @@ from bridge.intake import Admission
 from bridge.intake.held_tasks import HeldTask, HeldTasks
 from bridge.intake.outbox import UNCONFIRMED_BATCHES, Outbox
 from bridge.intake.topics import Topics
-from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
+from bridge.leases import LeaseRules, LeaseTable
 from bridge.routing import System
 from bridge.statistics import Statistics
 from camunda_worker import NO_TOPICS_SECONDS, NOTHING_OPEN_SECONDS, CamundaWorker, WorkerRules
@@ -28,7 +28,7 @@ from tests.unit.fakes import FakeEngine, task_row
 
 BITRIX = System("bitrix24", 600_000, ("bitrix_create_task",))
 ROUTING = RoutingConfig([BITRIX], System("default", 600_000))
-LEASES = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5, retry=RetryPolicy(3, 30_000))
+LEASES = LeaseRules(lease_ms=60_000, extend_after_seconds=1.5)
 
 
 class BatchPublisher:

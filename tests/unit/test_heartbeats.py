@@ -13,6 +13,7 @@ from bridge.errors import Unavailable
 from bridge.intake.outbox import UNCONFIRMED_BATCHES
 from bridge.observe.alarms import Alarms
 from bridge.observe.status.health import stuck_loops
+from bridge.routing import Routing, System
 from tests.unit.conftest import Clock
 from tests.unit.fakes import external_task, task_row
 from tests.unit.test_camunda_worker import Bench
@@ -143,7 +144,7 @@ def test_the_loop_of_the_alarms_turns(beats: list[str]) -> None:
 @pytest.fixture
 def connection() -> BrokerConnection:
     broker = Broker("127.0.0.1", 9, "/", "user", str)
-    topology = Topology.of(["1c"], "default", queue_type="classic", passive=False)
+    topology = Topology.of(Routing([], System("1c", 60_000)), queue_type="classic", passive=False)
     return BrokerConnection(broker, topology, Mock(spec=ChannelUser), QueueWatch([]), name="us tasks")
 
 

@@ -11,7 +11,7 @@ import pytest
 from bridge.broker import QueueState, QueueWatch
 from bridge.contract import RESPONSE_QUEUE, NamedTask
 from bridge.engine import Reply
-from bridge.leases import Lease, LeaseKeeper, LeaseRules, LeaseTable, RetryPolicy
+from bridge.leases import Lease, LeaseKeeper, LeaseRules, LeaseTable
 from bridge.leases.extension import Extension
 from bridge.leases.silence import Silence
 from bridge.routing import Routing, System
@@ -37,7 +37,7 @@ class House:
     """A table and its keeper around an engine that offers one task."""
 
     def __init__(self) -> None:
-        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=0.0, retry=RetryPolicy(3, 30_000))
+        rules = LeaseRules(lease_ms=60_000, extend_after_seconds=0.0)
         self.engine = FakeEngine()
         self.watch = FakeWatch()
         self.in_hand: set[NamedTask] = set()

@@ -14,6 +14,7 @@ from bridge.broker import Broker, Outcome, QueueWatch, Topology
 from bridge.broker.connection import BrokerConnection, ChannelUser
 from bridge.contract import Response
 from bridge.errors import REASONS
+from bridge.routing import Routing, System
 from tests.unit import fakes
 from tests.unit.conftest import Rise, value
 from tests.unit.fakes import delivery, external_task, task_row
@@ -181,7 +182,7 @@ def test_when_an_answer_was_last_applied_is_known() -> None:
 
 
 def test_a_connection_that_comes_back_is_counted_and_the_first_one_is_not(rise: Rise) -> None:
-    topology = Topology.of(["1c"], "default", queue_type="classic", passive=False)
+    topology = Topology.of(Routing([System("1c", 60_000)], BITRIX), queue_type="classic", passive=False)
     broker = Broker("127.0.0.1", 9, "/", "user", str)
     connection = BrokerConnection(broker, topology, Mock(spec=ChannelUser), QueueWatch([]), name="us detours")
 
@@ -209,8 +210,8 @@ def test_the_round_trip_of_an_answered_task_is_measured(rise: Rise) -> None:
 
     desk.take(delivery(complete()))
 
-    assert rise("round_trip_seconds_count", topic=TOPIC) == 1
-    assert 7 <= rise("round_trip_seconds_sum", topic=TOPIC) < 8
+    assert rise("round_trip_seconds_count", system=BITRIX.name) == 1
+    assert 7 <= rise("round_trip_seconds_sum", system=BITRIX.name) < 8
     assert rise("apply_seconds_count") == 1
 
 
@@ -220,8 +221,8 @@ def test_an_answer_faster_than_its_confirm_took_no_time(rise: Rise) -> None:
 
     desk.take(delivery(complete()))
 
-    assert rise("round_trip_seconds_count", topic=TOPIC) == 1
-    assert rise("round_trip_seconds_sum", topic=TOPIC) == 0
+    assert rise("round_trip_seconds_count", system=BITRIX.name) == 1
+    assert rise("round_trip_seconds_sum", system=BITRIX.name) == 0
 
 
 def test_a_task_that_an_earlier_process_published_has_no_round_trip(rise: Rise) -> None:
@@ -232,7 +233,7 @@ def test_a_task_that_an_earlier_process_published_has_no_round_trip(rise: Rise) 
     desk.take(delivery(complete()))
 
     assert desk.leases.all() == []
-    assert rise("round_trip_seconds_count", topic=TOPIC) == 0
+    assert rise("round_trip_seconds_count", system=BITRIX.name) == 0
 
 
 @pytest.mark.parametrize("reason", REASONS)

@@ -142,7 +142,7 @@ def test_it_gets_an_incident_and_is_named_in_the_log_and_counted(logged: list[st
     assert [line for line in logged if "ERROR task bad of topic bitrix_create_task got an incident" in line]
     assert count("tasks_not_given_out_total", system="bitrix24") == before + 1
     assert bench.worker.not_given_out() == []
-    assert bench.table.in_flight(bench.worker._routing.system_of("bitrix_create_task")) == 1
+    assert bench.table.in_flight(bench.worker._routing.systems_of("bitrix_create_task")[0]) == 1
 
 
 def test_many_of_them_among_many_good_ones_are_all_found() -> None:

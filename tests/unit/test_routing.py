@@ -1,12 +1,14 @@
 """Which system a topic goes to: the built-in routing and a routing file with its errors."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from bridge.errors import SettingsError
-from bridge.routing import System
+from bridge.retry_policy import USUAL, RetryPolicy
+from bridge.routing import Selection, System
 from config import RoutingConfig
 
 LOCK_MS = 600_000
@@ -47,7 +49,7 @@ def built_in() -> RoutingConfig:
 def test_the_four_topics_of_the_requirements_have_their_queues(
     built_in: RoutingConfig, topic: str, queue: str
 ) -> None:
-    assert built_in.system_of(topic).queue == queue
+    assert built_in.systems_of(topic)[0].queue == queue
 
 
 @pytest.mark.parametrize(
@@ -63,14 +65,14 @@ def test_the_four_topics_of_the_requirements_have_their_queues(
     ],
 )
 def test_a_topic_nobody_named_goes_by_its_pattern(built_in: RoutingConfig, topic: str, system: str) -> None:
-    assert built_in.system_of(topic).name == system
+    assert built_in.systems_of(topic)[0].name == system
 
 
 @pytest.mark.parametrize(
     "topic", ["unknown", "", "Bitrix_create_task", "my_bitrix_task", "send_email_now", "почта"]
 )
 def test_every_other_topic_goes_to_the_default_queue(built_in: RoutingConfig, topic: str) -> None:
-    assert built_in.system_of(topic).queue == "default.queue"
+    assert built_in.systems_of(topic)[0].queue == "default.queue"
 
 
 def test_the_built_in_routing_has_the_five_queues_of_the_requirements(built_in: RoutingConfig) -> None:
@@ -97,7 +99,7 @@ def test_the_topics_named_exactly_are_known_before_the_engine_has_tasks(built_in
 
 
 def test_asking_for_unknown_topics_adds_none_to_the_named_ones(built_in: RoutingConfig) -> None:
-    built_in.system_of("unknown")
+    built_in.systems_of("unknown")[0]
 
     assert "unknown" not in built_in.topics
 
@@ -110,7 +112,7 @@ def test_an_exact_topic_wins_over_an_earlier_pattern(load: Load) -> None:
         topics = ["a_b"]
     """)
 
-    assert routing.system_of("a_b").name == "second"
+    assert routing.systems_of("a_b")[0].name == "second"
 
 
 def test_the_first_of_two_matching_patterns_wins(load: Load) -> None:
@@ -121,7 +123,7 @@ def test_the_first_of_two_matching_patterns_wins(load: Load) -> None:
         patterns = ["a_b_*"]
     """)
 
-    assert routing.system_of("a_b_c").name == "first"
+    assert routing.systems_of("a_b_c")[0].name == "first"
 
 
 def test_a_system_of_its_own_is_one_table(load: Load) -> None:
@@ -134,7 +136,7 @@ def test_a_system_of_its_own_is_one_table(load: Load) -> None:
 
     sap = System("sap", 3_600_000, ("sap_post_invoice",), ("sap_*",))
     assert routing.systems == (sap, System("default", LOCK_MS))
-    assert routing.system_of("sap_anything") == sap
+    assert routing.systems_of("sap_anything")[0] == sap
     assert sap.queue == "sap.queue"
 
 
@@ -147,7 +149,7 @@ def test_a_system_without_a_lock_of_its_own_has_the_general_one(load: Load) -> N
 def test_the_file_replaces_the_built_in_routing(load: Load) -> None:
     routing = load("[systems.sap]")
 
-    assert routing.system_of("bitrix_create_task").name == "default"
+    assert routing.systems_of("bitrix_create_task")[0].name == "default"
 
 
 def test_the_default_system_may_have_another_name(load: Load) -> None:
@@ -156,7 +158,7 @@ def test_the_default_system_may_have_another_name(load: Load) -> None:
         [systems.sap]
     """)
 
-    assert routing.system_of("unknown") == System("others", LOCK_MS)
+    assert routing.systems_of("unknown")[0] == System("others", LOCK_MS)
 
 
 def test_the_default_system_may_be_one_of_the_tables(load: Load) -> None:
@@ -168,7 +170,7 @@ def test_the_default_system_may_be_one_of_the_tables(load: Load) -> None:
     """)
 
     assert [system.name for system in routing.systems] == ["mail", "sap"]
-    assert routing.system_of("unknown") == System("sap", 20_000)
+    assert routing.systems_of("unknown")[0] == System("sap", 20_000)
 
 
 @pytest.mark.parametrize("lock_ms", [10_000, 4_233_600_000])
@@ -193,7 +195,7 @@ def test_a_wrong_lock_is_named_with_line_and_value(load: Load, routing_file: Pat
     ("text", "line", "problem"),
     [
         ("topics = []\n[systems.a]", 1, "topics is not known"),
-        ("[systems.a]\n\ntopic = []", 3, "topic is not known; a system has lock_duration, patterns, topics"),
+        ("[systems.a]\n\ntopic = []", 3, "topic is not known; a system has "),
         ("[systems.a]\ntopics = 'x'", 2, "topics 'x' is not a list of texts"),
         ("[systems.a]\ntopics = ['x', 1]", 2, "topics ['x', 1] is not a list of texts"),
         ("[systems.a]\npatterns = ['']", 2, "patterns [''] is not a list of texts"),
@@ -210,6 +212,33 @@ def test_a_wrong_lock_is_named_with_line_and_value(load: Load, routing_file: Pat
             '"x" belongs to a already',
         ),
         ('[systems.a]\npatterns = ["x_*"]\n[systems.b]\npatterns = ["x_*"]', 4, '"x_*" belongs to a already'),
+        ("[systems.a]\nretries = -1", 2, "retries -1 is not within 0 to 1000"),
+        ("[systems.a]\nretries = true", 2, "retries True is not within 0 to 1000"),
+        ("[systems.a]\nretry_pauses = []", 2, "retry_pauses [] is no list of pauses"),
+        ("[systems.a]\nretry_pauses = ['1m', '5 m']", 2, "retry_pauses ['1m', '5 m'] is no list of pauses"),
+        ("[systems.a]\nretry_pauses = ['50d']", 2, "retry_pauses ['50d'] is no list of pauses"),
+        ("[systems.a]\nretry_pauses = '1m'", 2, "retry_pauses '1m' is no list of pauses"),
+        ("[systems.a]\nmax_in_flight = 0", 2, "max_in_flight 0 is no number from 1 on"),
+        ("[systems.a]\nqueue = ''", 2, "queue '' is no name of a queue"),
+        ("[systems.a]\nqueue = 'camunda.responses.queue'", 2, "queue 'camunda.responses.queue' is no name"),
+        ("[systems.a]\nqueue = 'b.queue'\n[systems.b]", 3, 'queue "b.queue" is that of a already'),
+        ("[systems.a]\ndeclare = 'no'", 2, "declare 'no' is neither true nor false"),
+        ("[systems.a]\nqueue_arguments = [1]", 2, "queue_arguments [1] is no table"),
+        ("[systems.a]\npriority = 1", 2, "priority 1 is neither true nor false"),
+        ("[systems.a]\nvariables = 'order'", 2, "variables 'order' is not a list of texts"),
+        ("[systems.a]\nprocess_keys = ['']", 2, "process_keys [''] is not a list of texts"),
+        ("[systems.a]\ntenants = 'all'", 2, "tenants 'all' is neither a list of texts nor \"none\""),
+        ("[systems.a]\nbusiness_key = 5", 2, "business_key 5 is no text"),
+        (
+            "[systems.a]\ntopics = ['x']\nprocess_keys = ['p']\n[systems.b]\nprocess_keys = ['p']\ntopics = ['x']",
+            6,
+            '"x" belongs to a already; two systems may share it where each has process_keys (or tenants)',
+        ),
+        (
+            "[systems.a]\ntopics = ['x']\nprocess_keys = ['p']\n[systems.b]\ntopics = ['x']",
+            5,
+            '"x" belongs to a already',
+        ),
     ],
 )
 def test_a_wrong_entry_is_named_with_its_line(
@@ -253,13 +282,117 @@ def test_the_line_is_that_of_the_entry_and_of_no_comment(load: Load, text: str, 
         load(text)
 
 
+@dataclass(frozen=True)
+class Task:
+    """What the routing reads of a task."""
+
+    topic: str
+    process_key: str = ""
+    tenant_id: str | None = None
+
+
+SHARED = """
+    [systems.first]
+    topics = ["sync"]
+    process_keys = ["orders", "returns"]
+    [systems.second]
+    topics = ["sync"]
+    process_keys = ["invoices"]
+    [systems.third]
+    topics = ["other"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("process_key", "system"), [("orders", "first"), ("returns", "first"), ("invoices", "second")]
+)
+def test_systems_that_share_a_topic_get_the_tasks_of_their_processes(
+    load: Load, process_key: str, system: str
+) -> None:
+    assert load(SHARED).system_of(Task("sync", process_key)).name == system
+
+
+def test_of_systems_that_share_a_topic_the_later_ones_are_asked_for_apart(load: Load) -> None:
+    assert [system.name for system in load(SHARED).apart] == ["second"]
+
+
+def test_systems_may_share_a_pattern_by_tenant(load: Load) -> None:
+    routing = load("""
+        [systems.a]
+        patterns = ["crm_*"]
+        tenants = ["a"]
+        [systems.nobodys]
+        patterns = ["crm_*"]
+        tenants = "none"
+    """)
+
+    tasks = [Task("crm_x", tenant_id="a"), Task("crm_x")]
+    assert [routing.system_of(task).name for task in tasks] == ["a", "nobodys"]
+    assert [system.name for system in routing.systems_of("crm_x")] == ["a", "nobodys"]
+
+
+def test_a_system_says_which_tasks_and_variables_it_wants(load: Load) -> None:
+    routing = load("""
+        [systems.crm]
+        variables = ["order", "sum"]
+        local_variables_only = true
+        process_keys = ["orders"]
+        version_tag = "1.2"
+        business_key = "B-7"
+        tenants = ["north"]
+    """)
+
+    assert routing.systems[0].selection == Selection(
+        ("order", "sum"),
+        local_variables_only=True,
+        process_keys=("orders",),
+        version_tag="1.2",
+        business_key="B-7",
+        tenants=("north",),
+    )
+
+
+def test_a_system_has_retries_pauses_and_room_of_its_own(load: Load) -> None:
+    routing = load("""
+        [systems.crm]
+        retries = 5
+        retry_pauses = ["500ms", "1m", "5m", "1h", "1d", 42]
+        max_in_flight = 7
+        [systems.only_pauses]
+        retry_pauses = ["1m"]
+        [systems.usual]
+    """)
+
+    crm, only_pauses, usual, _ = routing.systems
+    assert crm.retry == RetryPolicy(5, (500, 60_000, 300_000, 3_600_000, 86_400_000, 42))
+    assert crm.max_in_flight == 7
+    assert only_pauses.retry == RetryPolicy(USUAL.retries, (60_000,))
+    assert usual.retry == USUAL
+
+
+def test_a_system_may_have_a_queue_that_exists_already(load: Load) -> None:
+    routing = load("""
+        [systems.crm]
+        queue = "crm.in"
+        declare = false
+        queue_arguments = {"x-max-priority" = 10}
+        priority = true
+    """)
+
+    crm = routing.systems[0]
+    assert (crm.queue, crm.declares_queue, crm.sends_priority) == ("crm.in", False, True)
+    assert crm.queue_arguments == {"x-max-priority": 10}
+
+
 def test_every_wrong_entry_is_named_in_the_order_of_the_file(load: Load, routing_file: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load("[systems.a]\ntopic = []\nlock_duration = 5\n[systems.b]\nusers = [1, 2]\n")
 
     assert str(caught.value) == (
         f"ROUTING_FILE {routing_file}, "
-        "line 2: topic is not known; a system has lock_duration, patterns, topics, users; "
+        "line 2: topic is not known; a system has business_key, declare, local_variables_only, lock_duration, "
+        "max_in_flight, patterns, priority, process_keys, queue, queue_arguments, retries, retry_pauses, tenants, "
+        "topics, users, variables, version_tag; "
         "line 3: lock_duration 5 is not within 10000 to 4233600000 (milliseconds: 10 s to 49 days); "
         "line 5: users [1, 2] is not a list of texts"
     )

@@ -12,7 +12,6 @@ from bridge.observe.status.history import History, count_all
 from bridge.observe.status.page import headline, row_of
 from bridge.observe.status.snapshot import Snapshot, SystemView
 from bridge.observe.status.troubles import Level, Trouble, troubles
-from config import RoutingConfig
 from tests.unit.conftest import Clock
 from tests.unit.status_views import Counted, connection, page_of, queue, system, working
 
@@ -151,14 +150,14 @@ def test_each_count_is_found_by_what_happened_and_the_system(monkeypatch: pytest
         ("tasks_fetched", ["bitrix24", "bitrix_y"], 4.0),
         ("tasks_published", ["bitrix24", "confirmed"], 6.0),
         ("tasks_published", ["bitrix24", "unpublishable"], 1.0),
-        ("round_trip_seconds", ["bitrix_x"], 2.0),
+        ("round_trip_seconds", ["bitrix24"], 2.0),
         ("responses", ["complete", "applied"], 2.0),
         ("responses", ["failure", "applied"], 1.0),
         ("dead_letters", ["invalid"], 1.0),
     ]
     monkeypatch.setattr(metrics, "totals", lambda: counted)
 
-    assert count_all(RoutingConfig.built_in(600_000)) == {
+    assert count_all() == {
         ("fetched", "bitrix24"): 7,
         ("published", "bitrix24"): 6,
         ("unpublishable", "bitrix24"): 1,

@@ -3,12 +3,13 @@
 import pytest
 
 from bridge.broker import Topology
+from bridge.routing import Routing, System
 
 QUORUM = {"x-queue-type": "quorum"}
 
 
 def arguments(queue: str, version: str, *, queue_type: str = "quorum") -> object:
-    topology = Topology.of(["bitrix24"], "default", queue_type=queue_type, passive=False)
+    topology = Topology.of(Routing([], System("bitrix24", 60_000)), queue_type=queue_type, passive=False)
     (found,) = topology.only(queue)
     return found.arguments_at({"version": version})
 

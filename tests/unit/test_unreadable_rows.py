@@ -8,6 +8,7 @@ import pytest
 from bridge.contract import ExternalTask, Response, TaskState, task_message
 from bridge.engine import Reply, Rest
 from bridge.errors import Unavailable, Unprocessable
+from bridge.routing import Subscription
 from config import RoutingConfig
 from tests.unit.conftest import Clock, Rise
 from tests.unit.fakes import NOW, FakeEngine, delivery, task_row
@@ -73,7 +74,7 @@ def test_the_other_tasks_of_a_fetch_are_taken(
     engine.replies["fetchAndLock"] = [reply(row, task_row("good"))] * 2
     camunda = engine.client()
 
-    fetched = [camunda.fetch_and_lock([("t", 60_000)], max_tasks=10, wait_ms=0) for _ in range(2)]
+    fetched = [camunda.fetch_and_lock([Subscription("t", 60_000)], max_tasks=10, wait_ms=0) for _ in range(2)]
 
     assert [[task.id for task in tasks] for tasks in fetched] == [["good"]] * 2
     assert rise("unreadable_rows_total", call="fetchAndLock") == 2
@@ -97,7 +98,7 @@ def test_a_row_is_named_with_its_task_and_what_is_odd_and_without_its_variables(
     odd = task_row("odd-7") | {"variables": {"secret": {"value": "hush"}}, "lockExpirationTime": FAR}
     engine.replies["fetchAndLock"] = [reply(odd)]
 
-    engine.client().fetch_and_lock([("t", 60_000)], max_tasks=10, wait_ms=0)
+    engine.client().fetch_and_lock([Subscription("t", 60_000)], max_tasks=10, wait_ms=0)
 
     (line,) = [line for line in logged if "cannot be read" in line]
     assert line.startswith("WARNING the engine's reply to fetchAndLock has 1 rows")
@@ -249,7 +250,7 @@ def test_retries_that_are_no_number_are_invalid(value: object) -> None:
 def test_the_longest_heartbeat_moves_the_lock() -> None:
     desk = Desk()
     desk.leases.add(
-        ExternalTask.from_engine(task_row()), RoutingConfig.built_in(600_000).system_of("bitrix_x"), 0.0
+        ExternalTask.from_engine(task_row()), RoutingConfig.built_in(600_000).systems_of("bitrix_x")[0], 0.0
     )
 
     desk.take(delivery({"task_id": "t1", "response_type": "extend_lock", "lock_duration": LONGEST}))

@@ -44,10 +44,11 @@ def rights_of_worker(user: str, topology: Topology) -> Rights:
         return Rights(user, configure=(), write=publishes, read=(RESPONSE_QUEUE,))
     exchanges = tuple(exchange.name for exchange in topology.exchanges)
     bound = tuple(queue.name for queue in topology.queues if queue.bindings)
+    declared = tuple(queue.name for queue in topology.queues if queue.bindings and queue.is_declared)
     tiers = tuple(retry_queue(tier) for tier in RETRY_TIERS)
     return Rights(
         user,
-        configure=(*exchanges, *bound, *tiers),
+        configure=(*exchanges, *declared, *tiers),
         # To bind a queue one writes to it; to name an alternate exchange, or to bind one, one writes to that.
         write=(*publishes, UNROUTED_EXCHANGE, CLAIMED_EXCHANGE, *bound),
         # To bind to an exchange one reads from it; a queue that dead-letters must be readable by who declares it.

@@ -5,29 +5,28 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from bridge import clock, metrics
-from bridge.routing import Routing
 
 MINUTE, HOUR = 60.0, 3600.0
 NOTE_SECONDS = 5.0
 Counts = Counter[tuple[str, str]]
 
 
-def count_all(routing: Routing) -> Counts:
+def count_all() -> Counts:
     """Return what was counted so far: by what happened, such as `fetched`, and by the system or the reason."""
     counts: Counts = Counter()
     for name, labels, value in metrics.totals():
-        counts[_kind_of(name, labels, routing)] += int(value)
+        counts[_kind_of(name, labels)] += int(value)
     return counts
 
 
-def _kind_of(name: str, labels: list[str], routing: Routing) -> tuple[str, str]:
+def _kind_of(name: str, labels: list[str]) -> tuple[str, str]:
     match name, labels:
         case "tasks_fetched", [system, _]:
             return "fetched", system
         case "tasks_published", [system, result]:
             return ("published" if result == "confirmed" else result), system
-        case "round_trip_seconds", [topic]:
-            return "answered", routing.system_of(topic).name
+        case "round_trip_seconds", [system]:
+            return "answered", system
         case "responses", [_, outcome]:
             return outcome, ""
         case _:

@@ -223,9 +223,10 @@ def _way(topic: str, routing: RoutingConfig, is_ours: Callable[[str], bool]) -> 
         return "decided while the process runs"
     if not is_ours(topic):
         return "left to others (CAMUNDA_TOPICS_INCLUDE, CAMUNDA_TOPICS_EXCLUDE)"
-    system = routing.system_of(topic)
-    is_unrouted = system is routing.default and topic not in routing.topics
-    return UNROUTED.format(system.queue) if is_unrouted else system.queue
+    systems = routing.systems_of(topic)
+    if systems == (routing.default,) and topic not in routing.topics:
+        return UNROUTED.format(routing.default.queue)
+    return " or ".join(system.queue for system in systems)
 
 
 def _used_by(keys: set[str]) -> str:

@@ -68,7 +68,7 @@ class LostTasks:
 def judged(tasks: list[TaskState], queues: Mapping[str, QueueState | None], routing: RoutingConfig) -> Seen:
     """Judge the tasks that are held; answers under way may belong to any of them."""
     answers = sum(_ready(queues, name) for name in (RESPONSE_QUEUE, *map(retry_queue, RETRY_TIERS)))
-    held = Counter(routing.system_of(task.topic) for task in tasks)
+    held = Counter(routing.system_of(task) for task in tasks)
     holdings = [
         Holding(system.name, count, _ready(queues, system.queue), _consumers(queues, system.queue))
         for system, count in held.items()
