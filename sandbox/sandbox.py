@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from sandbox import choice
-from sandbox.broker import Broker
+from sandbox.broker import Broker, TlsFiles
 from sandbox.cluster import Cluster
 from sandbox.engine import Engine
 from sandbox.engine_api import EngineApi
@@ -19,13 +19,22 @@ PROCESS_FILES = sorted((Path(__file__).resolve().parent / "processes").glob("*.b
 class Sandbox:
     """An engine and a broker that belong together; leaving it kills both and removes their data."""
 
-    def __init__(self, *, auth: bool = False, durable_engine: bool = False, clustered: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        auth: bool = False,
+        durable_engine: bool = False,
+        clustered: bool = False,
+        tls: TlsFiles | None = None,
+    ) -> None:
         """Describes the sandbox: `auth` asks for a login, `durable_engine` survives a kill of the engine.
 
-        `clustered`: the broker is three nodes, the engine two on one PostgreSQL.
+        `clustered`: the broker is three nodes, the engine two on one PostgreSQL. `tls`, with that: a worker comes
+        over TLS, and shows the nodes' own certificate, which is for `localhost`.
         """
         self._auth = auth
         self._clustered = clustered
+        self._tls = tls
         self._durable_engine = durable_engine
         self._exit_stack = ExitStack()
 
@@ -49,7 +58,7 @@ class Sandbox:
         postgres = exit_stack.enter_context(Postgres(run)) if has_postgres else None
         database = run.folder if self._durable_engine else None
         self.engine = Engine(run, database=database, postgres=postgres, auth=self._auth)
-        self.cluster = Cluster(run) if self._clustered else None
+        self.cluster = Cluster(run, self._tls) if self._clustered else None
         self.broker = self.cluster.nodes[0] if self.cluster else Broker(run)
         self.engine.launch()
         (self.cluster or self.broker).launch()
@@ -78,6 +87,14 @@ class Sandbox:
         }
         if self.cluster:
             settings["RABBITMQ_HOST"] = self.cluster.hosts
+        if self.cluster and self._tls:
+            settings |= {
+                "RABBITMQ_HOST": self.cluster.tls_hosts,
+                "RABBITMQ_TLS": "true",
+                "RABBITMQ_CA_FILE": str(self._tls.ca),
+                "RABBITMQ_CLIENT_CERT_FILE": str(self._tls.certificate),
+                "RABBITMQ_CLIENT_KEY_FILE": str(self._tls.key),
+            }
         if self._auth:
             settings["CAMUNDA_AUTH_USERNAME"] = self.engine.username
             settings["CAMUNDA_AUTH_PASSWORD"] = self.engine.password

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sandbox.sandbox import Sandbox
-from tests.faults import chaos
+from tests.faults import chaos, soak
 from tests.faults.figures import Figures, markdown, table
 from tests.faults.registry import FAULTS, Fault
 from tests.faults.scene import FULL, QUICK
@@ -18,7 +18,7 @@ from tests.faults.suite import run_fault
 
 REPORT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
-CHAOS_NUMBER = 99
+CHAOS_NUMBER, SOAK_NUMBER = 99, 98
 SABOTAGES = ("confirms-off", "unlock-unknown", "blind-extension")
 
 
@@ -29,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
     faults = [fault for fault in FAULTS if not options.only or fault.number in options.only]
     if options.chaos:
         faults = [Fault(CHAOS_NUMBER, chaos.lasting(options.chaos))]
+    if options.soak:
+        faults = [Fault(SOAK_NUMBER, soak.lasting(options.soak), clustered=True, tls=True)]
     if options.list:
         for fault in faults:
             console.print(f"{fault.number:3} {fault.name}")
@@ -45,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="name the faults and end")
     parser.add_argument("--only", type=int, action="append", metavar="N", help="only this fault; may be repeated")
     parser.add_argument("--chaos", type=float, metavar="MINUTES", help="instead: faults at random for that long")
+    parser.add_argument(
+        "--soak",
+        type=float,
+        metavar="MINUTES",
+        help="instead: 50 tasks/s over TLS on clusters of broker and engine, with a fault every 2 minutes",
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeat a run's choices")
     parser.add_argument("--quick", action="store_true", help="short waits, as in ./run test")
     parser.add_argument("--sabotage", choices=SABOTAGES, help="take a safeguard away: the suite must notice")

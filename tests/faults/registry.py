@@ -39,6 +39,7 @@ class Fault:
     run: Callable[[Scene], None]
     auth: bool = False  # needs a sandbox of its own, whose engine asks for a login
     clustered: bool = False  # needs one whose broker is three nodes, and whose engine two
+    tls: bool = False  # and whose worker comes over TLS
     lease_ms: int = 0  # other than the scale's, where the fault is about what happens within a lease
 
     @property

@@ -1,8 +1,10 @@
 """Where one fault happens: a fresh vhost, a fresh process, the worker under test, and those who watch."""
 
+import os
 import random
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -238,6 +240,14 @@ class Scene:
             time.sleep(0.5)
             self.watch.note_risk()
 
+    def freeze(self, pid: int, seconds: float) -> None:
+        """Stop the clock of a process for that long."""
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            self.pause(seconds)  # whoever looks at the engine's locks now may wait for it
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def note_recovery(self, since: float, *, count_repeats: bool, queue: str = "") -> None:
         """Note how long after `since` (Unix seconds) the first message was published; call it where work waits."""
         first = self.until_published(since, count_repeats=count_repeats, queue=queue)
@@ -257,12 +267,16 @@ class Scene:
         self.until(lambda: bool(published()), "a message after the fault")
         return published()[0].seen_at
 
-    def finish(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until all is done, then stop the workers and check every invariant."""
+    def until_settled(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until all is done; that it is not, is a problem in the figures."""
         try:
             self.until(lambda: checks.is_all_done(self), "all instances ended and all queues empty", seconds)
         except Late as error:
             self.figures.problems.append(str(error))
+
+    def finish(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until all is done, then stop the workers and check every invariant."""
+        self.until_settled(seconds)
         for worker in self._workers:
             if worker.running():
                 worker.stop()

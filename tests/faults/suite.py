@@ -1,12 +1,16 @@
 """Runs faults one after the other and collects their figures."""
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from sandbox.broker import TlsFiles
 from sandbox.errors import SandboxError
 from sandbox.sandbox import Sandbox
+from tests.authority import Authority
 from tests.faults.figures import Figures
 from tests.faults.registry import Fault
 from tests.faults.scene import Late, Scale, Scene
@@ -32,6 +36,21 @@ def run_fault(
     return figures
 
 
-def _stage_of(fault: Fault, usual: Sandbox) -> AbstractContextManager[Sandbox]:
-    needs_its_own = fault.auth or fault.clustered
-    return Sandbox(auth=fault.auth, clustered=fault.clustered) if needs_its_own else nullcontext(usual)
+@contextmanager
+def _stage_of(fault: Fault, usual: Sandbox) -> Iterator[Sandbox]:
+    if not (fault.auth or fault.clustered):
+        yield usual
+        return
+    with (
+        TemporaryDirectory(prefix="camunda-faults-") as folder,
+        Sandbox(
+            auth=fault.auth, clustered=fault.clustered, tls=_tls_files(Path(folder)) if fault.tls else None
+        ) as own,
+    ):
+        yield own
+
+
+def _tls_files(folder: Path) -> TlsFiles:
+    """Return one certificate for the nodes and for who comes to them."""
+    authority = Authority(folder, "ca")
+    return TlsFiles(authority.file, *authority.give("localhost"))
