@@ -2,8 +2,18 @@
 
 from typing import Self
 
-from bridge.answers import SideQueues
-from bridge.broker import COPIES_PLACE, TASKS_PLACE, Broker, Consumer, Inbox, Publisher, QueueWatch, Topology
+from bridge.answers import Originals, SideQueues
+from bridge.broker import (
+    COPIES_PLACE,
+    TASKS_PLACE,
+    Broker,
+    Consumer,
+    Inbox,
+    Publisher,
+    QueueWatch,
+    RejectedReader,
+    Topology,
+)
 from bridge.contract import RESPONSE_QUEUE
 from bridge.process import Shared
 
@@ -28,14 +38,15 @@ class RabbitMQClient:
         """Return what publishes tasks, and lets `watch` look at the queues."""
         return Publisher(self.broker, self.topology, name=f"{self.name} tasks", place=TASKS_PLACE, watch=watch)
 
-    def response_consumer(self, inbox: Inbox) -> Consumer:
-        """Return what reads the systems' responses into an inbox."""
-        return Consumer(self.broker, self.topology, RESPONSE_QUEUE, inbox, name=f"{self.name} answers")
+    def response_consumer(self, inbox: Inbox, rejected: RejectedReader) -> Consumer:
+        """Return what reads the systems' responses into an inbox, and beside them the messages they rejected."""
+        name = f"{self.name} answers"
+        return Consumer(self.broker, self.topology, RESPONSE_QUEUE, inbox, name=name, rejected=rejected)
 
     def copy_publisher(self, watch: QueueWatch | None) -> Publisher:
         """Return what publishes copies of responses; `watch` None where another publisher looks at the queues."""
         return Publisher(self.broker, self.topology, name=f"{self.name} detours", place=COPIES_PLACE, watch=watch)
 
-    def side_queues(self, copies: Publisher, responses: Consumer) -> SideQueues:
+    def side_queues(self, copies: Publisher, originals: Originals) -> SideQueues:
         """Return where responses go that cannot be applied now."""
-        return SideQueues(copies, responses, lambda: self.broker.user_id)
+        return SideQueues(copies, originals, lambda: self.broker.user_id)

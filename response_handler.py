@@ -17,10 +17,11 @@ from bridge.answers import (
     UNKNOWN,
     AnswerCalls,
     CircuitBreaker,
+    Rejections,
     SideQueues,
     tier_of,
 )
-from bridge.broker import RETRY_TIERS, Delivery, Inbox
+from bridge.broker import RETRY_TIERS, Delivery, Inbox, RejectedReader
 from bridge.contract import NamedTask, Response, ResponseType, check_size, named_task
 from bridge.engine import FOR_NOW, Answer, Verdict
 from bridge.errors import TaskGone, Unavailable, Unprocessable
@@ -363,7 +364,8 @@ class ResponseHandler:
 def handler_services(shared: Shared) -> Component:
     """Build what brings answers to the engine; its services stop in their order."""
     settings, rabbitmq = shared.settings, RabbitMQClient.of(shared)
-    consumer = rabbitmq.response_consumer(shared.inbox)
+    rejected = RejectedReader(settings.rabbitmq_max_message_bytes)
+    consumer = rabbitmq.response_consumer(shared.inbox, rejected)
     copies = rabbitmq.copy_publisher(None if shared.fetches else shared.watch)
     breaker = CircuitBreaker(
         shared.engine.probe,
@@ -372,9 +374,13 @@ def handler_services(shared: Shared) -> Component:
         on_close=consumer.pause,
         on_open=consumer.resume,
     )
+    calls = AnswerCalls(shared.engine, shared.routing, shared.leases, settings.camunda_accept_worker_ids)
+    rejections = Rejections(
+        rejected, calls, shared.leases, rabbitmq.side_queues(copies, rejected), shared.stopping
+    )
     handler = ResponseHandler(
         shared.inbox,
-        AnswerCalls(shared.engine, shared.routing, shared.leases, settings.camunda_accept_worker_ids),
+        calls,
         breaker,
         shared.leases,
         rabbitmq.side_queues(copies, consumer),
@@ -390,6 +396,7 @@ def handler_services(shared: Shared) -> Component:
     return Component(
         services=(
             *(Service(name, handler.work, end_answers, turns=False) for name in names),
+            Service("rejections", rejections.work, rejected.close, turns=False),
             Service("response-handler", consumer.run, consumer.stop, holds_nothing=lambda: consumer.holds_nothing),
             Service("detours", copies.run, copies.stop, holds_nothing=lambda: copies.holds_nothing),
         ),

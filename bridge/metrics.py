@@ -18,6 +18,7 @@ QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 DAYS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600)
 RESULTS = ("confirmed", "returned", "refused", "unsent", "unknown", "unpublishable")
 OUTCOMES = ("applied", "gone", "stale", "ignored", "delayed", "error_queue")
+REJECTED_BECAUSE = ("rejected", "delivery_limit", "maxlen")
 CONNECTIONS = ("tasks", "answers", "detours")
 CALLS = ("fetchAndLock", "external-task", "topic-names")
 
@@ -45,6 +46,11 @@ _LAPSED = Counter(
 )
 _NO_ANSWERS = Counter(
     "camunda_worker_no_answers", "Tasks reported as failed: the system took them and was silent.", ["system"]
+)
+_REJECTED = Counter(
+    "camunda_worker_rejected",
+    "Task messages that their system rejected or gave back too often, or that its full queue dropped.",
+    ["system", "reason"],
 )
 _RESPONSES = Counter(
     "camunda_worker_responses",
@@ -89,6 +95,7 @@ published = cache(_PUBLISHED.labels)
 not_given_out = cache(_NOT_GIVEN_OUT.labels)
 extended = cache(_EXTENDED.labels)
 lapsed = cache(_LAPSED.labels)
+rejected = cache(_REJECTED.labels)
 no_answers = cache(_NO_ANSWERS.labels)
 responses = cache(_RESPONSES.labels)
 dead_letters = cache(_DEAD_LETTERS.labels)
@@ -109,7 +116,17 @@ def succeeded(op: str) -> None:
 
 def totals() -> Iterator[tuple[str, list[str], float]]:
     """Yield what was counted so far: the name without prefix and unit, the labels' values, the count."""
-    counters = (_FETCHED, _PUBLISHED, _NOT_GIVEN_OUT, _LAPSED, _NO_ANSWERS, _RESPONSES, _DEAD_LETTERS, _ROUND_TRIP)
+    counters = (
+        _FETCHED,
+        _PUBLISHED,
+        _NOT_GIVEN_OUT,
+        _LAPSED,
+        _NO_ANSWERS,
+        _REJECTED,
+        _RESPONSES,
+        _DEAD_LETTERS,
+        _ROUND_TRIP,
+    )
     for metric in counters:
         for family in metric.collect():
             for sample in family.samples:
@@ -123,6 +140,8 @@ def begin_at_zero(systems: Iterable[str]) -> None:
     for system in systems:
         for result in RESULTS:
             published(system, result)
+        for reason in REJECTED_BECAUSE:
+            rejected(system, reason)
         for of_system in (extended, lapsed, no_answers, unknown_keys, not_given_out):
             of_system(system)
     for reason in REASONS:

@@ -24,24 +24,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 
 from bridge.process.shared import topology_of
 from config import Settings
-from tools.lib.management import Admin, give_rights, http_url
+from tools.lib.management import add_admin_options, admin_of, give_rights
 from tools.lib.permissions import Rights, rights_of_systems, rights_of_worker
 from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json
 
 
 def main(argv: Sequence[str]) -> int:
     """Print or apply the rights; return 0 done, 1 where some could not be given."""
-    return run(_do, _parser().parse_args(argv))
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__)
-    parser.add_argument(
-        "--apply", metavar="URL", type=http_url, help="give the rights through the management API at this URL"
-    )
-    parser.add_argument("--admin", metavar="NAME", help="the administrator's user name")
-    parser.add_argument("--admin-password-file", metavar="FILE", type=Path, help="a file with its password")
-    return parser
+    add_admin_options(parser, "give the rights through the management API at this URL")
+    return run(_do, parser.parse_args(argv))
 
 
 def _do(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -67,20 +59,13 @@ def _commands(rights: Iterable[Rights], vhost: str) -> list[str]:
 
 
 def _apply(rights: Iterable[Rights], arguments: argparse.Namespace, settings: Settings) -> int:
-    admin = _admin(arguments, settings)
+    admin = admin_of(arguments, settings)
     code = OK
     for one in rights:
         problem = give_rights(arguments.apply, admin, settings.rabbitmq_virtual_host, one.user, one.patterns)
         print(f"{one.user}: {problem or 'has its rights'}")
         code = PROBLEM if problem else code
     return code
-
-
-def _admin(arguments: argparse.Namespace, settings: Settings) -> Admin:
-    if arguments.admin is None:
-        return Admin(settings.rabbitmq_username, settings.secret_now("rabbitmq_password"))
-    file: Path | None = arguments.admin_password_file
-    return Admin(arguments.admin, file.read_text(encoding="utf-8-sig").strip() if file else "")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from bridge.answers.calls import AnswerCalls
 from bridge.answers.circuit_breaker import CircuitBreaker
-from bridge.answers.side_queues import SECOND_TIER, SLOW_TIER, TIERS, UNKNOWN, SideQueues, tier_of
+from bridge.answers.rejections import Rejections
+from bridge.answers.side_queues import SECOND_TIER, SLOW_TIER, TIERS, UNKNOWN, Originals, SideQueues, tier_of
 from bridge.answers.unknown_keys import UnknownKeys
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "UNKNOWN",
     "AnswerCalls",
     "CircuitBreaker",
+    "Originals",
+    "Rejections",
     "SideQueues",
     "UnknownKeys",
     "tier_of",

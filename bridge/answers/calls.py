@@ -1,6 +1,6 @@
 """What a response means at the engine: the call that applies it, and those that help its task meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from loguru import logger
@@ -224,7 +224,13 @@ class AnswerCalls:
         return UNKNOWN_SYSTEM
 
     def report_unusable(self, named: NamedTask, detail: str) -> Answer:
-        """Tell a task of ours why its answer cannot be used; that costs a retry, once for each attempt.
+        """Tell a task of ours why its answer cannot be used; see `report_failure`."""
+        return self.report_failure(named, lambda system: f"the answer of {system.name} cannot be used: {detail}")
+
+    def report_failure(
+        self, named: NamedTask, describe: Callable[[System], str], *, costs_retry: bool = True
+    ) -> Answer:
+        """Tell a task of ours what went wrong with it; that costs a retry, once for each attempt.
 
         So a repaired system may try again, and at no retries left a person sees it. Raises TaskGone, Unavailable.
         """
@@ -233,12 +239,12 @@ class AnswerCalls:
             return Answer(Verdict.GONE, "it waits for no such answer")
         system = self._routing.system_of(state)
         policy = self._policy(state)
-        retries = policy.left(state.retries)
+        retries = policy.left(state.retries) if costs_retry else max(1, state.retries or policy.retries)
         pause_ms = policy.pause_ms(retries)
         answer = self._engine.failure(
             state.id,
             str(state.worker_id),
-            f"the answer of {system.name} cannot be used: {detail}",
+            describe(system),
             retries=retries,
             retry_timeout_ms=pause_ms,
         )

@@ -5,6 +5,7 @@ from bridge.broker.consumer import Consumer
 from bridge.broker.headers import copied, sendable
 from bridge.broker.inbox import KEPT_BYTES, Delivery, Inbox
 from bridge.broker.publisher import COPIES_PLACE, TASKS_PLACE, Outcome, Publisher
+from bridge.broker.rejected import RejectedReader
 from bridge.broker.tls import Tls
 from bridge.broker.topology import ERROR_QUEUE, RETRY_TIERS, Topology, retry_queue
 from bridge.broker.watch import QueueState, QueueWatch
@@ -23,6 +24,7 @@ __all__ = [
     "Publisher",
     "QueueState",
     "QueueWatch",
+    "RejectedReader",
     "Tls",
     "Topology",
     "copied",

@@ -7,6 +7,7 @@ from bridge.broker.bent_pika import bound_bodies
 from bridge.broker.broker import Broker
 from bridge.broker.connection import BrokerConnection
 from bridge.broker.inbox import KEPT_BYTES, Delivery, Inbox
+from bridge.broker.rejected import RejectedReader
 from bridge.broker.rights import Act
 from bridge.broker.topology import Topology
 from bridge.broker.watch import QueueWatch
@@ -15,15 +16,25 @@ ACK_SECONDS = 0.05
 
 
 class Consumer:
-    """Reads one queue into an inbox, on a connection of its own."""
+    """Reads one queue into an inbox, on a connection of its own, which `rejected` may use too."""
 
     act = Act.CONSUME
 
-    def __init__(self, broker: Broker, topology: Topology, queue: str, inbox: Inbox, *, name: str) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        topology: Topology,
+        queue: str,
+        inbox: Inbox,
+        *,
+        name: str,
+        rejected: RejectedReader | None = None,
+    ) -> None:
         watch = QueueWatch(topology.only(queue))
         self._connection = BrokerConnection(broker, topology, self, watch, name=name)
         self._queue = queue
         self._inbox = inbox
+        self._rejected = rejected
         self._channel: Channel | None = None
         self._consumer_tag = ""
         self._paused = False
@@ -119,6 +130,8 @@ class Consumer:
         bound_bodies(channel, self._inbox.most_bytes, KEPT_BYTES)
         channel.add_on_cancel_callback(lambda _: channel.close(reply_text="the broker cancelled our consumer"))
         channel.basic_qos(prefetch_count=self._inbox.prefetch, callback=lambda _: self._begin())
+        if self._rejected:
+            self._rejected.open(channel.connection, self._connection)
 
     def _begin(self) -> None:
         self._subscribe()

@@ -13,7 +13,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from bridge.broker.bent_pika import DeadlineConnection
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
-from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, TASK_EXCHANGE
+from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, REJECTED_QUEUE, RESPONSE_QUEUE, TASK_EXCHANGE
 from bridge.errors import RightMissing, SettingsError, Unavailable, WrongQueue
 from bridge.routing import Routing, System
 
@@ -54,7 +54,7 @@ class Queue:
     """A durable queue and its bindings, each an exchange and a key.
 
     `keeps_all`: a quorum queue that must not drop what came back too often. `is_declared` False: somebody else
-    declares it, and we only bind it.
+    declares it, and we only bind it. `is_optional`: work goes on without it.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Queue:
     bindings: tuple[tuple[str, str], ...]
     keeps_all: bool = False
     is_declared: bool = True
+    is_optional: bool = False
 
     @property
     def of_system(self) -> bool:
@@ -126,6 +127,7 @@ class Topology:
                 ),
                 Queue(RESPONSE_QUEUE, arguments, ((RESPONSE_EXCHANGE, RESPONSE_QUEUE),), keeps_all=is_quorum),
                 Queue(ERROR_QUEUE, arguments, ((ERROR_EXCHANGE, ERROR_KEY),), keeps_all=is_quorum),
+                Queue(REJECTED_QUEUE, arguments, (), keeps_all=is_quorum, is_optional=True),
                 *(_retry_queue(tier, is_quorum=is_quorum) for tier in RETRY_TIERS),
             ),
             passive=passive,
@@ -193,7 +195,7 @@ class Topology:
             try:
                 self._declare_queue(channel, queue, queue.arguments_at(server))
             except _QueueRefused as error:
-                if queue.can_be_done_without and error.passes:
+                if queue.is_optional or (queue.can_be_done_without and error.passes):
                     logger.warning("{}; until then {}", error, error.meanwhile)
                 elif queue.of_system or error.is_wrong:
                     troubles[queue.name] = str(error)

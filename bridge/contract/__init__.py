@@ -1,12 +1,14 @@
 """The contract in code: the task message, the response, typed variables. Pure: nothing here does I/O."""
 
 from bridge.contract.keys import NamedTask, named_task, nearest
+from bridge.contract.rejected import RejectedMessage
 from bridge.contract.response import Response, ResponseType, check_size
 from bridge.contract.task import ExternalTask, TaskState, attempt_of, task_message
 from bridge.contract.variables import Variables
 from bridge.contract.wire import (
     ERROR_EXCHANGE,
     ERROR_KEY,
+    REJECTED_QUEUE,
     RESPONSE_QUEUE,
     TASK_EXCHANGE,
     Publication,
@@ -17,11 +19,13 @@ from bridge.contract.wire import (
 __all__ = [
     "ERROR_EXCHANGE",
     "ERROR_KEY",
+    "REJECTED_QUEUE",
     "RESPONSE_QUEUE",
     "TASK_EXCHANGE",
     "ExternalTask",
     "NamedTask",
     "Publication",
+    "RejectedMessage",
     "Response",
     "ResponseType",
     "TaskState",

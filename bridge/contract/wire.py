@@ -6,6 +6,7 @@ from typing import Any
 
 TASK_EXCHANGE = "camunda.external.tasks"
 RESPONSE_QUEUE = "camunda.responses.queue"
+REJECTED_QUEUE = "camunda.rejected.queue"
 ERROR_EXCHANGE = "camunda.errors"
 ERROR_KEY = "errors.camunda_tasks"
 

@@ -41,7 +41,8 @@ class Models:
     def retry_policy(self, state: TaskState) -> RetryPolicy | None:
         """Return what the model says of a task, None where it says nothing. Raises Unavailable."""
         place = state.process_definition_id, state.activity_id
-        if place not in self._known and (model := self._read(place[0])) is not None:
+        is_unknown = bool(state.process_definition_id) and place not in self._known
+        if is_unknown and (model := self._read(place[0])) is not None:
             self._remember(place, next(_values(model, place[1]), None))
         return self._known.get(place)
 

@@ -12,7 +12,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from bridge.broker import ERROR_QUEUE, Broker, Outcome, Topology, retry_queue
 from bridge.broker.topology import RESPONSE_EXCHANGE
-from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, RESPONSE_QUEUE, Publication
+from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, REJECTED_QUEUE, RESPONSE_QUEUE, Publication
 from bridge.errors import RightMissing, WrongQueue
 from config import RoutingConfig
 from sandbox.sandbox import Sandbox
@@ -70,11 +70,13 @@ def publishes(broker: Broker, topology: Topology) -> bool:
 
 
 def reads(broker: Broker) -> bool:
+    """Whether it can read answers, and what systems rejected; without the latter it works too, and says so."""
     with pika.BlockingConnection(broker.parameters("tests")) as connection:
-        try:
-            connection.channel().basic_get(RESPONSE_QUEUE)
-        except ChannelClosedByBroker:
-            return False
+        for queue in (RESPONSE_QUEUE, REJECTED_QUEUE):
+            try:
+                connection.channel().basic_get(queue)
+            except ChannelClosedByBroker:
+                return False
     return True
 
 

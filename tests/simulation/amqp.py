@@ -435,7 +435,10 @@ class Channel:
         self.connection.send_now(self._post, callback, None)
 
     def basic_consume(
-        self, queue: str, on_message_callback: Callable[..., object], callback: Callable[..., object]
+        self,
+        queue: str,
+        on_message_callback: Callable[..., object],
+        callback: Callable[..., object] = lambda _: None,
     ) -> str:
         self._on_message = on_message_callback
         self.connection.send(self._consume, queue, callback)

@@ -5,6 +5,7 @@ from bridge.process import Service, Shared
 from bridge.process.daemon import STOP_SECONDS
 from bridge.process.run import Builders
 from bridge.process.shared import Outside
+from bridge.retry_policy import RetryPolicy
 from bridge.routing import System
 from bridge.statistics import Statistics
 from camunda_worker import worker_services
@@ -138,5 +139,8 @@ def settings_of(plan: Plan) -> Settings:
 
 def routing_of(plan: Plan) -> RoutingConfig:
     """Return a routing with the plan's systems, each with the topics that begin with its name."""
-    systems = [System(one.name, int(one.lock * 1000), (), (f"{one.name}_*",)) for one in plan.systems]
-    return RoutingConfig(systems, System("default", 40_000))
+    retry = RetryPolicy(plan.retries, (int(plan.retry_pause * 1000),))
+    systems = [
+        System(one.name, int(one.lock * 1000), patterns=(f"{one.name}_*",), retry=retry) for one in plan.systems
+    ]
+    return RoutingConfig(systems, System("default", 40_000, retry=retry))

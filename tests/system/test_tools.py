@@ -27,6 +27,7 @@ TOOLS = [
     "retry_incidents",
     "broker_permissions",
     "routing",
+    "broker_policy",
 ]
 
 

@@ -5,15 +5,17 @@ import base64
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bridge.broker.broker import Broker
 from bridge.errors import LoginRefused, Unavailable
+from config import Settings
 
 TIMEOUT_SECONDS = 10
 NEEDED = "it wants the right password and a user with the tag monitoring or management"
@@ -98,23 +100,53 @@ class Admin:
     password: str
 
 
+def add_admin_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """Let a tool act through the management API, as an administrator."""
+    parser.add_argument("--apply", metavar="URL", type=http_url, help=what)
+    parser.add_argument("--admin", metavar="NAME", help="the administrator's user name")
+    parser.add_argument("--admin-password-file", metavar="FILE", type=Path, help="a file with its password")
+
+
+def admin_of(arguments: argparse.Namespace, settings: Settings) -> Admin:
+    """Return the administrator of the options, else the worker's own user."""
+    if arguments.admin is None:
+        return Admin(settings.rabbitmq_username, settings.secret_now("rabbitmq_password"))
+    file: Path | None = arguments.admin_password_file
+    return Admin(arguments.admin, file.read_text(encoding="utf-8-sig").strip() if file else "")
+
+
 def give_rights(url: str, admin: Admin, vhost: str, user: str, patterns: Mapping[str, str]) -> str:
     """Set what a user may configure, write and read in a virtual host; return why that was refused, if it was.
 
     Raises Unavailable, LoginRefused where the administrator may not.
     """
-    target = f"{url.rstrip('/')}/api/permissions/{quote(vhost, safe='')}/{quote(user, safe='')}"
+    problem = _put(url, admin, ("permissions", vhost, user), dict(patterns))
+    return problem and f"{problem}: does this user exist? (rabbitmqctl add_user {user})"
+
+
+def set_policy(url: str, admin: Admin, vhost: str, name: str, policy: Mapping[str, Any]) -> str:
+    """Set a policy of a virtual host; return why that was refused, if it was.
+
+    Raises Unavailable, LoginRefused where the administrator may not.
+    """
+    return _put(url, admin, ("policies", vhost, name), dict(policy))
+
+
+def _put(url: str, admin: Admin, place: Sequence[str], document: Mapping[str, Any]) -> str:
+    path = "/".join(quote(part, safe="") for part in place)
     headers = {"Authorization": _basic_login(admin.name, admin.password), "Content-Type": "application/json"}
-    body = json.dumps(dict(patterns)).encode()
+    body = json.dumps(document).encode()
     try:
-        request = urllib.request.Request(target, data=body, headers=headers, method="PUT")  # noqa: S310  # http_url
+        request = urllib.request.Request(  # noqa: S310  # http_url
+            f"{url.rstrip('/')}/api/{path}", data=body, headers=headers, method="PUT"
+        )
         with _opener.open(request, timeout=TIMEOUT_SECONDS):
             return ""
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             needed = "the right password and a user with the tag administrator"
             raise LoginRefused(f"--apply {url} refuses {admin.name!r}: it wants {needed}") from error
-        return f"the API answers {error.code}: does this user exist? (rabbitmqctl add_user {user})"
+        return f"the API answers {error.code}"
     except (OSError, HTTPException) as error:
         raise Unavailable(f"no management API at --apply {url}: {getattr(error, 'reason', error)}") from error
 

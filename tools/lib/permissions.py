@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bridge.broker import RETRY_TIERS, Topology, retry_queue
 from bridge.broker.topology import CLAIMED_EXCHANGE, RESPONSE_EXCHANGE, UNROUTED_EXCHANGE
-from bridge.contract import ERROR_EXCHANGE, RESPONSE_QUEUE, TASK_EXCHANGE
+from bridge.contract import ERROR_EXCHANGE, REJECTED_QUEUE, RESPONSE_QUEUE, TASK_EXCHANGE
 from bridge.routing import Routing
 
 DEFAULT_EXCHANGE = "amq.default"  # the name by which permissions know it
@@ -41,18 +41,26 @@ def rights_of_worker(user: str, topology: Topology) -> Rights:
     """Return what the worker needs: to publish and to read answers, and where it declares, all of that too."""
     publishes = (TASK_EXCHANGE, ERROR_EXCHANGE, DEFAULT_EXCHANGE)
     if topology.passive:
-        return Rights(user, configure=(), write=publishes, read=(RESPONSE_QUEUE,))
+        return Rights(user, configure=(), write=publishes, read=(RESPONSE_QUEUE, REJECTED_QUEUE))
     exchanges = tuple(exchange.name for exchange in topology.exchanges)
     bound = tuple(queue.name for queue in topology.queues if queue.bindings)
     declared = tuple(queue.name for queue in topology.queues if queue.bindings and queue.is_declared)
     tiers = tuple(retry_queue(tier) for tier in RETRY_TIERS)
     return Rights(
         user,
-        configure=(*exchanges, *declared, *tiers),
+        configure=(*exchanges, *declared, REJECTED_QUEUE, *tiers),
         # To bind a queue one writes to it; to name an alternate exchange, or to bind one, one writes to that.
         write=(*publishes, UNROUTED_EXCHANGE, CLAIMED_EXCHANGE, *bound),
         # To bind to an exchange one reads from it; a queue that dead-letters must be readable by who declares it.
-        read=(TASK_EXCHANGE, UNROUTED_EXCHANGE, RESPONSE_EXCHANGE, ERROR_EXCHANGE, RESPONSE_QUEUE, *tiers),
+        read=(
+            TASK_EXCHANGE,
+            UNROUTED_EXCHANGE,
+            RESPONSE_EXCHANGE,
+            ERROR_EXCHANGE,
+            RESPONSE_QUEUE,
+            REJECTED_QUEUE,
+            *tiers,
+        ),
     )
 
 

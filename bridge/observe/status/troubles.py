@@ -90,6 +90,9 @@ def _of_the_last_hour(last_hour: Counts) -> Iterator[Trouble]:
                     f"{system} took {tasks} in the last hour and stayed silent until the lock ended: a retry each"
                 )
                 yield Trouble(Level.LOOK, text, FAILED_TASKS)
+            case "rejected":
+                text = f"{system} rejected the message of {tasks} in the last hour, or gave it back too often"
+                yield Trouble(Level.LOOK, text, FAILED_TASKS)
             case "unpublishable":
                 text = f"No message could carry {tasks} for {system} in the last hour; the incident says why"
                 yield Trouble(Level.LOOK, text, FAILED_TASKS)
