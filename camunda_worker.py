@@ -15,7 +15,7 @@ from bridge.contract import ExternalTask
 from bridge.engine import CamundaClient
 from bridge.errors import LoginRefused, NotGivenOut, Unavailable
 from bridge.intake import Admission, Backlogs, HeldTasks, Limits, Narrowing, Outbox, Polls, Topics
-from bridge.leases import Extension, LeaseKeeper, LeaseRules, Silence
+from bridge.leases import Cancellations, Extension, LeaseKeeper, LeaseRules, Silence
 from bridge.observe import Shown
 from bridge.process import Component, Service, Shared, run
 from bridge.routing import Subscription, System
@@ -207,12 +207,15 @@ def worker_services(shared: Shared) -> Component:
         exclude=settings.camunda_topics_exclude,
         refresh_seconds=settings.camunda_async_response_timeout / 2000,
     )
+    cancellations = Cancellations(shared.engine, shared.leases, publisher, shared.stopping)
+    tells_cancelled = any(system.tells_cancelled for system in shared.routing.systems)
     rules = WorkerRules(settings.camunda_max_tasks, settings.camunda_async_response_timeout, lease_rules)
     worker = CamundaWorker(shared.engine, topics, admission, outbox, shared.stopping, rules)
     return Component(
         services=(
             Service("camunda-worker", worker.run, holds_nothing=lambda: not worker.has_fetched),
             Service("leases", keeper.run, keeper.finish),
+            *([Service("cancellations", cancellations.run)] if tells_cancelled else ()),
             Service("publisher", publisher.run, publisher.stop, holds_nothing=lambda: publisher.holds_nothing),
         ),
         shown=Shown(

@@ -47,6 +47,9 @@ _LAPSED = Counter(
 _NO_ANSWERS = Counter(
     "camunda_worker_no_answers", "Tasks reported as failed: the system took them and was silent.", ["system"]
 )
+_CANCELLED = Counter(
+    "camunda_worker_cancelled", "Cancelled tasks that a system was told of, which wants to know.", ["system"]
+)
 _REJECTED = Counter(
     "camunda_worker_rejected",
     "Task messages that their system rejected or gave back too often, or that its full queue dropped.",
@@ -95,6 +98,7 @@ published = cache(_PUBLISHED.labels)
 not_given_out = cache(_NOT_GIVEN_OUT.labels)
 extended = cache(_EXTENDED.labels)
 lapsed = cache(_LAPSED.labels)
+cancelled = cache(_CANCELLED.labels)
 rejected = cache(_REJECTED.labels)
 no_answers = cache(_NO_ANSWERS.labels)
 responses = cache(_RESPONSES.labels)

@@ -66,6 +66,7 @@ class System:
     `lock_ms`: how long it has for an answer. `max_in_flight` None: as many as CAMUNDA_MAX_IN_FLIGHT says.
     `own_queue` names a queue other than `<name>.queue`; `queue_arguments` are those that it is declared with, and
     where `declares_queue` is False somebody else does. `sends_priority`: its messages carry their task's priority.
+    `tells_cancelled`: it is told, in a queue of its own, which of its tasks the process has cancelled.
     """
 
     name: str
@@ -80,6 +81,7 @@ class System:
     declares_queue: bool = True
     queue_arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     sends_priority: bool = False
+    tells_cancelled: bool = False
 
     def is_user(self, name: str | None) -> bool:
         """Whether a user of the broker may answer for this system; one of the system's own name by default."""

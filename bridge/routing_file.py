@@ -60,6 +60,7 @@ WRONG_VALUE = {
     "declare": NO_SWITCH,
     "queue_arguments": "is no table such as {x-max-priority = 10}",
     "priority": NO_SWITCH,
+    "cancellations": NO_SWITCH,
 }
 
 
@@ -85,6 +86,7 @@ class _SystemTable(BaseModel):
     declare: bool = True
     queue_arguments: dict[str, str | int | bool] = {}
     priority: bool = False
+    cancellations: bool = False
 
 
 class _RoutingFile(BaseModel):
@@ -134,6 +136,7 @@ def _system(name: str, table: _SystemTable, usual: System) -> System:
         declares_queue=table.declare,
         queue_arguments=table.queue_arguments,
         sends_priority=table.priority,
+        tells_cancelled=table.cancellations,
     )
 
 

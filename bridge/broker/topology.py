@@ -13,7 +13,14 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from bridge.broker.bent_pika import DeadlineConnection
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
-from bridge.contract import ERROR_EXCHANGE, ERROR_KEY, REJECTED_QUEUE, RESPONSE_QUEUE, TASK_EXCHANGE
+from bridge.contract import (
+    ERROR_EXCHANGE,
+    ERROR_KEY,
+    REJECTED_QUEUE,
+    RESPONSE_QUEUE,
+    TASK_EXCHANGE,
+    cancelled_queue,
+)
 from bridge.errors import RightMissing, SettingsError, Unavailable, WrongQueue
 from bridge.routing import Routing, System
 
@@ -128,6 +135,11 @@ class Topology:
                 Queue(RESPONSE_QUEUE, arguments, ((RESPONSE_EXCHANGE, RESPONSE_QUEUE),), keeps_all=is_quorum),
                 Queue(ERROR_QUEUE, arguments, ((ERROR_EXCHANGE, ERROR_KEY),), keeps_all=is_quorum),
                 Queue(REJECTED_QUEUE, arguments, (), keeps_all=is_quorum, is_optional=True),
+                *(
+                    Queue(cancelled_queue(system.name), arguments, (), is_optional=True)
+                    for system in routing.systems
+                    if system.tells_cancelled
+                ),
                 *(_retry_queue(tier, is_quorum=is_quorum) for tier in RETRY_TIERS),
             ),
             passive=passive,

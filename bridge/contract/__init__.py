@@ -1,5 +1,6 @@
 """The contract in code: the task message, the response, typed variables. Pure: nothing here does I/O."""
 
+from bridge.contract.cancellation import CancelledTask, cancellation_message, cancelled_queue
 from bridge.contract.keys import NamedTask, named_task, nearest
 from bridge.contract.rejected import RejectedMessage
 from bridge.contract.response import Response, ResponseType, check_size
@@ -22,6 +23,7 @@ __all__ = [
     "REJECTED_QUEUE",
     "RESPONSE_QUEUE",
     "TASK_EXCHANGE",
+    "CancelledTask",
     "ExternalTask",
     "NamedTask",
     "Publication",
@@ -31,6 +33,8 @@ __all__ = [
     "TaskState",
     "Variables",
     "attempt_of",
+    "cancellation_message",
+    "cancelled_queue",
     "check_size",
     "encode_json",
     "named_task",

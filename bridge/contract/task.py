@@ -52,6 +52,11 @@ class ExternalTask:
         return str(self.fields.get("processDefinitionKey") or "")
 
     @property
+    def activity_instance_id(self) -> str:
+        """What history knows its activity by."""
+        return str(self.fields.get("activityInstanceId") or "")
+
+    @property
     def tenant_id(self) -> str | None:
         """The tenant of its process, None where it has none."""
         tenant = self.fields.get("tenantId")
@@ -78,6 +83,7 @@ class TaskState:
     tenant_id: str | None = None
     process_definition_id: str = ""
     activity_id: str = ""
+    activity_instance_id: str = ""
     execution_id: str = ""
     odd_lock_end: str | None = None
 
@@ -102,6 +108,7 @@ class TaskState:
             tenant_id=fields.get("tenantId"),
             process_definition_id=fields.get("processDefinitionId") or "",
             activity_id=fields.get("activityId") or "",
+            activity_instance_id=fields.get("activityInstanceId") or "",
             execution_id=fields.get("executionId") or "",
             odd_lock_end=str(fields["lockExpirationTime"])[:40] if has_odd_lock_end else None,
         )

@@ -26,6 +26,7 @@ CALL_TIMEOUT_SECONDS = 30.0
 POLL_MARGIN_SECONDS = 20.0
 LONGEST_ERROR_MESSAGE = 666  # the engine cuts what is longer
 SERVER_ERROR, GATEWAY_TIMEOUT = 500, 504
+UNKNOWN_OR_FORBIDDEN = (403, 404)
 # Within these calls the engine goes on with the process as far as it can, and also after we have given up.
 RUNS_ON = frozenset({"complete", "bpmnError"})
 COMPLETE_TIMEOUT_SECONDS = 300.0
@@ -137,6 +138,17 @@ class CamundaClient:
         if reply.status != 200 and answer.verdict in FOR_NOW - {Verdict.TROUBLE}:
             raise Unavailable(answer.detail, wait_seconds=reply.wait_seconds)
         return _own_failure(reply)
+
+    def was_cancelled(self, activity_instance_id: str) -> bool:
+        """Whether history says that an activity was cancelled; False where it does not say. Raises Unavailable."""
+        if not activity_instance_id:
+            return False
+        path = f"/history/activity-instance/{quote(activity_instance_id, safe='')}"
+        reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        if reply.status in UNKNOWN_OR_FORBIDDEN:
+            logger.warning("history does not say whether {} was cancelled: {}", activity_instance_id, reply.status)
+            return False
+        return bool(self._usable(reply, dict).get("canceled"))
 
     def read_task(self, task_id: str) -> TaskState:
         """Return how a task stands now, without the end of its lock where that cannot be read. Raises TaskGone."""

@@ -6,6 +6,7 @@ first. Deadlines count on the monotonic clock from the moment a request was sent
 compared only with moments at the engine.
 """
 
+from bridge.leases.cancellations import Cancellations
 from bridge.leases.extension import Extension
 from bridge.leases.keeper import LeaseKeeper
 from bridge.leases.lease import Lease
@@ -13,4 +14,13 @@ from bridge.leases.rules import LeaseRules, retry_policy
 from bridge.leases.silence import Silence
 from bridge.leases.table import LeaseTable
 
-__all__ = ["Extension", "Lease", "LeaseKeeper", "LeaseRules", "LeaseTable", "Silence", "retry_policy"]
+__all__ = [
+    "Cancellations",
+    "Extension",
+    "Lease",
+    "LeaseKeeper",
+    "LeaseRules",
+    "LeaseTable",
+    "Silence",
+    "retry_policy",
+]

@@ -76,7 +76,7 @@ class Extension:
             if self._is_unchanged(lease, states.get(lease.task_id)):
                 unchanged.append(lease)
             elif not lease.answering:
-                self._table.drop(lease)
+                (self._table.drop if lease.task_id in states else self._table.drop_gone)(lease)
         unsettled = []
         for lease, is_settled in zip(unchanged, self._pool.map(self._extend_one, unchanged), strict=True):
             heartbeats.beat()

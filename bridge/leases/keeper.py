@@ -110,7 +110,7 @@ class LeaseKeeper:
         locked = self._locked_ids() if any(lease.is_rebuilt for lease in leases) else set()
         for lease in leases:
             if lease.is_rebuilt and lease.task_id not in locked:
-                self._table.drop(lease)
+                self._table.drop_gone(lease)
         published = [lease for lease in leases if lease.published_at]
         for start in range(0, len(published), PAGE):
             batch = published[start : start + PAGE]
@@ -120,7 +120,9 @@ class LeaseKeeper:
             states = self._camunda.read_tasks([lease.task_id for lease in batch])
             for lease, lock_expires_at in zip(batch, ends, strict=True):
                 state = states.get(lease.task_id)
-                if state is None or not (lease.answering or self._is_in_flight(lease, state, lock_expires_at)):
+                if state is None:
+                    self._table.drop_gone(lease)
+                elif not (lease.answering or self._is_in_flight(lease, state, lock_expires_at)):
                     self._table.drop(lease)
 
     def _is_in_flight(self, lease: Lease, state: TaskState, lock_expires_at: datetime) -> bool:

@@ -31,6 +31,7 @@ class Lease:
     lock_expires_at: datetime
     lock_ends: float
     full_lock_ends: float
+    activity_instance_id: str = ""
     message_ends: float = 0.0
     published_at: float = 0.0
     extended: bool = False

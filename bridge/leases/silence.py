@@ -59,7 +59,7 @@ class Silence:
         try:
             self._ask_engine(lease)
         except TaskGone:
-            self._table.drop(lease)
+            self._table.drop_gone(lease)
 
     def _check_waiting(self, lease: Lease) -> None:
         """Drop what waited in its queue or was deleted with it, no silence: the engine offers the task again.

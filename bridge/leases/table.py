@@ -17,6 +17,7 @@ from bridge.leases.rules import LeaseRules
 from bridge.routing import System
 
 KEPT_PLACES = 1000
+MOST_GONE = 10_000
 HANDED_ON_SECONDS = 60.0  # an answer that waited for another one is applied by then
 LONGEST_CALL_SECONDS = 600.0
 
@@ -36,6 +37,7 @@ class LeaseTable:
         self._in_flight: Counter[str] = Counter()
         self._lock = clock.RLock()
         # Tasks being extended, and process instances with an answer being applied; who waits for the end of that.
+        self._gone: list[Lease] = []
         self._busy: dict[str, list[Callable[[], None]]] = {}
         self._agenda: list[tuple[float, int, Lease]] = []
         self._sequence = count()
@@ -120,6 +122,7 @@ class LeaseTable:
             retries=task.retries,
             lock_expires_at=task.lock_expires_at,
             lock_ends=fetch_sent + self._rules.lease_ms_of(system) / 1000,
+            activity_instance_id=task.activity_instance_id,
             # The engine counts from somewhere between the request and now, and so does what the message promises.
             full_lock_ends=clock.now() + system.lock_ms / 1000,
             message_ends=fetch_sent + (system.lock_ms - system.margin_ms) / 1000,
@@ -139,6 +142,7 @@ class LeaseTable:
                     lock_expires_at=state.lock_expires_at,
                     lock_ends=0.0,
                     full_lock_ends=0.0,
+                    activity_instance_id=state.activity_instance_id,
                     extended=True,
                 )
             )
@@ -223,6 +227,23 @@ class LeaseTable:
         """Forget a lease, unless a later one of the same task took its place."""
         if self.is_current(lease):
             self._remove(lease.task_id)
+
+    def drop_gone(self, lease: Lease) -> None:
+        """Forget a lease whose task is gone though no answer of it came through this process."""
+        if self.is_current(lease) and lease.system.tells_cancelled:
+            self.put_gone([lease])
+        self.drop(lease)
+
+    def put_gone(self, leases: Iterable[Lease]) -> None:
+        """Remember tasks that are gone, of systems that want to be told of cancelled ones."""
+        with self._lock:
+            self._gone = [*self._gone, *leases][-MOST_GONE:]
+
+    def take_gone(self) -> Sequence[Lease]:
+        """Take what is remembered of tasks that are gone."""
+        with self._lock:
+            gone, self._gone = self._gone, []
+        return gone
 
     def extended(self, task_id: str, lock_ms: int) -> None:
         """Note a lock that an answer made longer: a heartbeat, or a delay before the answer is tried again."""

@@ -1,6 +1,7 @@
 """The way out: what becomes of a task whose message was confirmed, returned, refused, not sent, or is unknown."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -39,7 +40,9 @@ class BatchPublisher:
         self.batches: list[Sequence[Publication]] = []
         self.outcomes: list[Outcome] = []
 
-    def publish(self, publications: Sequence[Publication], on_outcomes: OnOutcomes, *, send_by: float) -> None:
+    def publish(
+        self, publications: Sequence[Publication], on_outcomes: OnOutcomes, *, send_by: float = math.inf
+    ) -> None:
         self.send_by.append(send_by)
         self.batches.append(publications)
         on_outcomes([self.outcomes.pop(0) if self.outcomes else Outcome.CONFIRMED for _ in publications])

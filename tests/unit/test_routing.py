@@ -390,9 +390,9 @@ def test_every_wrong_entry_is_named_in_the_order_of_the_file(load: Load, routing
 
     assert str(caught.value) == (
         f"ROUTING_FILE {routing_file}, "
-        "line 2: topic is not known; a system has business_key, declare, local_variables_only, lock_duration, "
-        "max_in_flight, patterns, priority, process_keys, queue, queue_arguments, retries, retry_pauses, tenants, "
-        "topics, users, variables, version_tag; "
+        "line 2: topic is not known; a system has business_key, cancellations, declare, local_variables_only, "
+        "lock_duration, max_in_flight, patterns, priority, process_keys, queue, queue_arguments, retries, "
+        "retry_pauses, tenants, topics, users, variables, version_tag; "
         "line 3: lock_duration 5 is not within 10000 to 4233600000 (milliseconds: 10 s to 49 days); "
         "line 5: users [1, 2] is not a list of texts"
     )

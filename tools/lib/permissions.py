@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bridge.broker import RETRY_TIERS, Topology, retry_queue
 from bridge.broker.topology import CLAIMED_EXCHANGE, RESPONSE_EXCHANGE, UNROUTED_EXCHANGE
-from bridge.contract import ERROR_EXCHANGE, REJECTED_QUEUE, RESPONSE_QUEUE, TASK_EXCHANGE
-from bridge.routing import Routing
+from bridge.contract import ERROR_EXCHANGE, REJECTED_QUEUE, RESPONSE_QUEUE, TASK_EXCHANGE, cancelled_queue
+from bridge.routing import Routing, System
 
 DEFAULT_EXCHANGE = "amq.default"  # the name by which permissions know it
 
@@ -46,9 +46,10 @@ def rights_of_worker(user: str, topology: Topology) -> Rights:
     bound = tuple(queue.name for queue in topology.queues if queue.bindings)
     declared = tuple(queue.name for queue in topology.queues if queue.bindings and queue.is_declared)
     tiers = tuple(retry_queue(tier) for tier in RETRY_TIERS)
+    unbound = tuple(queue.name for queue in topology.queues if not queue.bindings)
     return Rights(
         user,
-        configure=(*exchanges, *declared, REJECTED_QUEUE, *tiers),
+        configure=(*exchanges, *declared, *unbound),
         # To bind a queue one writes to it; to name an alternate exchange, or to bind one, one writes to that.
         write=(*publishes, UNROUTED_EXCHANGE, CLAIMED_EXCHANGE, *bound),
         # To bind to an exchange one reads from it; a queue that dead-letters must be readable by who declares it.
@@ -64,10 +65,14 @@ def rights_of_worker(user: str, topology: Topology) -> Rights:
     )
 
 
+def _queues_of(system: System) -> tuple[str, ...]:
+    return (system.queue, *([cancelled_queue(system.name)] if system.tells_cancelled else ()))
+
+
 def rights_of_systems(routing: Routing) -> list[Rights]:
     """Return what the users of each system need: to read its queue, and to answer."""
     return [
-        Rights(user, configure=(), write=(RESPONSE_EXCHANGE,), read=(system.queue,))
+        Rights(user, configure=(), write=(RESPONSE_EXCHANGE,), read=_queues_of(system))
         for system in routing.systems
         for user in system.users or (system.name,)
     ]
