@@ -14,7 +14,7 @@ from bridge.backoff import Backoff
 from bridge.contract import ExternalTask
 from bridge.engine import CamundaClient
 from bridge.errors import LoginRefused, NotGivenOut, Unavailable
-from bridge.intake import Admission, Backlogs, HeldTasks, Limits, Narrowing, Outbox, Polls, Topics
+from bridge.intake import Admission, Backlogs, HeldTasks, Limits, Narrowing, OddNames, Outbox, Polls, Topics
 from bridge.leases import Extension, LeaseKeeper, LeaseRules, Silence
 from bridge.observe import Shown
 from bridge.process import Component, Service, Shared, run
@@ -60,6 +60,7 @@ class CamundaWorker:
         self._backlogs = Backlogs()
         self._polls = Polls(rules.wait_ms, engine.back_offs)
         self._narrowing = Narrowing(engine, topics.routing, self._take)
+        self._odd_names = OddNames(engine.stored_variables, topics.routing)
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._began = -math.inf
         self.has_fetched = False
@@ -142,7 +143,10 @@ class CamundaWorker:
         metrics.succeeded("fetch")
         for topic, count in Counter(task.topic for task in tasks).items():
             metrics.fetched(self._routing.system_of(topic).name, topic).inc(count)
-        self._outbox.take(tasks, fetch_sent)
+        odd = [task for task in tasks if self._odd_names.of(task)]
+        self._outbox.take([task for task in tasks if task not in odd] if odd else tasks, fetch_sent)
+        if odd:
+            self._outbox.take(self._odd_names.with_ids(odd), fetch_sent)
 
     def _open_systems(self) -> list[System]:
         """Return the systems that may get more tasks."""

@@ -1,6 +1,7 @@
 """The contract in code: the task message, the response, typed variables. Pure: nothing here does I/O."""
 
 from bridge.contract.keys import NamedTask, named_task, nearest
+from bridge.contract.references import has_path
 from bridge.contract.response import Response, ResponseType, check_size
 from bridge.contract.task import ExternalTask, TaskState, attempt_of, task_message
 from bridge.contract.variables import Variables
@@ -29,6 +30,7 @@ __all__ = [
     "attempt_of",
     "check_size",
     "encode_json",
+    "has_path",
     "named_task",
     "nearest",
     "task_message",

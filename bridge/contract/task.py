@@ -1,11 +1,12 @@
 """A task as the engine gives it, and the message that tells a system of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
-from urllib.parse import quote
 
 from bridge.contract import fields as read
+from bridge.contract.references import variable_url
 from bridge.contract.variables import Variables
 from bridge.contract.wire import RESPONSE_QUEUE, TASK_EXCHANGE, Publication, encode_json
 from bridge.errors import Unprocessable
@@ -15,7 +16,10 @@ FIRST_ATTEMPT = "first"
 
 @dataclass(frozen=True, slots=True)
 class ExternalTask:
-    """A task as `fetchAndLock` returns it; what older engines leave out is None."""
+    """A task as `fetchAndLock` returns it; what older engines leave out is None.
+
+    `variable_ids`: the ids of variables by name, as far as they are needed (`references.py`) and known.
+    """
 
     id: str
     topic: str
@@ -25,6 +29,7 @@ class ExternalTask:
     process_instance_id: str
     variables: Variables
     fields: dict[str, Any]
+    variable_ids: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_engine(cls, fields: dict[str, Any]) -> Self:
@@ -44,6 +49,16 @@ class ExternalTask:
     def attempt(self) -> str:
         """The engine's `retries` as text, `first` before the first failure."""
         return attempt_of(self.retries)
+
+    @property
+    def files(self) -> list[str]:
+        """The names of its variables of type File, whose content no fetch brings."""
+        return [name for name, variable in self.variables.items() if variable.get("type") == "File"]
+
+    def url_of(self, name: str, base_url: str) -> str | None:
+        """Return where the engine serves a variable as the task sees it; None where that is not known."""
+        execution_id = self.fields.get("executionId") or self.process_instance_id
+        return variable_url(name, base_url, execution_id, self.variable_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +193,8 @@ def _metadata(task: ExternalTask, base_url: str) -> dict[str, Any]:
 
 def _file_urls(task: ExternalTask, base_url: str) -> dict[str, str]:
     """Return where the content of each File variable is, since the message carries none."""
-    prefix = f"{base_url}/process-instance/{task.process_instance_id}/variables"
-    return {
-        name: f"{prefix}/{quote(name, safe='')}/data"
-        for name, v in task.variables.items()
-        if v.get("type") == "File"
-    }
+    urls = {name: task.url_of(name, base_url) for name in task.files}
+    return {name: f"{url}/data" for name, url in urls.items() if url}
 
 
 def _iso(moment: datetime) -> str:

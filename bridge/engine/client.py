@@ -16,6 +16,7 @@ from bridge.engine.http import Http, Reply
 from bridge.engine.json_support import QUESTION, QUESTION_PATH, says_no_json
 from bridge.engine.replies import usable
 from bridge.engine.rows import readable
+from bridge.engine.variables import StoredVariables
 from bridge.engine.verdict import FOR_NOW, MAY_RUN_SECONDS, Answer, Verdict, judge
 from bridge.errors import NotGivenOut, TaskGone, Unavailable, Unprocessable
 
@@ -44,6 +45,7 @@ class CamundaClient:
         complete_timeout_seconds: float = COMPLETE_TIMEOUT_SECONDS,
     ) -> None:
         self.back_offs = BackOffs()
+        self.stored_variables = StoredVariables(http)
         self.worker_id = worker_id
         self._tenant_ids = tuple(tenant_ids)
         self._complete_timeout_seconds = complete_timeout_seconds

@@ -499,3 +499,21 @@ def test_nothing_is_fetched_while_the_broker_is_away(bench: Bench) -> None:
     bench.worker.turn()
 
     assert bench.engine.calls == []
+
+
+def test_a_task_whose_file_cannot_be_looked_up_comes_again_and_holds_up_no_other(bench: Bench) -> None:
+    odd = task_row("t2") | {"variables": {"in/out": {"type": "File", "value": None}}}
+    bench.offer(task_row("t1"), odd)
+    bench.engine.replies["variable-instance"] = [None]
+    bench.worker.turn()
+    in_flight_before = [lease.task_id for lease in bench.table.all()]
+    row = {"id": "v1", "activityInstanceId": "p1", "processInstanceId": "p1"}
+    bench.engine.replies["variable-instance"] = [Reply(200, json.dumps([row]).encode())]
+
+    bench.offer(odd)
+    bench.worker.turn()
+
+    sent = [[json.loads(one.body) for one in batch] for batch in bench.publisher.batches]
+    assert [[body["task_id"] for body in batch] for batch in sent] == [["t1"], ["t2"]]
+    assert sent[1][0]["metadata"]["file_urls"] == {"in/out": "http://engine/variable-instance/v1/data"}
+    assert in_flight_before == ["t1"]
