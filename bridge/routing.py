@@ -3,9 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
 
 SHORTEST_LOCK_MS = 10_000
 LONGEST_LOCK_MS = 49 * 24 * 3600 * 1000  # a message's expiration in RabbitMQ ends at 2^32 ms, 49.7 days
+
+# What becomes of variables that are too large for a message: the task gets an incident, or they are sent as URLs.
+LargeVariables = Literal["incident", "reference"]
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -27,6 +31,7 @@ class System:
     topics: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
+    large_variables: LargeVariables = "incident"
 
     def is_user(self, name: str | None) -> bool:
         """Whether a user of the broker may answer for this system; one of the system's own name by default."""

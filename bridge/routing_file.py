@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from bridge.errors import SettingsError
-from bridge.routing import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, System
+from bridge.routing import LONGEST_LOCK_MS, SHORTEST_LOCK_MS, LargeVariables, System
 from bridge.toml_lines import Place, lines_of
 
 LockMs = Annotated[int, Field(ge=SHORTEST_LOCK_MS, le=LONGEST_LOCK_MS)]
@@ -19,6 +19,7 @@ Names = list[Annotated[str, Field(min_length=1)]]
 WRONG_NAME = "is no system: letters, digits, - and _ only, in a table [systems.NAME]"
 WRONG_VALUE = {
     "default_system": "is not the name of a system",
+    "large_variables": 'is neither "incident" nor "reference"',
     "lock_duration": f"is not within {SHORTEST_LOCK_MS} to {LONGEST_LOCK_MS} (milliseconds: 10 s to 49 days)",
     "topics": "is not a list of texts",
     "patterns": "is not a list of texts",
@@ -35,6 +36,7 @@ class _SystemTable(BaseModel):
     topics: Names = []
     patterns: Names = []
     users: Names = []
+    large_variables: LargeVariables = "incident"
 
 
 class _RoutingFile(BaseModel):
@@ -68,8 +70,8 @@ def read_routing_file(path: Path, lock_ms: int, default_system: str) -> tuple[di
 
 
 def _system(name: str, table: _SystemTable, lock_ms: int) -> System:
-    lists = (tuple(names) for names in (table.topics, table.patterns, table.users))
-    return System(name, table.lock_duration or lock_ms, *lists)
+    topics, patterns, users = (tuple(names) for names in (table.topics, table.patterns, table.users))
+    return System(name, table.lock_duration or lock_ms, topics, patterns, users, table.large_variables)
 
 
 def _shared_topics(file: _RoutingFile) -> Iterator[tuple[Place, str]]:

@@ -1,17 +1,18 @@
 """A task as the engine gives it, and the message that tells a system of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from bridge.contract import fields as read
-from bridge.contract.references import variable_url
+from bridge.contract.references import large, references, variable_url, with_references
 from bridge.contract.variables import Variables
 from bridge.contract.wire import RESPONSE_QUEUE, TASK_EXCHANGE, Publication, encode_json
 from bridge.errors import Unprocessable
 
 FIRST_ATTEMPT = "first"
+BINARY_TYPES = ("File", "Bytes")  # an engine may tell no value of them together with their type
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,21 @@ class ExternalTask:
         """The names of its variables of type File, whose content no fetch brings."""
         return [name for name, variable in self.variables.items() if variable.get("type") == "File"]
 
-    def url_of(self, name: str, base_url: str) -> str | None:
-        """Return where the engine serves a variable as the task sees it; None where that is not known."""
+    @property
+    def large_variables(self) -> list[str]:
+        """The names of its variables that may be sent by reference."""
+        return large(self.variables)
+
+    def urls_of(self, names: Iterable[str], base_url: str) -> dict[str, str]:
+        """Return where the engine serves these variables as the task sees them, as far as that is known."""
         execution_id = self.fields.get("executionId") or self.process_instance_id
-        return variable_url(name, base_url, execution_id, self.variable_ids)
+        urls = ((name, variable_url(name, base_url, execution_id, self.variable_ids)) for name in names)
+        return {name: url for name, url in urls if url}
+
+    def with_references(self, base_url: str, excess_bytes: int) -> Self:
+        """Return the task with references in place of its largest variables, to save so many bytes."""
+        urls = self.urls_of(self.large_variables, base_url)
+        return replace(self, variables=with_references(self.variables, urls, excess_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +198,20 @@ def _task_body(task: ExternalTask, system: str, base_url: str, lock_expires_at: 
 
 
 def _metadata(task: ExternalTask, base_url: str) -> dict[str, Any]:
-    extensions = {"extension_properties": task.fields.get("extensionProperties") or {}}
-    files = _file_urls(task, base_url)
-    return extensions | ({"file_urls": files} if files else {})
+    """Return what is known beside the variables, and where the values are that the message does not carry."""
+    extensions = task.fields.get("extensionProperties") or {}
+    names = {"file_urls": task.files, "variable_urls": references(task.variables)}
+    known = {kind: _value_urls(task, of_kind, base_url) for kind, of_kind in names.items()}
+    return {"extension_properties": extensions} | {kind: found for kind, found in known.items() if found}
 
 
-def _file_urls(task: ExternalTask, base_url: str) -> dict[str, str]:
-    """Return where the content of each File variable is, since the message carries none."""
-    urls = {name: task.url_of(name, base_url) for name in task.files}
-    return {name: f"{url}/data" for name, url in urls.items() if url}
+def _value_urls(task: ExternalTask, names: Iterable[str], base_url: str) -> dict[str, str]:
+    """Return where the values of variables are: of binary ones the bytes, of others the envelope as JSON."""
+    urls = task.urls_of(names, base_url)
+    binary = {name for name in urls if task.variables[name].get("type") in BINARY_TYPES}
+    return {
+        name: f"{url}/data" if name in binary else f"{url}?deserializeValue=false" for name, url in urls.items()
+    }
 
 
 def _iso(moment: datetime) -> str:

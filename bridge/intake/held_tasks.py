@@ -87,21 +87,36 @@ class HeldTasks:
         return self._hold(task, system, lease_ends) if self._leases.add(task, system, fetch_sent) else None
 
     def _hold(self, task: ExternalTask, system: System, lease_ends: float) -> HeldTask | None:
-        lease_ms = self._rules.lease_ms_of(system)
-        left_ms = int((lease_ends - clock.now()) * 1000) + system.lock_ms - lease_ms
         try:
-            publication = task_message(
-                task,
-                system.name,
-                self._engine.base_url,
-                lock_grows_by_ms=system.lock_ms - lease_ms,
-                expires_in_ms=left_ms - system.margin_ms,
-            )
-            self._check_size(task, publication)
+            publication = self._message(task, system, lease_ends)
         except Unprocessable as error:
             self._refuse(task, system, error)
             return None
         return HeldTask(task, system, publication, lease_ends)
+
+    def _message(self, task: ExternalTask, system: System, lease_ends: float) -> Publication:
+        """Return the message of a task; where it is too large, with references if its system takes any.
+
+        Raises Unprocessable.
+        """
+        publication = self._written(task, system, lease_ends)
+        excess = len(publication.body) - self._max_message_bytes
+        if excess > 0 and system.large_variables == "reference":
+            smaller = task.with_references(self._engine.base_url, excess)
+            publication = self._written(smaller, system, lease_ends)
+        self._check_size(task, publication)
+        return publication
+
+    def _written(self, task: ExternalTask, system: System, lease_ends: float) -> Publication:
+        lease_ms = self._rules.lease_ms_of(system)
+        left_ms = int((lease_ends - clock.now()) * 1000) + system.lock_ms - lease_ms
+        return task_message(
+            task,
+            system.name,
+            self._engine.base_url,
+            lock_grows_by_ms=system.lock_ms - lease_ms,
+            expires_in_ms=left_ms - system.margin_ms,
+        )
 
     def _check_size(self, task: ExternalTask, publication: Publication) -> None:
         size = len(publication.body)

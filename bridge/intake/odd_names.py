@@ -24,7 +24,9 @@ class OddNames:
 
     def of(self, task: ExternalTask) -> list[str]:
         """Return the names of the variables of a task that need an id."""
-        return [name for name in task.files if not has_path(name)]
+        takes_references = self._routing.system_of(task.topic).large_variables == "reference"
+        named = task.files + (task.large_variables if takes_references else [])
+        return [name for name in named if not has_path(name)]
 
     def with_ids(self, tasks: Sequence[ExternalTask]) -> list[ExternalTask]:
         """Return the tasks with the ids of these variables, as far as the engine tells them.

@@ -55,6 +55,15 @@ def test_only_a_file_with_an_odd_name_is_looked_up() -> None:
     assert names.of(task("t1", "s1")) == [NAME]
 
 
+def test_a_large_variable_with_an_odd_name_is_looked_up_for_a_system_that_takes_references() -> None:
+    variables = {name: {"type": "Json", "value": "x" * size} for name, size in {"a/b": 5000, "c/d": 10}.items()}
+    sparing = System("bitrix24", 600_000, ("bitrix_create_task",), large_variables="reference")
+
+    names = OddNames(FakeEngine().client().stored_variables, RoutingConfig([sparing], ROUTING.default))
+
+    assert names.of(ExternalTask.from_engine(task_row() | {"variables": variables})) == ["a/b"]
+
+
 def test_a_batch_is_looked_up_in_one_call(engine: FakeEngine) -> None:
     engine.replies[QUERY] = [reply([stored("v1", "p1"), stored("v2", "p2", "p2")])]
 
