@@ -199,6 +199,7 @@ def worker_services(shared: Shared) -> Component:
         shared.statistics,
         lease_rules,
         max_message_bytes=settings.rabbitmq_max_message_bytes,
+        tracing=shared.tracing,
     )
     outbox = Outbox(publisher, held_tasks, shared.leases, admission, shared.statistics, shared.stopping)
     topics = Topics(

@@ -4,6 +4,7 @@ from bridge.contract.keys import NamedTask, named_task, nearest
 from bridge.contract.references import has_path
 from bridge.contract.response import Response, ResponseType, check_size
 from bridge.contract.task import ExternalTask, TaskState, attempt_of, task_message
+from bridge.contract.traces import TraceContext
 from bridge.contract.variables import Variables
 from bridge.contract.wire import (
     ERROR_EXCHANGE,
@@ -26,6 +27,7 @@ __all__ = [
     "Response",
     "ResponseType",
     "TaskState",
+    "TraceContext",
     "Variables",
     "attempt_of",
     "check_size",

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from bridge.contract import fields as read
 from bridge.contract.references import large, references, variable_url, with_references
+from bridge.contract.traces import TraceContext
 from bridge.contract.variables import Variables
 from bridge.contract.wire import RESPONSE_QUEUE, TASK_EXCHANGE, Publication, encode_json
 from bridge.errors import Unprocessable
@@ -19,7 +20,8 @@ BINARY_TYPES = ("File", "Bytes")  # an engine may tell no value of them together
 class ExternalTask:
     """A task as `fetchAndLock` returns it; what older engines leave out is None.
 
-    `variable_ids`: the ids of variables by name, as far as they are needed (`references.py`) and known.
+    `trace`: the trace that its variables `traceparent` and `tracestate` name. `variable_ids`: the ids of variables
+    by name, as far as they are needed (`references.py`) and known.
     """
 
     id: str
@@ -30,11 +32,13 @@ class ExternalTask:
     process_instance_id: str
     variables: Variables
     fields: dict[str, Any]
+    trace: TraceContext | None = None
     variable_ids: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_engine(cls, fields: dict[str, Any]) -> Self:
         """Build a task from the engine's JSON object. Raises KeyError or ValueError where it is none."""
+        variables = read.variables(fields)
         return cls(
             id=read.task_id(fields),
             topic=read.text(fields, "topicName"),
@@ -42,8 +46,9 @@ class ExternalTask:
             retries=read.retries(fields),
             lock_expires_at=read.moment(fields["lockExpirationTime"]),
             process_instance_id=read.process_instance_id(fields),
-            variables=read.variables(fields),
+            variables=variables,
             fields=fields,
+            trace=read.trace(variables),
         )
 
     @property
@@ -140,9 +145,8 @@ def task_message(
         "lock_expires_at": lock_expires_at,
         "attempt": task.attempt,
     }
-    traceparent = task.variables.get("traceparent", {}).get("value")
-    if isinstance(traceparent, str):
-        headers["traceparent"] = traceparent
+    if task.trace:
+        headers |= task.trace.headers
     now = datetime.now(UTC)
     routing_key = f"{system}.{task.topic}"
     if len(routing_key.encode()) > 255:

@@ -20,6 +20,7 @@ from bridge.intake.topics import Topics
 from bridge.leases import LeaseRules, LeaseTable, RetryPolicy
 from bridge.routing import System
 from bridge.statistics import Statistics
+from bridge.tracing import Tracing
 from camunda_worker import NO_TOPICS_SECONDS, NOTHING_OPEN_SECONDS, CamundaWorker, WorkerRules
 from config import RoutingConfig
 from tests.unit import fakes
@@ -83,7 +84,7 @@ class OpenAdmission:
 class Bench:
     """A worker with everything around it; the engine offers the tasks given to `offer`, once."""
 
-    def __init__(self, engine: FakeEngine | None = None) -> None:
+    def __init__(self, engine: FakeEngine | None = None, tracing: Tracing | None = None) -> None:
         self.engine = engine or FakeEngine()
         self.publisher = BatchPublisher()
         self.admission = OpenAdmission()
@@ -94,7 +95,7 @@ class Bench:
         self.engine.replies["topic-names"] = [Reply(200, b"[]")] * 100
         admission = cast(Admission, self.admission)
         self.held_tasks = HeldTasks(
-            camunda, self.table, ROUTING, self.statistics, LEASES, max_message_bytes=10_000
+            camunda, self.table, ROUTING, self.statistics, LEASES, max_message_bytes=10_000, tracing=tracing
         )
         self.outbox = Outbox(
             cast(Publisher, self.publisher),

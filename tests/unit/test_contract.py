@@ -182,20 +182,6 @@ def test_a_file_whose_name_no_path_can_hold_is_told_by_its_id(name: str) -> None
     assert urls == [{name: f"{BASE_URL}/variable-instance/v1/data"}, None]
 
 
-def test_a_traceparent_variable_is_a_header_too() -> None:
-    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-    headers = message(variables={"traceparent": {"value": traceparent, "type": "String"}}).headers
-
-    assert headers["traceparent"] == traceparent
-
-
-def test_a_traceparent_that_is_no_text_is_no_header() -> None:
-    headers = message(variables={"traceparent": {"value": 5, "type": "Integer"}}).headers
-
-    assert "traceparent" not in headers
-
-
 def test_a_topic_fills_a_routing_key_up_to_255_bytes() -> None:
     topic = "t" * (255 - len("bitrix24."))
 
