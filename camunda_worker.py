@@ -14,7 +14,7 @@ from bridge.backoff import Backoff
 from bridge.contract import ExternalTask
 from bridge.engine import CamundaClient
 from bridge.errors import LoginRefused, NotGivenOut, Unavailable
-from bridge.intake import Admission, Backlogs, HeldTasks, Limits, Narrowing, Outbox, Polls, Topics
+from bridge.intake import Admission, Backlogs, HeldTasks, Limits, Narrowing, OddNames, Outbox, Polls, Topics
 from bridge.leases import Cancellations, Extension, LeaseKeeper, LeaseRules, Silence
 from bridge.observe import Shown
 from bridge.process import Component, Service, Shared, run
@@ -61,6 +61,7 @@ class CamundaWorker:
         self._backlogs = Backlogs(topics.routing.apart)
         self._polls = Polls(rules.wait_ms, engine.back_offs)
         self._narrowing = Narrowing(engine, topics.routing, self._take)
+        self._odd_names = OddNames(engine.stored_variables, topics.routing)
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._began = -math.inf
         self.has_fetched = False
@@ -143,7 +144,10 @@ class CamundaWorker:
         metrics.succeeded("fetch")
         for (system, topic), count in Counter((self._routing.system_of(t).name, t.topic) for t in tasks).items():
             metrics.fetched(system, topic).inc(count)
-        self._outbox.take(tasks, fetch_sent)
+        odd = [task for task in tasks if self._odd_names.of(task)]
+        self._outbox.take([task for task in tasks if task not in odd] if odd else tasks, fetch_sent)
+        if odd:
+            self._outbox.take(self._odd_names.with_ids(odd), fetch_sent)
 
     def _open_systems(self) -> list[System]:
         """Return the systems that may get more tasks."""
@@ -198,6 +202,7 @@ def worker_services(shared: Shared) -> Component:
         shared.statistics,
         lease_rules,
         max_message_bytes=settings.rabbitmq_max_message_bytes,
+        tracing=shared.tracing,
     )
     outbox = Outbox(publisher, held_tasks, shared.leases, admission, shared.statistics, shared.stopping)
     topics = Topics(

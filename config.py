@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     status_host: str = "127.0.0.1"
     status_port: int = Field(8090, ge=0, le=65535)
 
+    otel_exporter_otlp_endpoint: str | None = None
+    otel_service_name: str = "universal-camunda-worker"
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
     log_dir: Path = Path("logs")
@@ -182,6 +185,16 @@ class Settings(BaseSettings):
         if url and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in url):
             raise ValueError("is not a URL without a login, such as https://login.example/token")
         return url
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _check_collector(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in url or _ODD_IN_URL.search(url):
+            raise ValueError("is not a URL without a login, such as http://localhost:4318")
+        return url.rstrip("/")
 
     @field_validator("camunda_proxy")
     @classmethod

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -30,6 +31,9 @@ from bridge.observe import Shown
 from bridge.process import Component, Service, Shared, run
 from config import worker_settings
 from rabbitmq_client import RabbitMQClient
+
+if TYPE_CHECKING:  # its packages are there only where spans are recorded
+    from bridge.tracing import Tracing
 
 ANSWER_THREADS = 8
 REPEATS_AFTER_COLLISION = 5
@@ -106,6 +110,7 @@ class ResponseHandler:
         leases: LeaseTable,
         side_queues: SideQueues,
         rules: AnswerRules,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._inbox = inbox
         self._calls = calls
@@ -113,6 +118,7 @@ class ResponseHandler:
         self._leases = leases
         self._side_queues = side_queues
         self._rules = rules
+        self._tracing = tracing
 
     def work(self) -> None:
         """Handle deliveries one by one until the inbox is closed."""
@@ -156,7 +162,7 @@ class ResponseHandler:
         """Apply a response, or let it come again once another one of its process instance is applied."""
         try:
             with self._leases.answering(response.named, lambda: self._inbox.hand(delivery)) as is_free:
-                answer = self._call_with_repeats(response) if is_free else None
+                answer = self._call(delivery, response) if is_free else None
                 return self._follow(delivery, response, answer) if answer else Fate.ELSEWHERE
         except TaskGone:
             metrics.responses(response.response_type, "gone").inc()
@@ -173,6 +179,19 @@ class ResponseHandler:
         system, sender = self._calls.system_of(task_id), self._side_queues.sender(delivery)
         if not system.is_user(sender):
             raise Unprocessable("forged", f"user_id {sender!r} may not answer for {system.name}, task {task_id}")
+
+    def _call(self, delivery: Delivery, response: Response) -> Answer | None:
+        """Return the engine's last word, as a span of the trace that the response names; None when stopping."""
+        if self._tracing is None:
+            return self._call_with_repeats(response)
+        span, outcome, failed = self._tracing.applying(response, delivery.trace), "not applied", True
+        try:
+            answer = self._call_with_repeats(response)
+            if answer:
+                outcome, failed = answer.verdict.name.lower(), answer.verdict not in OUTCOMES
+            return answer
+        finally:
+            span.end(outcome, failed=failed)
 
     def _call_with_repeats(self, response: Response) -> Answer | None:
         """Return the engine's last word on a response; None when stopping."""
@@ -385,6 +404,7 @@ def handler_services(shared: Shared) -> Component:
         shared.leases,
         rabbitmq.side_queues(copies, consumer),
         AnswerRules(settings.rabbitmq_max_message_bytes, settings.responses_require_user_id),
+        shared.tracing,
     )
 
     def end_answers() -> None:

@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from bridge.retry_policy import USUAL, RetryPolicy
 
 SHORTEST_LOCK_MS = 10_000
 LONGEST_LOCK_MS = 49 * 24 * 3600 * 1000  # a message's expiration in RabbitMQ ends at 2^32 ms, 49.7 days
 NO_TENANT = ""
+
+# What becomes of variables that are too large for a message: the task gets an incident, or they are sent as URLs.
+LargeVariables = Literal["incident", "reference"]
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -82,6 +85,7 @@ class System:
     queue_arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     sends_priority: bool = False
     tells_cancelled: bool = False
+    large_variables: LargeVariables = "incident"
 
     def is_user(self, name: str | None) -> bool:
         """Whether a user of the broker may answer for this system; one of the system's own name by default."""

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from bridge.errors import SettingsError
 from bridge.retry_policy import MOST_RETRIES, RetryPolicy
-from bridge.routing import LONGEST_LOCK_MS, NO_TENANT, SHORTEST_LOCK_MS, Selection, System
+from bridge.routing import LONGEST_LOCK_MS, NO_TENANT, SHORTEST_LOCK_MS, LargeVariables, Selection, System
 from bridge.toml_lines import Place, lines_of
 
 PAUSE = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
@@ -43,6 +43,7 @@ NO_TEXTS = "is not a list of texts"
 NO_SWITCH = "is neither true nor false"
 WRONG_VALUE = {
     "default_system": "is not the name of a system",
+    "large_variables": 'is neither "incident" nor "reference"',
     "lock_duration": f"is not within {SHORTEST_LOCK_MS} to {LONGEST_LOCK_MS} (milliseconds: 10 s to 49 days)",
     "topics": NO_TEXTS,
     "patterns": NO_TEXTS,
@@ -87,6 +88,7 @@ class _SystemTable(BaseModel):
     queue_arguments: dict[str, str | int | bool] = {}
     priority: bool = False
     cancellations: bool = False
+    large_variables: LargeVariables = "incident"
 
 
 class _RoutingFile(BaseModel):
@@ -137,6 +139,7 @@ def _system(name: str, table: _SystemTable, usual: System) -> System:
         queue_arguments=table.queue_arguments,
         sends_priority=table.priority,
         tells_cancelled=table.cancellations,
+        large_variables=table.large_variables,
     )
 
 

@@ -9,7 +9,7 @@ from pika.spec import BasicProperties
 
 from bridge import clock
 from bridge.broker.bent_pika import CutBody
-from bridge.contract import NamedTask, named_task
+from bridge.contract import NamedTask, TraceContext, named_task
 
 MOST_BYTES = 1_048_576
 KEPT_BYTES = 65_536  # of a body that is too large
@@ -44,6 +44,12 @@ class Delivery:
         """The correlation id of the message, which systems may use for the task's id; one in no UTF-8 is none."""
         given = self.properties.correlation_id
         return given if isinstance(given, str) else None
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace that its headers name, None where they name no valid one."""
+        headers = self.properties.headers or {}
+        return TraceContext.read(headers.get("traceparent"), headers.get("tracestate"))
 
 
 class Inbox:

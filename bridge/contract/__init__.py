@@ -2,9 +2,11 @@
 
 from bridge.contract.cancellation import CancelledTask, cancellation_message, cancelled_queue
 from bridge.contract.keys import NamedTask, named_task, nearest
+from bridge.contract.references import has_path
 from bridge.contract.rejected import RejectedMessage
 from bridge.contract.response import Response, ResponseType, check_size
 from bridge.contract.task import ExternalTask, TaskState, attempt_of, task_message
+from bridge.contract.traces import TraceContext
 from bridge.contract.variables import Variables
 from bridge.contract.wire import (
     ERROR_EXCHANGE,
@@ -31,12 +33,14 @@ __all__ = [
     "Response",
     "ResponseType",
     "TaskState",
+    "TraceContext",
     "Variables",
     "attempt_of",
     "cancellation_message",
     "cancelled_queue",
     "check_size",
     "encode_json",
+    "has_path",
     "named_task",
     "nearest",
     "task_message",

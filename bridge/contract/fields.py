@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
+from bridge.contract.traces import TraceContext
 from bridge.contract.variables import Variables
 
 TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -81,3 +82,11 @@ def variables(fields: dict[str, Any]) -> Variables:
     if not isinstance(value, dict) or not all(isinstance(envelope, dict) for envelope in value.values()):
         raise ValueError("its variables are no typed envelopes")
     return value
+
+
+def trace(variables: Variables) -> TraceContext | None:
+    """Return the trace that the variables name, None where they name none or no valid one."""
+    if "traceparent" not in variables:
+        return None
+    parent, state = (variables.get(name, {}).get("value") for name in ("traceparent", "tracestate"))
+    return TraceContext.read(parent, state)

@@ -1,22 +1,29 @@
 """A task as the engine gives it, and the message that tells a system of it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
-from urllib.parse import quote
 
 from bridge.contract import fields as read
+from bridge.contract.references import large, references, variable_url, with_references
+from bridge.contract.traces import TraceContext
 from bridge.contract.variables import Variables
 from bridge.contract.wire import RESPONSE_QUEUE, TASK_EXCHANGE, Publication, encode_json
 from bridge.errors import Unprocessable
 
 FIRST_ATTEMPT = "first"
 HIGHEST_PRIORITY = 255  # of a message; a task may have any 64-bit number
+BINARY_TYPES = ("File", "Bytes")  # an engine may tell no value of them together with their type
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalTask:
-    """A task as `fetchAndLock` returns it; what older engines leave out is None."""
+    """A task as `fetchAndLock` returns it; what older engines leave out is None.
+
+    `trace`: the trace that its variables `traceparent` and `tracestate` name. `variable_ids`: the ids of variables
+    by name, as far as they are needed (`references.py`) and known.
+    """
 
     id: str
     topic: str
@@ -26,10 +33,13 @@ class ExternalTask:
     process_instance_id: str
     variables: Variables
     fields: dict[str, Any]
+    trace: TraceContext | None = None
+    variable_ids: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_engine(cls, fields: dict[str, Any]) -> Self:
         """Build a task from the engine's JSON object. Raises KeyError or ValueError where it is none."""
+        variables = read.variables(fields)
         return cls(
             id=read.task_id(fields),
             topic=read.text(fields, "topicName"),
@@ -37,8 +47,9 @@ class ExternalTask:
             retries=read.retries(fields),
             lock_expires_at=read.moment(fields["lockExpirationTime"]),
             process_instance_id=read.process_instance_id(fields),
-            variables=read.variables(fields),
+            variables=variables,
             fields=fields,
+            trace=read.trace(variables),
         )
 
     @property
@@ -61,6 +72,27 @@ class ExternalTask:
         """The tenant of its process, None where it has none."""
         tenant = self.fields.get("tenantId")
         return None if tenant is None else str(tenant)
+
+    @property
+    def files(self) -> list[str]:
+        """The names of its variables of type File, whose content no fetch brings."""
+        return [name for name, variable in self.variables.items() if variable.get("type") == "File"]
+
+    @property
+    def large_variables(self) -> list[str]:
+        """The names of its variables that may be sent by reference."""
+        return large(self.variables)
+
+    def urls_of(self, names: Iterable[str], base_url: str) -> dict[str, str]:
+        """Return where the engine serves these variables as the task sees them, as far as that is known."""
+        execution_id = self.fields.get("executionId") or self.process_instance_id
+        urls = ((name, variable_url(name, base_url, execution_id, self.variable_ids)) for name in names)
+        return {name: url for name, url in urls if url}
+
+    def with_references(self, base_url: str, excess_bytes: int) -> Self:
+        """Return the task with references in place of its largest variables, to save so many bytes."""
+        urls = self.urls_of(self.large_variables, base_url)
+        return replace(self, variables=with_references(self.variables, urls, excess_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +177,8 @@ def task_message(
         "lock_expires_at": lock_expires_at,
         "attempt": task.attempt,
     }
-    traceparent = task.variables.get("traceparent", {}).get("value")
-    if isinstance(traceparent, str):
-        headers["traceparent"] = traceparent
+    if task.trace:
+        headers |= task.trace.headers
     now = datetime.now(UTC)
     routing_key = f"{system}.{task.topic}"
     if len(routing_key.encode()) > 255:
@@ -209,18 +240,19 @@ def _task_body(task: ExternalTask, system: str, base_url: str, lock_expires_at: 
 
 
 def _metadata(task: ExternalTask, base_url: str) -> dict[str, Any]:
-    extensions = {"extension_properties": task.fields.get("extensionProperties") or {}}
-    files = _file_urls(task, base_url)
-    return extensions | ({"file_urls": files} if files else {})
+    """Return what is known beside the variables, and where the values are that the message does not carry."""
+    extensions = task.fields.get("extensionProperties") or {}
+    names = {"file_urls": task.files, "variable_urls": references(task.variables)}
+    known = {kind: _value_urls(task, of_kind, base_url) for kind, of_kind in names.items()}
+    return {"extension_properties": extensions} | {kind: found for kind, found in known.items() if found}
 
 
-def _file_urls(task: ExternalTask, base_url: str) -> dict[str, str]:
-    """Return where the content of each File variable is, since the message carries none."""
-    prefix = f"{base_url}/process-instance/{task.process_instance_id}/variables"
+def _value_urls(task: ExternalTask, names: Iterable[str], base_url: str) -> dict[str, str]:
+    """Return where the values of variables are: of binary ones the bytes, of others the envelope as JSON."""
+    urls = task.urls_of(names, base_url)
+    binary = {name for name in urls if task.variables[name].get("type") in BINARY_TYPES}
     return {
-        name: f"{prefix}/{quote(name, safe='')}/data"
-        for name, v in task.variables.items()
-        if v.get("type") == "File"
+        name: f"{url}/data" if name in binary else f"{url}?deserializeValue=false" for name, url in urls.items()
     }
 
 

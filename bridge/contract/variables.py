@@ -9,6 +9,7 @@ from bridge.errors import Unprocessable
 Variables = dict[str, dict[str, Any]]
 
 _ENVELOPE_KEYS = frozenset({"value", "type", "valueInfo"})
+BY_REFERENCE = "by_reference"  # in the valueInfo of an envelope whose value stayed at the engine
 _INTEGER_RANGE = range(-(2**31), 2**31)
 _LONG_RANGE = range(-(2**63), 2**63)
 
@@ -21,6 +22,12 @@ def typed(values: dict[str, Any], json_type: str) -> Variables:
     return {name: _envelope(name, value, json_type) for name, value in values.items()}
 
 
+def is_reference(envelope: dict[str, Any]) -> bool:
+    """Whether an envelope stands for a value that the message does not carry."""
+    info = envelope.get("valueInfo")
+    return envelope.get("value") is None and isinstance(info, dict) and info.get(BY_REFERENCE) is True
+
+
 def _envelope(name: str, value: Any, json_type: str) -> dict[str, Any]:
     """Return a typed envelope; an untyped object would be stored by the engine as serialised Java."""
     if not (isinstance(value, dict) and "value" in value and value.keys() <= _ENVELOPE_KEYS):
@@ -29,6 +36,8 @@ def _envelope(name: str, value: Any, json_type: str) -> dict[str, Any]:
     # An engine may refuse other JSON here without its error object, which looks as if no engine were there.
     if not isinstance(value.get("type"), str | None) or not isinstance(value.get("valueInfo"), dict | None):
         raise Unprocessable("invalid", f"variable {name!r}: type must be a text and valueInfo an object")
+    if is_reference(value):
+        raise Unprocessable("invalid", f"variable {name!r} is a reference: leave it out, or send a value")
     if value.get("type") is None:
         return _inferred(name, inner, json_type)
     if isinstance(inner, dict | list):

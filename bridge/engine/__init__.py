@@ -9,6 +9,7 @@ from bridge.engine.rest import Rest
 from bridge.engine.rows import readable
 from bridge.engine.tokens import Cached, Client, ClientCredentials
 from bridge.engine.transport import Transport
+from bridge.engine.variables import StoredVariable, StoredVariables
 from bridge.engine.verdict import FOR_NOW, Answer, Verdict
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "Login",
     "Reply",
     "Rest",
+    "StoredVariable",
+    "StoredVariables",
     "Transport",
     "Verdict",
     "readable",

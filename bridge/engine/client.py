@@ -17,6 +17,7 @@ from bridge.engine.models import Models
 from bridge.engine.replies import usable
 from bridge.engine.rows import readable
 from bridge.engine.topic_requests import encoded_topics, topic_request
+from bridge.engine.variables import StoredVariables
 from bridge.engine.verdict import FOR_NOW, MAY_RUN_SECONDS, Answer, Verdict, judge
 from bridge.errors import NotGivenOut, TaskGone, Unavailable, Unprocessable
 from bridge.routing import Subscription
@@ -47,6 +48,7 @@ class CamundaClient:
         complete_timeout_seconds: float = COMPLETE_TIMEOUT_SECONDS,
     ) -> None:
         self.back_offs = BackOffs()
+        self.stored_variables = StoredVariables(http)
         self.worker_id = worker_id
         self._tenant_ids = tuple(tenant_ids)
         self._complete_timeout_seconds = complete_timeout_seconds

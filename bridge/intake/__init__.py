@@ -4,8 +4,20 @@ from bridge.intake.admission import Admission, Limits
 from bridge.intake.backlogs import Backlogs
 from bridge.intake.held_tasks import HeldTask, HeldTasks
 from bridge.intake.narrowing import Narrowing
+from bridge.intake.odd_names import OddNames
 from bridge.intake.outbox import Outbox
 from bridge.intake.polls import Polls
 from bridge.intake.topics import Topics
 
-__all__ = ["Admission", "Backlogs", "HeldTask", "HeldTasks", "Limits", "Narrowing", "Outbox", "Polls", "Topics"]
+__all__ = [
+    "Admission",
+    "Backlogs",
+    "HeldTask",
+    "HeldTasks",
+    "Limits",
+    "Narrowing",
+    "OddNames",
+    "Outbox",
+    "Polls",
+    "Topics",
+]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -13,6 +14,9 @@ from bridge.leases import LeaseRules, LeaseTable
 from bridge.routing import Routing, System
 from bridge.statistics import Statistics
 
+if TYPE_CHECKING:  # its packages are there only where spans are recorded
+    from bridge.tracing import Span, Tracing
+
 SAFE_LEASE_SECONDS = 10.0  # a lease with less left is let go, not published
 SAFE_LEASE_SECONDS_AGAIN = 20.0
 LEAST_PAUSE_MS = 1_000  # a queue that refuses is not asked more often
@@ -23,6 +27,7 @@ class HeldTask:
     """A task locked by us and its message; `lease_ends` on the monotonic clock.
 
     `may_be_out`: an earlier copy of the message may be delivered yet, so the task must never be unlocked.
+    `span`: the span of its way into the queue, where spans are recorded.
     """
 
     task: ExternalTask
@@ -30,10 +35,16 @@ class HeldTask:
     publication: Publication
     lease_ends: float
     may_be_out: bool = False
+    span: "Span | None" = None
 
     def lease_left(self) -> float:
         """Return how many seconds of the lease are left."""
         return self.lease_ends - clock.now()
+
+    def end_span(self, outcome: str, *, failed: bool = True) -> None:
+        """Note in the task's span what became of its message."""
+        if self.span:
+            self.span.end(outcome, failed=failed)
 
 
 class HeldTasks:
@@ -51,6 +62,7 @@ class HeldTasks:
         rules: LeaseRules,
         *,
         max_message_bytes: int,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._engine = engine
         self._leases = leases
@@ -58,6 +70,7 @@ class HeldTasks:
         self._statistics = statistics
         self._rules = rules
         self._max_message_bytes = max_message_bytes
+        self._tracing = tracing
 
     def hold_all(self, tasks: Iterable[ExternalTask], fetch_sent: float) -> list[HeldTask]:
         """Return the tasks to publish, each with its message; the others are dealt with."""
@@ -67,7 +80,10 @@ class HeldTasks:
     def hold_again(self, held: HeldTask, *, may_be_out: bool = True) -> HeldTask | None:
         """Return the same with a message that expires, as the first one does, before the lock ends."""
         fresh = self._hold(held.task, held.system, held.lease_ends)
-        return replace(fresh, may_be_out=may_be_out) if fresh else None
+        if fresh is None:
+            held.end_span("unpublishable")
+            return None
+        return replace(fresh, may_be_out=may_be_out, span=held.span)
 
     def is_in_time(self, held: HeldTask) -> bool:
         """Whether enough of a lease is left to publish its task."""
@@ -84,25 +100,54 @@ class HeldTasks:
             logger.warning("task {} comes too late to be published, its lease is let go", task.id)
             metrics.lapsed(system.name).inc()
             return None
-        return self._hold(task, system, lease_ends) if self._leases.add(task, system, fetch_sent) else None
+        if not self._leases.add(task, system, fetch_sent):
+            return None
+        if self._tracing:
+            return self._hold_traced(task, system, lease_ends, self._tracing)
+        return self._hold(task, system, lease_ends)
+
+    def _hold_traced(
+        self, task: ExternalTask, system: System, lease_ends: float, tracing: "Tracing"
+    ) -> HeldTask | None:
+        """Hold a task whose message carries on the trace of its process, or begins one."""
+        span = tracing.publishing(task, system)
+        held = self._hold(replace(task, trace=span.trace), system, lease_ends)
+        if held is None:
+            span.end("unpublishable", failed=True)
+            return None
+        return replace(held, span=span)
 
     def _hold(self, task: ExternalTask, system: System, lease_ends: float) -> HeldTask | None:
-        lease_ms = self._rules.lease_ms_of(system)
-        left_ms = int((lease_ends - clock.now()) * 1000) + system.lock_ms - lease_ms
         try:
-            publication = task_message(
-                task,
-                system.name,
-                self._engine.base_url,
-                lock_grows_by_ms=system.lock_ms - lease_ms,
-                expires_in_ms=left_ms - system.margin_ms,
-                sends_priority=system.sends_priority,
-            )
-            self._check_size(task, publication)
+            publication = self._message(task, system, lease_ends)
         except Unprocessable as error:
             self._refuse(task, system, error)
             return None
         return HeldTask(task, system, publication, lease_ends)
+
+    def _message(self, task: ExternalTask, system: System, lease_ends: float) -> Publication:
+        """Return the message of a task; where it is too large, with references if its system takes any.
+
+        Raises Unprocessable.
+        """
+        publication = self._written(task, system, lease_ends)
+        excess = len(publication.body) - self._max_message_bytes
+        if excess > 0 and system.large_variables == "reference":
+            smaller = task.with_references(self._engine.base_url, excess)
+            publication = self._written(smaller, system, lease_ends)
+        self._check_size(task, publication)
+        return publication
+
+    def _written(self, task: ExternalTask, system: System, lease_ends: float) -> Publication:
+        lease_ms = self._rules.lease_ms_of(system)
+        left_ms = int((lease_ends - clock.now()) * 1000) + system.lock_ms - lease_ms
+        return task_message(
+            task,
+            system.name,
+            self._engine.base_url,
+            lock_grows_by_ms=system.lock_ms - lease_ms,
+            expires_in_ms=left_ms - system.margin_ms,
+        )
 
     def _check_size(self, task: ExternalTask, publication: Publication) -> None:
         size = len(publication.body)
@@ -134,6 +179,7 @@ class HeldTasks:
 
     def let_go(self, held: HeldTask) -> None:
         """Let a lease end: the engine offers the task again."""
+        held.end_span("its lease is let go")
         self._statistics.add(failed=1)
         self._leases.let_go(held.task)
         metrics.lapsed(held.system.name).inc()
@@ -161,6 +207,7 @@ class HeldTasks:
 
         `reason`: why its message was not delivered. The broker's trouble costs no retry.
         """
+        held.end_span(reason)
         policy = held.system.retry
         retries = max(1, policy.retries if held.task.retries is None else held.task.retries)
         pause_ms = max(LEAST_PAUSE_MS, policy.pause_ms(retries))
@@ -182,6 +229,7 @@ class HeldTasks:
 
     def free(self, held: HeldTask, *, is_undelivered: bool) -> None:
         """At a stop: unlock what certainly was not delivered, so that it is offered again at once."""
+        held.end_span("the worker stops")
         self._leases.let_go(held.task)
         if not is_undelivered or held.may_be_out:
             return

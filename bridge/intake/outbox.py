@@ -128,6 +128,8 @@ class Outbox:
 
     def _note_confirmed(self, confirmed: Sequence[HeldTask]) -> None:
         self._leases.published(held.task.id for held in confirmed)
+        for held in confirmed:
+            held.end_span("confirmed", failed=False)
         self._statistics.add(succeeded=len(confirmed))
         metrics.succeeded("publish")
         systems = Counter(held.system for held in confirmed)

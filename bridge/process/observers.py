@@ -1,4 +1,4 @@
-"""The services that look on: alarms, the status page, and what systemd is told."""
+"""The services that look on: alarms, the status page, what systemd is told, and what a collector of traces is."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -35,7 +35,12 @@ def observers(shared: Shared, components: Sequence[Component]) -> list[Service]:
     loops = [service.name for service in watched if service.turns]
     stuck = partial(stuck_loops, loops, clock.now())
     snapshot = Observed(shared.routing, shared.leases, shared.watch, shared.inbox, shown).snapshot
-    return [alarms, *_status_page(shared, snapshot, stuck), *_service_manager(shared, snapshot, stuck)]
+    return [
+        alarms,
+        *_status_page(shared, snapshot, stuck),
+        *_service_manager(shared, snapshot, stuck),
+        *_traces(shared),
+    ]
 
 
 def _alarms(shared: Shared, shown: Sequence[Shown]) -> Alarms:
@@ -80,3 +85,10 @@ def _service_manager(
     if address := shared.settings.notify_socket:
         manager = ServiceManager(address, lambda: list(reasons_not_ready(snapshot())), stuck, shared.stopping)
         yield Service("service-manager", manager.run)
+
+
+def _traces(shared: Shared) -> Iterator[Service]:
+    if tracing := shared.tracing:
+        yield Service(
+            "traces", tracing.run, tracing.stop, turns=False, holds_nothing=lambda: tracing.holds_nothing
+        )

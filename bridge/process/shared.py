@@ -8,11 +8,13 @@ from bridge import clock, metrics
 from bridge.broker import Broker, Inbox, QueueWatch, Tls, Topology
 from bridge.engine import Cached, CamundaClient, Client, ClientCredentials, Http, Login, Transport
 from bridge.engine.tokens import Token
+from bridge.errors import SettingsError
 from bridge.leases import LeaseRules, LeaseTable
 from bridge.routing import Routing
 from bridge.statistics import Statistics
 
 if TYPE_CHECKING:  # only the files at the door import config; here it is a value that is handed in
+    from bridge.tracing import Tracing
     from config import Settings
 
 
@@ -35,7 +37,7 @@ class Shared:
     """The outside and what is known of it. `fetches`: the worker runs in this process.
 
     `watch` looks at all queues, on the connection of the first publisher; `inbox` holds the responses in hand, and
-    knows whether this process reads any.
+    knows whether this process reads any. `tracing`: None where no spans are recorded.
     """
 
     settings: "Settings"
@@ -50,12 +52,16 @@ class Shared:
     leases: LeaseTable
     statistics: Statistics
     stopping: threading.Event
+    tracing: "Tracing | None" = None
 
     @classmethod
     def of(
         cls, settings: "Settings", outside: Outside, statistics: Statistics, *, fetches: bool, reads_answers: bool
     ) -> Self:
-        """Make what the components share, with the engine, broker and routing of `outside`."""
+        """Make what the components share, with the engine, broker and routing of `outside`.
+
+        Raises SettingsError where spans are to be recorded, and the packages for that are missing.
+        """
         metrics.begin_at_zero(system.name for system in outside.routing.systems)
         topology = topology_of(settings, outside.routing)
         inbox = Inbox(
@@ -77,6 +83,7 @@ class Shared:
             leases=LeaseTable(lease_rules, inbox.answers_to),
             statistics=statistics,
             stopping=clock.Event(),
+            tracing=_tracing_of(settings),
         )
 
 
@@ -174,3 +181,16 @@ def _lease_rules_of(settings: "Settings") -> LeaseRules:
         lease_ms=settings.camunda_lease_duration if settings.camunda_lease == "two-step" else None,
         extend_after_seconds=settings.camunda_extend_after / 1000,
     )
+
+
+def _tracing_of(settings: "Settings") -> "Tracing | None":
+    if settings.otel_exporter_otlp_endpoint is None:
+        return None
+    try:
+        from bridge.tracing import Tracing
+    except ImportError as error:
+        raise SettingsError(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and a package for it is missing ({error}): "
+            "pip install -r requirements-tracing.txt"
+        ) from error
+    return Tracing(settings.otel_exporter_otlp_endpoint, settings.otel_service_name)

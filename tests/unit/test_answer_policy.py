@@ -16,6 +16,7 @@ from bridge.contract import NamedTask
 from bridge.engine import Reply, Verdict
 from bridge.leases import LeaseRules, LeaseTable
 from bridge.routing import System
+from bridge.tracing import Tracing
 from config import RoutingConfig
 from response_handler import HEARTBEAT_POLICY, POLICY, AnswerRules, ResponseHandler
 from tests.unit import fakes
@@ -29,7 +30,7 @@ BITRIX = System("bitrix24", 600_000)
 class Desk:
     """A handler with everything around it."""
 
-    def __init__(self, *, require_user_id: bool = False) -> None:
+    def __init__(self, *, require_user_id: bool = False, tracing: Tracing | None = None) -> None:
         self.engine = FakeEngine()
         self.publisher = FakePublisher()
         self.acknowledged: list[Delivery] = []
@@ -47,6 +48,7 @@ class Desk:
             self.leases,
             SideQueues(cast(Publisher, self.publisher), self, lambda: US),
             AnswerRules(max_message_bytes=10_000, require_user_id=require_user_id),
+            tracing,
         )
 
     def _pause(self) -> None:

@@ -21,6 +21,7 @@ from bridge.intake.topics import Topics
 from bridge.leases import LeaseRules, LeaseTable
 from bridge.routing import System
 from bridge.statistics import Statistics
+from bridge.tracing import Tracing
 from camunda_worker import NO_TOPICS_SECONDS, NOTHING_OPEN_SECONDS, CamundaWorker, WorkerRules
 from config import RoutingConfig
 from tests.unit import fakes
@@ -86,7 +87,7 @@ class OpenAdmission:
 class Bench:
     """A worker with everything around it; the engine offers the tasks given to `offer`, once."""
 
-    def __init__(self, engine: FakeEngine | None = None) -> None:
+    def __init__(self, engine: FakeEngine | None = None, tracing: Tracing | None = None) -> None:
         self.engine = engine or FakeEngine()
         self.publisher = BatchPublisher()
         self.admission = OpenAdmission()
@@ -97,7 +98,7 @@ class Bench:
         self.engine.replies["topic-names"] = [Reply(200, b"[]")] * 100
         admission = cast(Admission, self.admission)
         self.held_tasks = HeldTasks(
-            camunda, self.table, ROUTING, self.statistics, LEASES, max_message_bytes=10_000
+            camunda, self.table, ROUTING, self.statistics, LEASES, max_message_bytes=10_000, tracing=tracing
         )
         self.outbox = Outbox(
             cast(Publisher, self.publisher),
@@ -502,3 +503,21 @@ def test_nothing_is_fetched_while_the_broker_is_away(bench: Bench) -> None:
     bench.worker.turn()
 
     assert bench.engine.calls == []
+
+
+def test_a_task_whose_file_cannot_be_looked_up_comes_again_and_holds_up_no_other(bench: Bench) -> None:
+    odd = task_row("t2") | {"variables": {"in/out": {"type": "File", "value": None}}}
+    bench.offer(task_row("t1"), odd)
+    bench.engine.replies["variable-instance"] = [None]
+    bench.worker.turn()
+    in_flight_before = [lease.task_id for lease in bench.table.all()]
+    row = {"id": "v1", "activityInstanceId": "p1", "processInstanceId": "p1"}
+    bench.engine.replies["variable-instance"] = [Reply(200, json.dumps([row]).encode())]
+
+    bench.offer(odd)
+    bench.worker.turn()
+
+    sent = [[json.loads(one.body) for one in batch] for batch in bench.publisher.batches]
+    assert [[body["task_id"] for body in batch] for batch in sent] == [["t1"], ["t2"]]
+    assert sent[1][0]["metadata"]["file_urls"] == {"in/out": "http://engine/variable-instance/v1/data"}
+    assert in_flight_before == ["t1"]

@@ -118,10 +118,23 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
         "routing_file": None,
         "status_host": "127.0.0.1",
         "status_port": 8090,
+        "otel_exporter_otlp_endpoint": None,
+        "otel_service_name": "universal-camunda-worker",
         "log_level": "INFO",
         "log_format": "text",
         "log_dir": Path("logs"),
     }
+
+
+@pytest.mark.parametrize(
+    "url", ["collector:4318", "grpc://collector:4317", "http://me:secret@collector", "http://"]
+)
+def test_a_collector_is_a_url_without_a_login(load: Load, url: str) -> None:
+    sentence = refusal(load, OTEL_EXPORTER_OTLP_ENDPOINT=url)
+
+    assert sentence.startswith("OTEL_EXPORTER_OTLP_ENDPOINT:")
+    assert "is not a URL without a login, such as http://localhost:4318" in sentence
+    assert "secret" not in sentence
 
 
 @pytest.mark.parametrize("name", REQUIRED)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,7 +42,10 @@ TASK_ID = FROM_ENGINE["id"]
 
 
 def message(expires_in_ms: int = 594_000, **changed: Any) -> Publication:
-    task = ExternalTask.from_engine(FROM_ENGINE | changed)
+    return message_of(ExternalTask.from_engine(FROM_ENGINE | changed), expires_in_ms)
+
+
+def message_of(task: ExternalTask, expires_in_ms: int = 594_000) -> Publication:
     return task_message(task, "bitrix24", BASE_URL, lock_grows_by_ms=0, expires_in_ms=expires_in_ms)
 
 
@@ -156,29 +160,26 @@ def test_a_task_of_an_older_engine_lacks_only_what_that_engine_does_not_say() ->
     assert (body["variables"], body["metadata"]) == ({}, {"extension_properties": {}})
 
 
+FILE = {"value": None, "type": "File", "valueInfo": {"filename": "счёт.pdf", "mimeType": "application/pdf"}}
+
+
 def test_a_file_variable_is_told_by_its_url_and_not_by_its_content() -> None:
-    file = {"value": None, "type": "File", "valueInfo": {"filename": "счёт.pdf", "mimeType": "application/pdf"}}
+    body = body_of(message(variables={"счёт 1": FILE, "n": {"value": 1, "type": "Integer", "valueInfo": {}}}))
 
-    body = body_of(message(variables={"счёт 1/2": file, "n": {"value": 1, "type": "Integer", "valueInfo": {}}}))
-
-    assert body["variables"]["счёт 1/2"] == file
+    assert body["variables"]["счёт 1"] == FILE
     assert body["metadata"]["file_urls"] == {
-        "счёт 1/2": f"{BASE_URL}/process-instance/process-instance/variables/%D1%81%D1%87%D1%91%D1%82%201%2F2/data"
+        "счёт 1": f"{BASE_URL}/process-instance/execution/variables/%D1%81%D1%87%D1%91%D1%82%201/data"
     }
 
 
-def test_a_traceparent_variable_is_a_header_too() -> None:
-    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+@pytest.mark.parametrize("name", ["in/out", "a\\b", "..", "."])
+def test_a_file_whose_name_no_path_can_hold_is_told_by_its_id(name: str) -> None:
+    task = ExternalTask.from_engine(FROM_ENGINE | {"variables": {name: FILE}})
 
-    headers = message(variables={"traceparent": {"value": traceparent, "type": "String"}}).headers
+    known = replace(task, variable_ids={name: "v1"})
 
-    assert headers["traceparent"] == traceparent
-
-
-def test_a_traceparent_that_is_no_text_is_no_header() -> None:
-    headers = message(variables={"traceparent": {"value": 5, "type": "Integer"}}).headers
-
-    assert "traceparent" not in headers
+    urls = [body_of(message_of(one))["metadata"].get("file_urls") for one in (known, task)]
+    assert urls == [{name: f"{BASE_URL}/variable-instance/v1/data"}, None]
 
 
 def test_a_topic_fills_a_routing_key_up_to_255_bytes() -> None:

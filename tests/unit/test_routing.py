@@ -191,6 +191,19 @@ def test_a_wrong_lock_is_named_with_line_and_value(load: Load, routing_file: Pat
     assert "10 s to 49 days" in sentence
 
 
+def test_large_variables_are_sent_by_reference_only_where_a_system_says_so(load: Load) -> None:
+    routing = load('[systems.a]\n[systems.b]\nlarge_variables = "reference"\n')
+
+    taken = {system.name: system.large_variables for system in routing.systems}
+    assert (taken["a"], taken["b"]) == ("incident", "reference")
+
+
+@pytest.mark.parametrize("value", ["'url'", "true"])
+def test_what_large_variables_cannot_be_is_named_with_its_line(load: Load, value: str) -> None:
+    with pytest.raises(SettingsError, match=r'line 2: large_variables .* is neither "incident" nor "reference"'):
+        load(f"[systems.a]\nlarge_variables = {value}\n")
+
+
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
@@ -390,9 +403,9 @@ def test_every_wrong_entry_is_named_in_the_order_of_the_file(load: Load, routing
 
     assert str(caught.value) == (
         f"ROUTING_FILE {routing_file}, "
-        "line 2: topic is not known; a system has business_key, cancellations, declare, local_variables_only, "
-        "lock_duration, max_in_flight, patterns, priority, process_keys, queue, queue_arguments, retries, "
-        "retry_pauses, tenants, topics, users, variables, version_tag; "
+        "line 2: topic is not known; a system has business_key, cancellations, declare, large_variables, "
+        "local_variables_only, lock_duration, max_in_flight, patterns, priority, process_keys, queue, "
+        "queue_arguments, retries, retry_pauses, tenants, topics, users, variables, version_tag; "
         "line 3: lock_duration 5 is not within 10000 to 4233600000 (milliseconds: 10 s to 49 days); "
         "line 5: users [1, 2] is not a list of texts"
     )

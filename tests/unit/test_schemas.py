@@ -25,6 +25,9 @@ from tests.unit.test_decoding_properties import (
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 
 
+REFERENCE = {"by_reference": True}
+
+
 def validator(name: str) -> Draft202012Validator:
     schema = json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
@@ -50,6 +53,9 @@ def problems(schema: Draft202012Validator, document: object) -> list[str]:
         pytest.param({"retries": 2, "errorMessage": "no connection"}, id="after a failure"),
         pytest.param({"createTime": None, "tenantId": None, "businessKey": None}, id="older engine"),
         pytest.param({"variables": {"scan": {"type": "File", "valueInfo": {"filename": "a.pdf"}}}}, id="file"),
+        pytest.param(
+            {"variables": {"a": {"type": "Json", "value": None, "valueInfo": REFERENCE}}}, id="reference"
+        ),
     ],
 )
 def test_a_task_message_fits_its_schema(changed: dict[str, Any]) -> None:
@@ -98,6 +104,8 @@ def test_what_the_documentation_shows_fits_the_schema(response: dict[str, Any]) 
         {"response_type": "complete", "variables": {"x": {"value": 1, "type": 5}}},
         {"response_type": "complete", "variables": {"x": 2**63}},
         {"response_type": "complete", "variables": {"x": {"value": 2**63}}},
+        {"response_type": "complete", "variables": {"x": {"value": None, "type": "Json", "valueInfo": REFERENCE}}},
+        {"response_type": "complete", "local_variables": {"x": {"value": None, "valueInfo": REFERENCE}}},
     ],
 )
 def test_what_the_worker_sets_aside_does_not_fit_the_schema(response: dict[str, Any]) -> None:
