@@ -20,13 +20,17 @@ def is_served(topic: str, include: Sequence[str], exclude: Sequence[str]) -> boo
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One outside system: its tasks go to `<name>.queue` with the routing key `<name>.<topic>`."""
+    """One outside system: its tasks go to `<name>.queue` with the routing key `<name>.<topic>`.
+
+    `long_text`: as what its untyped texts are stored that are too long for a String; None: they are refused.
+    """
 
     name: str
     lock_ms: int
     topics: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
+    long_text: str | None = None
 
     def is_user(self, name: str | None) -> bool:
         """Whether a user of the broker may answer for this system; one of the system's own name by default."""

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -23,6 +23,7 @@ WRONG_VALUE = {
     "topics": "is not a list of texts",
     "patterns": "is not a list of texts",
     "users": "is not a list of texts",
+    "long_text": 'is not "json"',
 }
 
 
@@ -35,6 +36,7 @@ class _SystemTable(BaseModel):
     topics: Names = []
     patterns: Names = []
     users: Names = []
+    long_text: Literal["json"] | None = None
 
 
 class _RoutingFile(BaseModel):
@@ -68,8 +70,8 @@ def read_routing_file(path: Path, lock_ms: int, default_system: str) -> tuple[di
 
 
 def _system(name: str, table: _SystemTable, lock_ms: int) -> System:
-    lists = (tuple(names) for names in (table.topics, table.patterns, table.users))
-    return System(name, table.lock_duration or lock_ms, *lists)
+    topics, patterns, users = (tuple(names) for names in (table.topics, table.patterns, table.users))
+    return System(name, table.lock_duration or lock_ms, topics, patterns, users, table.long_text)
 
 
 def _shared_topics(file: _RoutingFile) -> Iterator[tuple[Place, str]]:

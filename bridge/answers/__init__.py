@@ -2,8 +2,8 @@
 
 from bridge.answers.calls import AnswerCalls, CallRules
 from bridge.answers.circuit_breaker import CircuitBreaker
+from bridge.answers.in_vain import InVain
 from bridge.answers.side_queues import SECOND_TIER, SLOW_TIER, TIERS, UNKNOWN, SideQueues, tier_of
-from bridge.answers.unknown_keys import UnknownKeys
 
 __all__ = [
     "SECOND_TIER",
@@ -13,7 +13,7 @@ __all__ = [
     "AnswerCalls",
     "CallRules",
     "CircuitBreaker",
+    "InVain",
     "SideQueues",
-    "UnknownKeys",
     "tier_of",
 ]

@@ -1,5 +1,7 @@
 """The contract in code: the task message, the response, typed variables. Pure: nothing here does I/O."""
 
+from bridge.contract.bodies import PLAIN, BodyForm
+from bridge.contract.doubts import LONGEST_TEXT, doubts
 from bridge.contract.keys import NamedTask, named_task, nearest
 from bridge.contract.response import Response, ResponseType, check_size
 from bridge.contract.task import ExternalTask, TaskState, attempt_of, task_message
@@ -17,8 +19,11 @@ from bridge.contract.wire import (
 __all__ = [
     "ERROR_EXCHANGE",
     "ERROR_KEY",
+    "LONGEST_TEXT",
+    "PLAIN",
     "RESPONSE_QUEUE",
     "TASK_EXCHANGE",
+    "BodyForm",
     "ExternalTask",
     "NamedTask",
     "Publication",
@@ -28,6 +33,7 @@ __all__ = [
     "Variables",
     "attempt_of",
     "check_size",
+    "doubts",
     "encode_json",
     "named_task",
     "nearest",
