@@ -23,7 +23,7 @@ from bridge.answers import (
     tier_of,
 )
 from bridge.broker import RETRY_TIERS, Delivery, Inbox, RejectedReader
-from bridge.contract import NamedTask, Response, ResponseType, check_size, named_task
+from bridge.contract import NamedTask, Response, ResponseType, check_size
 from bridge.engine import FOR_NOW, Answer, Verdict
 from bridge.errors import TaskGone, Unavailable, Unprocessable
 from bridge.leases import LeaseTable
@@ -145,8 +145,7 @@ class ResponseHandler:
     def _process(self, delivery: Delivery) -> Fate:
         """Try to bring a response to its end. Raises Unavailable where that has to wait."""
         try:
-            check_size(delivery.size, self._rules.max_message_bytes)
-            response = Response.decode(delivery.body, delivery.correlation_id, self._rules.max_message_bytes)
+            response = self._decode(delivery)
             self._check_sender(delivery, response.task_id)
         except TaskGone:
             metrics.responses(UNKNOWN, "gone").inc()
@@ -155,8 +154,14 @@ class ResponseHandler:
             return self._set_aside_unread(delivery, error)
         except Unavailable as error:  # whose task it is cannot be asked
             return self._follow(delivery, response, Answer.missing(error))
-        self._calls.note_unknown_keys(response)
+        self._calls.note_in_vain(response)
         return self._apply_when_free(delivery, response)
+
+    def _decode(self, delivery: Delivery) -> Response:
+        """Return the response that a delivery holds. Raises Unprocessable."""
+        most = self._rules.max_message_bytes
+        check_size(delivery.size, most)
+        return Response.decode(delivery.body, delivery.correlation_id, most, delivery.form)
 
     def _apply_when_free(self, delivery: Delivery, response: Response) -> Fate:
         """Apply a response, or let it come again once another one of its process instance is applied."""
@@ -267,7 +272,7 @@ class ResponseHandler:
             taken = self._calls.take_back(response)
             if taken.verdict in FOR_NOW:
                 raise Unavailable(taken.detail)
-            if taken.verdict is Verdict.GONE:
+            if taken.verdict in (Verdict.GONE, Verdict.STALE):
                 return self._note_done(response, taken.verdict)
             if taken.verdict is Verdict.ACCEPTED:
                 return Fate.AGAIN
@@ -339,7 +344,7 @@ class ResponseHandler:
 
     def _set_aside_unread(self, delivery: Delivery, error: Unprocessable) -> Fate:
         """Set aside what is no answer, once the task that it names is told why."""
-        named = None if error.reason == "forged" else named_task(delivery.body, delivery.correlation_id)
+        named = None if error.reason == "forged" else delivery.named_task
         # A heartbeat is no answer: its system is still at work.
         if named and named.response_type != ResponseType.EXTEND_LOCK and not self._tell(delivery, named, error):
             return Fate.ELSEWHERE

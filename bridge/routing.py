@@ -70,6 +70,7 @@ class System:
     `own_queue` names a queue other than `<name>.queue`; `queue_arguments` are those that it is declared with, and
     where `declares_queue` is False somebody else does. `sends_priority`: its messages carry their task's priority.
     `tells_cancelled`: it is told, in a queue of its own, which of its tasks the process has cancelled.
+    `long_text`: as what its untyped texts are stored that are too long for a String; None: they are refused.
     """
 
     name: str
@@ -86,6 +87,7 @@ class System:
     sends_priority: bool = False
     tells_cancelled: bool = False
     large_variables: LargeVariables = "incident"
+    long_text: str | None = None
 
     def is_user(self, name: str | None) -> bool:
         """Whether a user of the broker may answer for this system; one of the system's own name by default."""

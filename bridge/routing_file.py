@@ -62,6 +62,7 @@ WRONG_VALUE = {
     "queue_arguments": "is no table such as {x-max-priority = 10}",
     "priority": NO_SWITCH,
     "cancellations": NO_SWITCH,
+    "long_text": 'is not "json"',
 }
 
 
@@ -89,6 +90,7 @@ class _SystemTable(BaseModel):
     priority: bool = False
     cancellations: bool = False
     large_variables: LargeVariables = "incident"
+    long_text: Literal["json"] | None = None
 
 
 class _RoutingFile(BaseModel):
@@ -140,6 +142,7 @@ def _system(name: str, table: _SystemTable, usual: System) -> System:
         sends_priority=table.priority,
         tells_cancelled=table.cancellations,
         large_variables=table.large_variables,
+        long_text=table.long_text,
     )
 
 

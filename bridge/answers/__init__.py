@@ -2,9 +2,9 @@
 
 from bridge.answers.calls import AnswerCalls
 from bridge.answers.circuit_breaker import CircuitBreaker
+from bridge.answers.in_vain import InVain
 from bridge.answers.rejections import Rejections
 from bridge.answers.side_queues import SECOND_TIER, SLOW_TIER, TIERS, UNKNOWN, Originals, SideQueues, tier_of
-from bridge.answers.unknown_keys import UnknownKeys
 
 __all__ = [
     "SECOND_TIER",
@@ -13,9 +13,9 @@ __all__ = [
     "UNKNOWN",
     "AnswerCalls",
     "CircuitBreaker",
+    "InVain",
     "Originals",
     "Rejections",
     "SideQueues",
-    "UnknownKeys",
     "tier_of",
 ]

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from loguru import logger
-
 from bridge import clock
-from bridge.answers.unknown_keys import UNKNOWN_SYSTEM, UnknownKeys
+from bridge.answers.in_vain import UNKNOWN_SYSTEM, InVain
+from bridge.answers.values import AnswerValues
 from bridge.contract import NamedTask, Response, ResponseType, TaskState, attempt_of
-from bridge.engine import LONGEST_ERROR_MESSAGE, Answer, CamundaClient, Verdict, says_no_json
+from bridge.engine import Answer, CamundaClient, Verdict, shortened
 from bridge.errors import TaskGone, Unavailable
 from bridge.leases import LeaseTable, retry_policy
 from bridge.retry_policy import RetryPolicy
@@ -34,33 +33,30 @@ class AnswerCalls:
         self._routing = routing
         self._leases = leases
         self._accepted_worker_ids = accepted_worker_ids
-        self._json_type = "Json"
-        self._unknown_keys = UnknownKeys()
+        self._in_vain = InVain()
+        self._values = AnswerValues(engine, self.system_of, self._in_vain)
         self._told_until: dict[str, float] = {}
 
     def apply(self, response: Response) -> Answer:
         """Do what the response asks for and return the engine's word. Raises Unprocessable."""
         try:
-            answer = self._apply(response, self._json_type)
-            if self._json_type == "Json" and answer.verdict in REFUSED and self._needs_text(response, answer):
-                answer = self._apply_as_text(response)
+            answer = self._apply(response, self._values.json_type)
+            if answer.verdict in REFUSED and response.response_type is not ResponseType.EXTEND_LOCK:
+                answer = self._after_refusal(response, answer)
             return self._read_before_rejecting(response, answer)
         except TaskGone as error:
             return Answer(Verdict.GONE, str(error))
         except Unavailable as error:
             return Answer.missing(error)
 
-    def _needs_text(self, response: Response, refusal: Answer) -> bool:
-        """Whether the engine refuses objects that became Json; not every refusal names that as its reason."""
-        has_objects = response.typed_variables("Json") != response.typed_variables("String")
-        return has_objects and (says_no_json(refusal.detail) or not self._engine.knows_json())
-
-    def _apply_as_text(self, response: Response) -> Answer:
+    def _after_refusal(self, response: Response, refusal: Answer) -> Answer:
+        """Try again with text where the engine knows no Json, else say which variables may be why."""
+        if not self._values.must_be_text(response, refusal):
+            return self._values.explained(response, refusal)
         answer = self._apply(response, "String")
         if answer.verdict is Verdict.ACCEPTED:
-            logger.warning("the engine has no Spin plugin: untyped objects become String variables with JSON")
-            self._json_type = "String"
-        return answer
+            self._values.note_text_taken()
+        return self._values.explained(response, answer) if answer.verdict in REFUSED else answer
 
     def _read_before_rejecting(self, response: Response, answer: Answer) -> Answer:
         """Return GONE for a task that is gone, whatever error of the engine's own (500) it met on the way.
@@ -77,18 +73,29 @@ class AnswerCalls:
         worker_id = self._worker_id_of(response)
         match response.response_type:
             case ResponseType.COMPLETE:
-                variables = response.typed_variables(json_type)
-                return self._engine.complete(response.task_id, worker_id, variables)
+                variables = self._values.of(response, json_type)
+                return self._earlier(response) or self._engine.complete(response.task_id, worker_id, variables)
             case ResponseType.FAILURE:
-                return self._fail(response, worker_id)
+                return self._fail(response, worker_id, json_type)
             case ResponseType.BPMN_ERROR:
                 code, message = str(response.error_code), response.error_message
-                variables_of_error = response.typed_variables(json_type).get("variables")
-                return self._engine.bpmn_error(response.task_id, worker_id, code, message, variables_of_error)
+                given = self._values.of(response, json_type).get("variables")
+                stale = self._earlier(response)
+                return stale or self._engine.bpmn_error(response.task_id, worker_id, code, message, given)
             case ResponseType.EXTEND_LOCK:
                 return self._keep_alive(response)
 
-    def _fail(self, response: Response, worker_id: str) -> Answer:
+    def _earlier(self, response: Response) -> Answer | None:
+        """Return the verdict on an answer of an earlier attempt, which must not end a later one.
+
+        The engine is asked only where this process does not know the task to be at the attempt.
+        """
+        if response.attempt is None or self._leases.attempt_of(response.task_id) == response.attempt:
+            return None
+        return _stale(response, self._engine.read_task(response.task_id))
+
+    def _fail(self, response: Response, worker_id: str, json_type: str) -> Answer:
+        variables = self._values.of_failure(response, json_type)
         state = self._engine.read_task(response.task_id)
         if self._leases.pauses.has_begun(state, response.attempt):
             self._leases.pauses.note(state.id, self._pause_ms(response, state, state.retries))
@@ -98,7 +105,7 @@ class AnswerCalls:
         retries = self._policy(state).left(state.retries) if response.retries is None else response.retries
         pause_ms = self._pause_ms(response, state, retries)
         message = response.error_message or NO_MESSAGE
-        self._leases.pauses.begin(state, retries, message[:LONGEST_ERROR_MESSAGE])
+        self._leases.pauses.begin(state, retries, shortened(message))
         answer = self._engine.failure(
             response.task_id,
             worker_id,
@@ -106,6 +113,7 @@ class AnswerCalls:
             response.error_details,
             retries=retries,
             retry_timeout_ms=pause_ms,
+            variables=variables,
         )
         if answer.verdict is Verdict.ACCEPTED:
             self._leases.pauses.note(state.id, pause_ms, state.lock_expires_at)
@@ -186,7 +194,9 @@ class AnswerCalls:
         return self._leases.system_of(task_id) or self._routing.system_of(self._engine.read_task(task_id))
 
     def take_back(self, response: Response) -> Answer:
-        """Lock a task again that nobody holds. Raises TaskGone, Unavailable."""
+        """Lock a task again that nobody holds, for an answer of its attempt. Raises TaskGone, Unavailable."""
+        if response.attempt is not None and (stale := _stale(response, self._engine.read_task(response.task_id))):
+            return stale
         lock_ms = response.lock_duration or self.system_of(response.task_id).lock_ms
         return self._engine.lock(response.task_id, self._worker_id_of(response), lock_ms)
 
@@ -212,13 +222,18 @@ class AnswerCalls:
         """Whether a task has failed, and was not fetched since."""
         return self._leases.topic_of(state.id) is None and self._leases.pauses.goes_on(state.id)
 
-    def note_unknown_keys(self, response: Response) -> None:
-        """Warn of keys that nobody knows, once for each system, and count them."""
+    def note_in_vain(self, response: Response) -> None:
+        """Warn of what an answer carries in vain, once for each system; unknown keys are counted, too."""
+        if not response.unknown_keys and not response.unused_fields:
+            return
+        system = self._name_of_system(response.task_id)
         if response.unknown_keys:
-            self._unknown_keys.note(self._name_of_system(response.task_id), response.unknown_keys)
+            self._in_vain.note(system, response.unknown_keys)
+        if system != UNKNOWN_SYSTEM:
+            self._in_vain.note_unused(system, response)
 
     def _name_of_system(self, task_id: str) -> str:
-        if self._leases.topic_of(task_id) or self._unknown_keys.may_look():
+        if self._leases.topic_of(task_id) or self._in_vain.may_look():
             with suppress(TaskGone, Unavailable):
                 return self.system_of(task_id).name
         return UNKNOWN_SYSTEM

@@ -9,7 +9,7 @@ from pika.spec import BasicProperties
 
 from bridge import clock
 from bridge.broker.bent_pika import CutBody
-from bridge.contract import NamedTask, TraceContext, named_task
+from bridge.contract import BodyForm, NamedTask, TraceContext, named_task
 
 MOST_BYTES = 1_048_576
 KEPT_BYTES = 65_536  # of a body that is too large
@@ -42,14 +42,27 @@ class Delivery:
     @property
     def correlation_id(self) -> str | None:
         """The correlation id of the message, which systems may use for the task's id; one in no UTF-8 is none."""
-        given = self.properties.correlation_id
-        return given if isinstance(given, str) else None
+        return _text(self.properties.correlation_id)
+
+    @property
+    def form(self) -> BodyForm:
+        """What its properties say of its body."""
+        return BodyForm(_text(self.properties.content_encoding), _text(self.properties.content_type))
+
+    @property
+    def named_task(self) -> NamedTask | None:
+        """Which task it is about, as far as that can be read; None where it does not say."""
+        return named_task(self.body, self.correlation_id, self.form)
 
     @property
     def trace(self) -> TraceContext | None:
         """The trace that its headers name, None where they name no valid one."""
         headers = self.properties.headers or {}
         return TraceContext.read(headers.get("traceparent"), headers.get("tracestate"))
+
+
+def _text(given: object) -> str | None:
+    return given if isinstance(given, str) else None
 
 
 class Inbox:
@@ -108,7 +121,7 @@ class Inbox:
         with self._lock:
             finished = set(self._finished)
         deliveries = [delivery for delivery in self._unacknowledged.copy().values() if delivery not in finished]
-        named = (named_task(delivery.body, delivery.correlation_id) for delivery in deliveries)
+        named = (delivery.named_task for delivery in deliveries)
         return [one for one in named if one is not None and one.task_id == task_id]
 
     def add(self, delivery: Delivery) -> None:

@@ -1,6 +1,8 @@
 """The contract in code: the task message, the response, typed variables. Pure: nothing here does I/O."""
 
+from bridge.contract.bodies import PLAIN, BodyForm
 from bridge.contract.cancellation import CancelledTask, cancellation_message, cancelled_queue
+from bridge.contract.doubts import LONGEST_TEXT, doubts
 from bridge.contract.keys import NamedTask, named_task, nearest
 from bridge.contract.references import has_path
 from bridge.contract.rejected import RejectedMessage
@@ -22,9 +24,12 @@ from bridge.contract.wire import (
 __all__ = [
     "ERROR_EXCHANGE",
     "ERROR_KEY",
+    "LONGEST_TEXT",
+    "PLAIN",
     "REJECTED_QUEUE",
     "RESPONSE_QUEUE",
     "TASK_EXCHANGE",
+    "BodyForm",
     "CancelledTask",
     "ExternalTask",
     "NamedTask",
@@ -39,6 +44,7 @@ __all__ = [
     "cancellation_message",
     "cancelled_queue",
     "check_size",
+    "doubts",
     "encode_json",
     "has_path",
     "named_task",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from bridge.contract.bodies import PLAIN, BodyForm
 from bridge.contract.fields import TASK_ID
 from bridge.contract.task import attempt_of
 
@@ -57,9 +58,10 @@ def _plain(key: str) -> str:
     return re.sub(r"[^0-9a-z]", "", key.casefold())
 
 
-def named_task(body: bytes, correlation_id: str | None) -> NamedTask | None:
+def named_task(body: bytes, correlation_id: str | None, form: BodyForm = PLAIN) -> NamedTask | None:
     """Return which task an answer is about that cannot be used; None where it does not say."""
-    fields = {_plain(str(key)): value for key, value in first_fields(body).items()}
+    begin = form.beginning(body, READ_BYTES + 1)
+    fields = {_plain(str(key)): value for key, value in first_fields(begin).items()}
     task_id = next((one for one in (_id(fields.get("taskid")), _id(correlation_id)) if one), None)
     if task_id is None:
         return None

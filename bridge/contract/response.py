@@ -6,9 +6,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from bridge.contract.bodies import PLAIN, BodyForm
 from bridge.contract.fields import TASK_ID
 from bridge.contract.keys import NamedTask, first_fields, meant_by
-from bridge.contract.variables import Variables, typed
+from bridge.contract.surrogates import half_a_character
+from bridge.contract.variables import Variables, is_long_text, typed
 from bridge.errors import Unprocessable
 from bridge.routing import LONGEST_LOCK_MS
 
@@ -31,6 +33,22 @@ class ResponseType(StrEnum):
     EXTEND_LOCK = "extend_lock"
 
 
+USED_BY_ALL = ("task_id", "response_type", "worker_id", "attempt")
+USED = {
+    ResponseType.COMPLETE: ("variables", "local_variables"),
+    ResponseType.FAILURE: (
+        "variables",
+        "local_variables",
+        "error_message",
+        "error_details",
+        "retries",
+        "retry_timeout",
+    ),
+    ResponseType.BPMN_ERROR: ("variables", "error_code", "error_message"),
+    ResponseType.EXTEND_LOCK: ("lock_duration",),
+}
+
+
 class Response(BaseModel):
     """A system's answer. Unknown fields are ignored but for their names; times are in milliseconds."""
 
@@ -50,16 +68,19 @@ class Response(BaseModel):
     lock_duration: Annotated[int, NoBoolean, Field(gt=0, le=LONGEST_LOCK_MS)] | None = None
 
     @classmethod
-    def decode(cls, body: bytes, correlation_id: str | None, max_bytes: int) -> Self:
+    def decode(cls, body: bytes, correlation_id: str | None, max_bytes: int, form: BodyForm = PLAIN) -> Self:
         """Return the response that a message holds; a missing `task_id` is the message's correlation id.
 
-        Raises Unprocessable (`too_large`, `invalid`) for whatever the contract does not allow.
+        `form`: how the message says that its body is packed. Raises Unprocessable (`too_large`, `invalid`) for
+        whatever the contract does not allow.
         """
         check_size(len(body), max_bytes)
+        content = form.unpacked(body, max_bytes)
         try:
-            response = cls.model_validate_json(body)
+            response = cls.model_validate_json(content)
         except ValidationError as error:
-            raise Unprocessable("invalid", _first_problem(error, body, cls.model_fields)) from error
+            problem = form.problem(content) or half_a_character(content)
+            raise Unprocessable("invalid", problem or _first_problem(error, content, cls.model_fields)) from error
         if not response.task_id:
             response = response.model_copy(update={"task_id": correlation_id or ""})
         response._check()
@@ -86,14 +107,25 @@ class Response(BaseModel):
         """The keys of the answer that nobody reads."""
         return tuple(self.model_extra or ())
 
-    def typed_variables(self, json_type: str = "Json") -> dict[str, Variables]:
+    def has_long_text(self, longest: int) -> bool:
+        """Whether an untyped text among its variables has more UTF-16 units."""
+        values = (*(self.variables or {}).values(), *(self.local_variables or {}).values())
+        return any(is_long_text(value, longest) for value in values)
+
+    @property
+    def unused_fields(self) -> tuple[str, ...]:
+        """The fields with a value that this type of answer cannot carry to the engine."""
+        own = (*USED_BY_ALL, *USED[self.response_type])
+        return tuple(name for name in type(self).model_fields if name not in own and getattr(self, name))
+
+    def typed_variables(self, json_type: str = "Json", longest_text: int | None = None) -> dict[str, Variables]:
         """Return `variables` and `localVariables` as the engine wants them, leaving out what is not given.
 
-        `json_type` is `String` for an engine without the Spin plugin, which knows no `Json`.
-        Raises Unprocessable for a value that has no type at the engine.
+        `json_type` is `String` for an engine without the Spin plugin, which knows no `Json`; untyped texts of more
+        UTF-16 units than `longest_text` become Json. Raises Unprocessable for a value that has no type there.
         """
         given = {"variables": self.variables, "localVariables": self.local_variables}
-        return {key: typed(values, json_type) for key, values in given.items() if values}
+        return {key: typed(values, json_type, longest_text) for key, values in given.items() if values}
 
 
 def check_size(size: int, most: int) -> None:

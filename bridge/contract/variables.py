@@ -1,7 +1,7 @@
 """Variables in the engine's typed envelopes."""
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 from bridge.contract.wire import dump_json
 from bridge.errors import Unprocessable
@@ -14,12 +14,35 @@ _INTEGER_RANGE = range(-(2**31), 2**31)
 _LONG_RANGE = range(-(2**63), 2**63)
 
 
-def typed(values: dict[str, Any], json_type: str) -> Variables:
+def typed(values: dict[str, Any], json_type: str, longest_text: int | None = None) -> Variables:
     """Return the values in typed envelopes; an untyped object or list becomes JSON text of type `json_type`.
 
-    Raises Unprocessable for a value that has no type at the engine.
+    So does an untyped text of more UTF-16 units than `longest_text`, where that is given. Raises Unprocessable for
+    a value that has no type at the engine.
     """
-    return {name: _envelope(name, value, json_type) for name, value in values.items()}
+    return {name: _fitted(name, value, json_type, longest_text) for name, value in values.items()}
+
+
+def is_long_text(value: Any, longest: int) -> bool:
+    """Whether a value is an untyped text of more UTF-16 units."""
+    text = value["value"] if _is_envelope(value) and value.get("type") is None else value
+    return isinstance(text, str) and len(text) > longest // 2 and units(text) > longest
+
+
+def units(text: str) -> int:
+    """Return the length of a text in UTF-16 units, as Java and most databases count it: an emoji is two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _fitted(name: str, value: Any, json_type: str, longest_text: int | None) -> dict[str, Any]:
+    envelope = _envelope(name, value, json_type)
+    if longest_text is None or json_type != "Json" or not is_long_text(value, longest_text):
+        return envelope
+    return {**envelope, "type": "Json", "value": _json_text(name, envelope["value"])}
+
+
+def _is_envelope(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict) and "value" in value and value.keys() <= _ENVELOPE_KEYS
 
 
 def is_reference(envelope: dict[str, Any]) -> bool:
@@ -30,17 +53,19 @@ def is_reference(envelope: dict[str, Any]) -> bool:
 
 def _envelope(name: str, value: Any, json_type: str) -> dict[str, Any]:
     """Return a typed envelope; an untyped object would be stored by the engine as serialised Java."""
-    if not (isinstance(value, dict) and "value" in value and value.keys() <= _ENVELOPE_KEYS):
+    if not _is_envelope(value):
         return _inferred(name, value, json_type)
     inner = value["value"]
     # An engine may refuse other JSON here without its error object, which looks as if no engine were there.
-    if not isinstance(value.get("type"), str | None) or not isinstance(value.get("valueInfo"), dict | None):
+    kind = value.get("type")
+    if not isinstance(kind, str | None) or kind == "" or not isinstance(value.get("valueInfo"), dict | None):
         raise Unprocessable("invalid", f"variable {name!r}: type must be a text and valueInfo an object")
     if is_reference(value):
         raise Unprocessable("invalid", f"variable {name!r} is a reference: leave it out, or send a value")
-    if value.get("type") is None:
-        return _inferred(name, inner, json_type)
-    if isinstance(inner, dict | list):
+    if kind is None:
+        info = {"valueInfo": value["valueInfo"]} if value.get("valueInfo") else {}
+        return _inferred(name, inner, json_type) | info
+    if isinstance(inner, dict | list) or (kind in ("Json", "json") and isinstance(inner, bool | int | float)):
         return {**value, "value": _json_text(name, inner)}
     return value
 

@@ -11,6 +11,7 @@ from bridge.contract import ExternalTask, TaskState, Variables, encode_json, wit
 from bridge.contract.fields import text
 from bridge.engine.back_offs import BackOffs
 from bridge.engine.dates import EngineDates
+from bridge.engine.error_texts import shortened, storable
 from bridge.engine.http import Http, Reply
 from bridge.engine.json_support import QUESTION, QUESTION_PATH, says_no_json
 from bridge.engine.models import Models
@@ -25,7 +26,8 @@ from bridge.routing import Subscription
 CALL_TIMEOUT_SECONDS = 30.0
 # A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
 POLL_MARGIN_SECONDS = 20.0
-LONGEST_ERROR_MESSAGE = 666  # the engine cuts what is longer
+NO_VARIABLES: Mapping[str, Variables] = {}
+NO_TASK = "universal-camunda-worker-asks"  # no id of a task
 SERVER_ERROR, GATEWAY_TIMEOUT = 500, 504
 UNKNOWN_OR_FORBIDDEN = (403, 404)
 # Within these calls the engine goes on with the process as far as it can, and also after we have given up.
@@ -56,6 +58,7 @@ class CamundaClient:
         self._dates = EngineDates(http)
         self.models = Models(http)
         self._is_old = False
+        self._keeps_failure_variables: bool | None = None
 
     def probe(self) -> None:
         """Ask for a sign of life that the engine itself must give. Raises Unavailable.
@@ -191,7 +194,7 @@ class CamundaClient:
 
     def complete(self, task_id: str, worker_id: str, variables: dict[str, Variables]) -> Answer:
         """Complete a task; `variables` maps `variables` and `localVariables` to typed envelopes."""
-        return self._answer(task_id, "complete", {"workerId": worker_id, **variables})
+        return self._answer(task_id, "complete", {"workerId": worker_id, **self._spelled(variables)})
 
     def failure(
         self,
@@ -202,16 +205,22 @@ class CamundaClient:
         *,
         retries: int,
         retry_timeout_ms: int,
+        variables: Mapping[str, Variables] = NO_VARIABLES,
     ) -> Answer:
-        """Report a failure; at 0 retries an incident is raised. A message too long goes into the details."""
-        if len(message) > LONGEST_ERROR_MESSAGE and details is None:
+        """Report a failure; at 0 retries an incident is raised. A message too long goes into the details.
+
+        `variables` as for `complete`; an engine older than 7.15 drops them (see `takes_failure_variables`).
+        """
+        short = shortened(message)
+        if details is None and short != message:
             details = message
         request = {
             "workerId": worker_id,
             "retries": retries,  # left out, the engine reads 0
             "retryTimeout": retry_timeout_ms,
-            "errorMessage": message[:LONGEST_ERROR_MESSAGE],
-            "errorDetails": details,
+            "errorMessage": short,
+            "errorDetails": details if details is None else storable(details),
+            **self._spelled(variables),
         }
         answer = self._answer(task_id, "failure", request)
         if retries and answer.verdict is Verdict.ACCEPTED:
@@ -222,7 +231,8 @@ class CamundaClient:
         self, task_id: str, worker_id: str, code: str, message: str | None, variables: Variables | None
     ) -> Answer:
         """Raise a BPMN error. A code that nobody catches silently ends the path, unless the engine forbids it."""
-        request = {"workerId": worker_id, "errorCode": code, "errorMessage": message, "variables": variables}
+        given = self._spelled({"variables": variables} if variables else {})
+        request = {"workerId": worker_id, "errorCode": code, "errorMessage": message, **given}
         return self._answer(task_id, "bpmnError", {k: v for k, v in request.items() if v is not None})
 
     def extend_lock(self, task_id: str, worker_id: str, lock_ms: int) -> Answer:
@@ -250,6 +260,21 @@ class CamundaClient:
     def unlock(self, task_id: str) -> Answer:
         """Free a task at once. The engine asks nobody who they are: only for tasks certainly not published."""
         return self._answer(task_id, "unlock", {})
+
+    def takes_failure_variables(self) -> bool:
+        """Whether a failure may carry variables; the engine is asked once. Raises Unavailable.
+
+        An older engine says nothing and drops them. What came with them in 7.15 is the lock of one task.
+        """
+        if self._keeps_failure_variables is None:
+            answer = self._answer(NO_TASK, "lock", {"workerId": self.worker_id, "lockDuration": 1000})
+            if answer.verdict in FOR_NOW:
+                raise Unavailable(answer.detail)
+            self._keeps_failure_variables = answer.verdict is not Verdict.UNKNOWN_CALL
+        return self._keeps_failure_variables
+
+    def _spelled(self, variables: Mapping[str, Variables]) -> dict[str, Variables]:
+        return {scope: self._dates.spell(values) for scope, values in variables.items()}
 
     def knows_json(self) -> bool:
         """Whether the engine can store variables of type Json. Raises Unavailable."""

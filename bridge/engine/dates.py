@@ -1,4 +1,7 @@
-"""The engine's dates, which a setting of its server may write without their zone, or in another order."""
+"""The engine's dates, which a setting of its server may write without their zone, or in another order.
+
+As it writes them it reads them, and nothing else.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +11,9 @@ from typing import Any, Protocol
 
 from loguru import logger
 
-from bridge.errors import Unavailable
+from bridge.contract import Variables
+from bridge.engine.moments import USUAL, moment_of, spelling_of
+from bridge.errors import Unavailable, Unprocessable
 
 NAMES = ("lockExpirationTime", "createTime")
 # What is not ISO 8601. Where two of them fit, the one nearest to now is meant: all our dates are about now.
@@ -19,6 +24,7 @@ QUARTER = timedelta(minutes=15)  # zones differ by quarters of an hour
 OFFSETS = [quarters * QUARTER for quarters in sorted(range(-14 * 4, 14 * 4 + 1), key=abs)]
 SLACK = timedelta(minutes=5)  # of the clocks, and of a fetch that waited
 LONGEST_LOCK = timedelta(minutes=10)
+NO_ZONE = "the moment has no zone, and which instant is meant cannot be known; end it with Z or with +03:00"
 
 
 class Server(Protocol):
@@ -39,6 +45,7 @@ class EngineDates:
         self._server = server
         self._zone: timezone | None = None
         self._ahead: timedelta | None = None  # of the engine's clock, before ours
+        self._spelling = USUAL
 
     def complete(self, rows: Iterable[Any], lock_ms: Mapping[str, int] | None = None) -> None:
         """Write the dates of rows as ISO 8601 with a zone, where they are not. What is no date stays as it is.
@@ -50,10 +57,44 @@ class EngineDates:
             if not isinstance(text, str) or not (readings := _readings(text)):
                 continue
             if readings[0].tzinfo and _is_iso(text):
+                self._note_spelling(text)
                 return  # as the engine writes one, it writes all
             if readings[0].tzinfo is None:
                 self._learn(text, timedelta(milliseconds=(lock_ms or {}).get(str(row.get("topicName")), 0)))
+            self._note_spelling(text)
             self._write(row)
+
+    def spell(self, variables: Variables) -> Variables:
+        """Return the variables with each Date in the engine's own spelling of the same instant.
+
+        What is no moment of ISO 8601 stays as it is, for the engine to judge. Raises Unprocessable for a moment
+        without its zone.
+        """
+        return {name: self._spelled(name, envelope) for name, envelope in variables.items()}
+
+    def _spelled(self, name: str, envelope: dict[str, Any]) -> dict[str, Any]:
+        text = envelope.get("value")
+        if envelope.get("type") not in ("Date", "date") or not isinstance(text, str) or self._spelling.fits(text):
+            return envelope
+        moment = moment_of(text)
+        if moment is None:
+            return envelope
+        if moment.tzinfo is None:
+            raise Unprocessable("invalid", f"variable {name!r:.80} (Date, {len(text)} characters): {NO_ZONE}")
+        try:
+            return {**envelope, "value": self._spelling.of(moment)}
+        except OverflowError:  # in the engine's zone it is before the year 1 or after 9999
+            return envelope
+
+    def _note_spelling(self, text: str) -> None:
+        """Learn from a date of the engine's own how it wants dates."""
+        if self._spelling.zone != self._zone or not self._spelling.fits(text):
+            nearest = min(_forms(text), key=lambda form: abs(self._away(text, form)), default=None)
+            self._spelling = spelling_of(text, nearest, self._zone)
+
+    def _away(self, text: str, form: str) -> timedelta:
+        moment = datetime.strptime(FRACTION.sub("", text), form)
+        return _with_zone(moment, self._zone or UTC) - self._now()
 
     def _write(self, row: dict[str, Any]) -> None:
         for name in NAMES:
@@ -109,10 +150,17 @@ def _readings(text: str) -> list[datetime]:
     try:
         return [datetime.fromisoformat(text)]
     except ValueError:
-        found = []
-        for form in FORMATS:
-            try:
-                found.append(datetime.strptime(FRACTION.sub("", text), form))
-            except ValueError:
-                continue
-        return found
+        return [datetime.strptime(FRACTION.sub("", text), form) for form in _forms(text)]
+
+
+def _forms(text: str) -> list[str]:
+    """Return the forms that a date fits which is not of ISO 8601."""
+    return [form for form in FORMATS if _has_form(FRACTION.sub("", text), form)]
+
+
+def _has_form(text: str, form: str) -> bool:
+    try:
+        datetime.strptime(text, form)
+    except ValueError:
+        return False
+    return True

@@ -61,6 +61,11 @@ class LeaseTable:
         lease = self._leases.get(task_id)
         return lease.system if lease else None
 
+    def attempt_of(self, task_id: str) -> str | None:
+        """Return the attempt of a task that is in the table."""
+        lease = self._leases.get(task_id)
+        return attempt_of(lease.retries) if lease else None
+
     def is_at(self, task_id: str, retries: int | None) -> bool:
         """Whether a task is at the attempt that we know of; True where we know of none."""
         lease = self._leases.get(task_id)

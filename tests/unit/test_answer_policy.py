@@ -9,8 +9,8 @@ from pika.spec import BasicProperties
 
 from bridge.answers.calls import AnswerCalls
 from bridge.answers.circuit_breaker import CircuitBreaker
+from bridge.answers.in_vain import MOST_WARNINGS, InVain
 from bridge.answers.side_queues import ATTEMPTS, SideQueues
-from bridge.answers.unknown_keys import MOST_WARNINGS, UnknownKeys
 from bridge.broker import Delivery, Inbox, Outcome, Publisher
 from bridge.contract import NamedTask
 from bridge.engine import Reply, Verdict
@@ -621,9 +621,9 @@ TRUE_REASON = "the answer of bitrix24 cannot be used: "
             b'{"task_id": "t1", "response_type": "complete", "variables": {"a', "Invalid JSON", id="cut off"
         ),
         pytest.param(
-            b'{"task_id":"t1","error_message":"\xcf\xf0","response_type":"x"}', "Invalid JSON", id="cp1251"
+            b'{"task_id":"t1","error_message":"\xcf\xf0","response_type":"x"}', "windows-1251", id="cp1251"
         ),
-        pytest.param(b'\xef\xbb\xbf{"task_id": "t1", "response_type": "complete"}', "Invalid JSON", id="a mark"),
+        pytest.param(b'\xef\xbb\xbf{"task_id": "t1", "response_type": "done"}', "response_type: ", id="a mark"),
         pytest.param(b'{"task_id": "t1", "response_type": "complete",}', "Invalid JSON", id="a comma too many"),
         pytest.param(
             b'{"task_id": "t1", "x": "' + b"x" * 20_000 + b'"}', "at most 10000 are taken", id="too large"
@@ -786,7 +786,7 @@ def test_unknown_keys_do_not_ask_the_engine_for_each_answer(desk: Desk, clock: C
 def test_unknown_keys_without_end_are_not_all_said(desk: Desk, logged: list[str]) -> None:
     desk.take(delivery(complete(**{f"k{n}": 1 for n in range(1500)}), correlation_id="t1"))
     keys = [f"key-{n}" for n in range(3000)]
-    UnknownKeys().note("bitrix24", keys)
+    InVain().note("bitrix24", keys)
 
     assert len(warnings_of_keys(logged)) <= 2 * MOST_WARNINGS
 

@@ -146,6 +146,12 @@ def test_a_system_without_a_lock_of_its_own_has_the_general_one(load: Load) -> N
     assert routing.systems[0] == System("sap", LOCK_MS)
 
 
+def test_a_system_may_have_its_long_texts_stored_as_json(load: Load) -> None:
+    routing = load('[systems.sap]\nlong_text = "json"\n[systems.crm]')
+
+    assert [system.long_text for system in routing.systems] == ["json", None, None]
+
+
 def test_the_file_replaces_the_built_in_routing(load: Load) -> None:
     routing = load("[systems.sap]")
 
@@ -209,6 +215,7 @@ def test_what_large_variables_cannot_be_is_named_with_its_line(load: Load, value
     [
         ("topics = []\n[systems.a]", 1, "topics is not known"),
         ("[systems.a]\n\ntopic = []", 3, "topic is not known; a system has "),
+        ('[systems.a]\nlong_text = "text"', 2, "long_text 'text' is not \"json\""),
         ("[systems.a]\ntopics = 'x'", 2, "topics 'x' is not a list of texts"),
         ("[systems.a]\ntopics = ['x', 1]", 2, "topics ['x', 1] is not a list of texts"),
         ("[systems.a]\npatterns = ['']", 2, "patterns [''] is not a list of texts"),
@@ -404,7 +411,7 @@ def test_every_wrong_entry_is_named_in_the_order_of_the_file(load: Load, routing
     assert str(caught.value) == (
         f"ROUTING_FILE {routing_file}, "
         "line 2: topic is not known; a system has business_key, cancellations, declare, large_variables, "
-        "local_variables_only, lock_duration, max_in_flight, patterns, priority, process_keys, queue, "
+        "local_variables_only, lock_duration, long_text, max_in_flight, patterns, priority, process_keys, queue, "
         "queue_arguments, retries, retry_pauses, tenants, topics, users, variables, version_tag; "
         "line 3: lock_duration 5 is not within 10000 to 4233600000 (milliseconds: 10 s to 49 days); "
         "line 5: users [1, 2] is not a list of texts"

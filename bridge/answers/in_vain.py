@@ -1,4 +1,4 @@
-"""Keys of answers that nobody knows: ignored, but said once for each system, and counted."""
+"""What answers carry in vain: unknown keys, fields that their type cannot take. Said once for each system."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ LOOKS_PER_SECOND = 5
 UNKNOWN_SYSTEM = "unknown"
 
 
-class UnknownKeys:
+class InVain:
     """Warns of each key once per system; may be used from any thread."""
 
     def __init__(self) -> None:
@@ -34,9 +34,30 @@ class UnknownKeys:
         if system == UNKNOWN_SYSTEM:
             return
         for key in keys:
-            if (system, key[:80]) not in self._warned and len(self._warned) < MOST_WARNINGS:
-                self._warned.add((system, key[:80]))
+            if self._is_new(system, key[:80]):
                 self._warn(system, key[:80])
+
+    def note_unused(self, system: str, response: Response) -> None:
+        """Warn once per system and type of answer of fields that it cannot carry to the engine."""
+        for field in response.unused_fields:
+            if self._is_new(system, f"{response.response_type}.{field}"):
+                kind = response.response_type
+                logger.warning(
+                    "answers of {} have {} with {}, which it cannot carry: ignored", system, field, kind
+                )
+
+    def note_dropped(self, system: str) -> None:
+        """Warn once per system of variables of a failure that the engine is too old for."""
+        if self._is_new(system, "variables of a failure"):
+            logger.warning(
+                "the engine is older than 7.15: variables of a failure are left out, such as {}'s", system
+            )
+
+    def _is_new(self, system: str, what: str) -> bool:
+        is_new = (system, what) not in self._warned and len(self._warned) < MOST_WARNINGS
+        if is_new:
+            self._warned.add((system, what))
+        return is_new
 
     def _warn(self, system: str, key: str) -> None:
         meant = nearest(key, Response.model_fields)
