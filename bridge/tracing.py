@@ -19,6 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from bridge import clock
 from bridge.contract import RESPONSE_QUEUE, TASK_EXCHANGE, ExternalTask, Response, TraceContext
+from bridge.errors import SettingsError
 from bridge.metrics import VERSION
 from bridge.routing import System
 
@@ -65,8 +66,14 @@ class Tracing:
         self._gives_up_at = math.inf
 
     def run(self) -> None:
-        """Send spans until `stop`, and then those that are left; the body of a thread."""
-        self._provider.add_span_processor(BatchSpanProcessor(_Exporter(self._endpoint)))
+        """Send spans until `stop`, and then those that are left; the body of a thread.
+
+        Raises SettingsError where the library refuses one of its own variables.
+        """
+        try:
+            self._provider.add_span_processor(BatchSpanProcessor(_Exporter(self._endpoint)))
+        except ValueError as error:
+            raise SettingsError(f"a variable OTEL_* of the environment is wrong: {error}") from error
         self._stopping.wait()
         self._provider.shutdown()
 

@@ -47,7 +47,9 @@ def with_references(variables: Variables, urls: Mapping[str, str], excess_bytes:
 
 def references(variables: Variables) -> list[str]:
     """Return the names of the variables of which a message holds the reference only."""
-    return [name for name, variable in variables.items() if is_reference(variable)]
+    return [
+        name for name, variable in variables.items() if variable.get("value") is None and is_reference(variable)
+    ]
 
 
 def _reference(variable: dict[str, Any]) -> dict[str, Any]:

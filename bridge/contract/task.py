@@ -241,10 +241,11 @@ def _task_body(task: ExternalTask, system: str, base_url: str, lock_expires_at: 
 
 def _metadata(task: ExternalTask, base_url: str) -> dict[str, Any]:
     """Return what is known beside the variables, and where the values are that the message does not carry."""
-    extensions = task.fields.get("extensionProperties") or {}
-    names = {"file_urls": task.files, "variable_urls": references(task.variables)}
-    known = {kind: _value_urls(task, of_kind, base_url) for kind, of_kind in names.items()}
-    return {"extension_properties": extensions} | {kind: found for kind, found in known.items() if found}
+    metadata = {"extension_properties": task.fields.get("extensionProperties") or {}}
+    for kind, names in (("file_urls", task.files), ("variable_urls", references(task.variables))):
+        if names and (urls := _value_urls(task, names, base_url)):
+            metadata[kind] = urls
+    return metadata
 
 
 def _value_urls(task: ExternalTask, names: Iterable[str], base_url: str) -> dict[str, str]:

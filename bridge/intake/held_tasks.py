@@ -133,8 +133,8 @@ class HeldTasks:
         publication = self._written(task, system, lease_ends)
         excess = len(publication.body) - self._max_message_bytes
         if excess > 0 and system.large_variables == "reference":
-            smaller = task.with_references(self._engine.base_url, excess)
-            publication = self._written(smaller, system, lease_ends)
+            task = task.with_references(self._engine.base_url, excess)
+            publication = self._written(task, system, lease_ends)
         self._check_size(task, publication)
         return publication
 

@@ -94,10 +94,13 @@ def test_a_message_is_never_too_large_while_a_reference_could_make_it_fit(size: 
 def test_what_is_too_large_in_spite_of_references_becomes_an_incident() -> None:
     engine = FakeEngine()
 
-    bodies = published(engine, {f"v{number}": text_of(3000) for number in range(5)})
+    variables = {f"v{number}": text_of(3000 + number) for number in range(5)} | {"referenced": text_of(9000)}
+    bodies = published(engine, variables)
 
+    failure = engine.body_of("failure")
     assert bodies == []
-    assert engine.body_of("failure")["retries"] == 0
+    assert failure["retries"] == 0
+    assert "the largest variable is 'v4' with 3004 characters" in failure["errorMessage"]
 
 
 @pytest.mark.parametrize("given", ["variables", "local_variables"])

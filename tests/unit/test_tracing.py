@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from bridge.broker import Outcome
 from bridge.engine import Reply
+from bridge.errors import SettingsError
 from bridge.tracing import Tracing
 from tests.unit import fakes
 from tests.unit.fakes import task_row
@@ -121,3 +122,12 @@ def test_an_answer_whose_variables_cannot_be_applied_ends_its_span(tracing: Trac
     desk.take(fakes.delivery(complete(variables={"n": {"value": 1, "type": 5}})))
 
     assert [outcome_of(span) for span in ended()] == [("not applied", False)]
+
+
+def test_a_variable_that_the_library_refuses_is_a_wrong_setting(
+    tracing: Tracing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
+
+    with pytest.raises(SettingsError, match=r"OTEL_.* max_queue_size must be a positive integer"):
+        tracing.run()
