@@ -17,7 +17,7 @@ from bridge.errors import LoginRefused, NotGivenOut, Unavailable
 from bridge.intake import Admission, Backlogs, HeldTasks, Limits, Narrowing, OddNames, Outbox, Polls, Topics
 from bridge.leases import Cancellations, Extension, LeaseKeeper, LeaseRules, Silence
 from bridge.observe import Shown
-from bridge.process import Component, Service, Shared, run
+from bridge.process import Component, Service, Shared, parse_arguments, run
 from bridge.routing import Subscription, System
 from config import worker_settings
 from rabbitmq_client import RabbitMQClient
@@ -233,4 +233,5 @@ def worker_services(shared: Shared) -> Component:
 
 
 if __name__ == "__main__":
+    parse_arguments(sys.argv[1:], __doc__)
     sys.exit(run(worker_settings, worker=worker_services))

@@ -1,6 +1,5 @@
 """Settings and routing: the only reader of the environment, `.env` and the routing file."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from dotenv import dotenv_values
 from loguru import logger
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bridge.env_file import check as check_env_file
+from bridge.env_file import unknown_name
 from bridge.errors import SettingsError
 from bridge.retry_policy import USUAL, RetryPolicy
 from bridge.routing import LONGEST_LOCK_MS, Routing, System
@@ -27,6 +27,7 @@ _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f\\?#]")
 _SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
 AMQPS_PORT = 5671
 ENV_FILE = Path(__file__).with_name(".env")
+PREFIXES = ("CAMUNDA_", "RABBITMQ_", "RESPONSES_", "ROUTING_", "STATUS_", "LOG_")
 
 
 def _split_commas(value: object) -> object:
@@ -386,12 +387,23 @@ def load_settings(env_file: Path = ENV_FILE) -> Settings:
 
     Raises SettingsError with one sentence per wrong setting; a secret's value is never in it.
     """
+    check_env_file(env_file, _known_names(), PREFIXES)
     try:
         return Settings(_env_file=env_file)  # type: ignore[call-arg]  # required fields come from outside
     except ValidationError as error:
-        raise SettingsError("; ".join(_sentence(dict(item)) for item in error.errors())) from None
+        raise SettingsError("; ".join([*_sentences(error), *_hint_at_example(error, env_file)])) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read {env_file}: {error}") from error
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    return [_sentence(dict(item)) for item in error.errors()]
+
+
+def _hint_at_example(error: ValidationError, env_file: Path) -> Iterable[str]:
+    """Yield what to do where settings are missing and so is the file."""
+    if not env_file.exists() and any(item["type"] == "missing" for item in error.errors()):
+        yield f"there is no {env_file}: copy config.env.example to it and fill in the first group"
 
 
 def _sentence(item: dict[str, Any]) -> str:
@@ -413,25 +425,15 @@ def worker_settings() -> Settings:
     return load_settings()
 
 
-def misspelt_settings(env_file: Path = ENV_FILE) -> list[str]:
-    """Return a warning for each name that looks like a setting of ours but is none."""
-    known = [name.upper() for name in Settings.model_fields]
-    prefixes = ("CAMUNDA_", "RABBITMQ_", "RESPONSES_", "ROUTING_", "STATUS_", "LOG_")
-    found = {name for name in (*os.environ, *_names_in(env_file)) if name.startswith(prefixes)}
-    return [_unknown_name(name, known) for name in sorted(found - set(known))]
+def misspelt_settings() -> list[str]:
+    """Return a warning for each name in the environment that looks like a setting of ours but is none."""
+    known = _known_names()
+    found = {name for name in os.environ if name.startswith(PREFIXES)}
+    return [f"{unknown_name(name, known)} (in the environment; ignored)" for name in sorted(found - set(known))]
 
 
-def _names_in(env_file: Path) -> Iterable[str]:
-    try:
-        return dotenv_values(env_file)
-    except (OSError, UnicodeDecodeError):
-        return ()  # load_settings says so
-
-
-def _unknown_name(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    return f"{name} is not a setting of this worker and is ignored{hint}"
+def _known_names() -> list[str]:
+    return [name.upper() for name in Settings.model_fields]
 
 
 class RoutingConfig(Routing):

@@ -1,10 +1,8 @@
 """Runs both components in one process."""
 
-import argparse
 import sys
 
-from bridge.metrics import VERSION
-from bridge.process import run
+from bridge.process import parse_arguments, run
 from camunda_worker import worker_services
 from config import worker_settings
 from response_handler import handler_services
@@ -12,9 +10,7 @@ from response_handler import handler_services
 
 def main(argv: list[str]) -> int:
     """Run the worker and the response handler until a signal; return the process's exit code."""
-    parser = argparse.ArgumentParser(description="Carries the external tasks of a Camunda engine to RabbitMQ.")
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.parse_args(argv)
+    parse_arguments(argv, "Carries the external tasks of a Camunda engine to RabbitMQ, and the answers back.")
     return run(worker_settings, worker=worker_services, handler=handler_services)
 
 

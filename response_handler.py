@@ -28,7 +28,7 @@ from bridge.engine import FOR_NOW, Answer, Verdict
 from bridge.errors import TaskGone, Unavailable, Unprocessable
 from bridge.leases import LeaseTable
 from bridge.observe import Shown
-from bridge.process import Component, Service, Shared, run
+from bridge.process import Component, Service, Shared, parse_arguments, run
 from config import worker_settings
 from rabbitmq_client import RabbitMQClient
 
@@ -430,4 +430,5 @@ def handler_services(shared: Shared) -> Component:
 
 
 if __name__ == "__main__":
+    parse_arguments(sys.argv[1:], __doc__)
     sys.exit(run(worker_settings, handler=handler_services))

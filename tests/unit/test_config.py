@@ -206,8 +206,6 @@ def test_an_env_file_in_another_encoding_is_named(env_file: Path) -> None:
     with pytest.raises(SettingsError, match=r"cannot read .*\.env"):
         load_settings(env_file)
 
-    assert misspelt_settings(env_file) == []
-
 
 def test_an_env_file_saved_by_notepad_with_a_byte_order_mark_is_read(env_file: Path) -> None:
     text = "".join(f"{name}={value}\n" for name, value in REQUIRED.items())
@@ -384,42 +382,79 @@ def test_settings_cannot_be_changed(load: Load) -> None:
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
+        ("CAMUNDA_TOPIC_INCLUDE", "CAMUNDA_TOPICS_INCLUDE"),
         ("CAMUNDA_MAX_TASK", "CAMUNDA_MAX_TASKS"),
         ("RABBITMQ_PASWORD", "RABBITMQ_PASSWORD"),
+        ("CAMUDNA_BASE_URL", "CAMUNDA_BASE_URL"),
+        ("camunda_base_ur1".upper(), "CAMUNDA_BASE_URL"),
         ("LOG_LVL", "LOG_LEVEL"),
     ],
 )
-def test_a_misspelt_name_in_the_env_file_suggests_the_right_one(env_file: Path, name: str, meant: str) -> None:
+def test_a_misspelt_name_in_the_env_file_ends_the_start_and_names_the_right_one(
+    env_file: Path, name: str, meant: str
+) -> None:
     write(env_file, {**REQUIRED, name: SECRET})
 
-    warnings = misspelt_settings(env_file)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(env_file)
 
-    assert warnings == [f"{name} is not a setting of this worker and is ignored; did you mean {meant}?"]
+    line = len(REQUIRED) + 1
+    assert str(caught.value) == (
+        f"{env_file}, line {line}: {name} is not a setting of this worker; did you mean {meant}?"
+    )
 
 
-def test_a_misspelt_name_in_the_environment_is_found_too(
-    env_file: Path, clean_environment: pytest.MonkeyPatch
-) -> None:
+def test_a_misspelt_name_in_the_environment_is_a_warning(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("RABBITMQ_HOSTS", "a")
 
-    assert misspelt_settings(env_file) == [
-        "RABBITMQ_HOSTS is not a setting of this worker and is ignored; did you mean RABBITMQ_HOST?"
+    assert misspelt_settings() == [
+        "RABBITMQ_HOSTS is not a setting of this worker; did you mean RABBITMQ_HOST? (in the environment; ignored)"
     ]
 
 
 def test_a_name_like_none_of_ours_gets_no_suggestion(env_file: Path) -> None:
-    write(env_file, {"LOG_0123456789_ABCDEF": "1"})
+    write(env_file, {**REQUIRED, "LOG_0123456789_ABCDEF": "1"})
 
-    assert misspelt_settings(env_file) == ["LOG_0123456789_ABCDEF is not a setting of this worker and is ignored"]
+    with pytest.raises(SettingsError, match=r"LOG_0123456789_ABCDEF is not a setting of this worker$"):
+        load_settings(env_file)
 
 
 def test_known_names_and_names_of_others_are_no_mistake(
     env_file: Path, clean_environment: pytest.MonkeyPatch
 ) -> None:
-    write(env_file, {**REQUIRED, "PATH_TO_SOMETHING": "x"})
+    write(env_file, {**REQUIRED, "PATH_TO_SOMETHING": "x", "TZ": "Europe/Moscow"})
     clean_environment.setenv("CAMUNDA_MAX_TASKS", "5")
 
-    assert misspelt_settings(env_file) == []
+    assert misspelt_settings() == []
+    assert load_settings(env_file).camunda_max_tasks == 5
+
+
+@pytest.mark.parametrize("line", ["RABBITMQ_PASSWORD='secret", 'LOG_LEVEL="INFO', "NAME WITHOUT VALUE"])
+def test_a_line_that_cannot_be_read_is_named_and_not_quoted(env_file: Path, line: str) -> None:
+    env_file.write_text(f"CAMUNDA_BASE_URL=http://localhost\n{line}\nSTATUS_PORT=0\n", encoding="utf-8")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(env_file)
+
+    assert str(caught.value) == f"{env_file}, line 2: it cannot be read; is a quote missing?"
+
+
+def test_values_of_the_example_file_are_named(env_file: Path) -> None:
+    example = Path(__file__).resolve().parents[2] / "config.env.example"
+    env_file.write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(env_file)
+
+    for name in ("CAMUNDA_BASE_URL", "RABBITMQ_USERNAME", "RABBITMQ_PASSWORD"):
+        assert f"{name} still has the value of the example" in str(caught.value)
+
+
+def test_where_there_is_no_env_file_the_example_is_named(env_file: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(env_file)
+
+    assert f"there is no {env_file}: copy config.env.example to it" in str(caught.value)
 
 
 def test_a_secret_of_a_file_is_read_again(load: Load, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from config import RoutingConfig, Settings, load_settings, misspelt_settings
+from config import RoutingConfig, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / "config.env.example").read_text(encoding="utf-8")
@@ -20,9 +20,10 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def load(text: str, folder: Path) -> Settings:
+    """Load a file after its first group was filled in."""
     env_file = folder / ".env"
-    env_file.write_text(text, encoding="utf-8")
-    assert misspelt_settings(env_file) == []
+    filled_in = text.replace("camunda.example.com", "camunda.test").replace("=your_", "=our_")
+    env_file.write_text(filled_in, encoding="utf-8")
     return load_settings(env_file)
 
 
@@ -34,10 +35,10 @@ def test_only_the_required_settings_are_not_commented_out() -> None:
     assert {match["name"] for match in SETTINGS if not match["hash"]} == REQUIRED
 
 
-def test_the_example_loads_as_it_is(tmp_path: Path) -> None:
+def test_the_example_loads_once_its_first_group_is_filled_in(tmp_path: Path) -> None:
     settings = load(EXAMPLE, tmp_path)
 
-    assert settings.rabbitmq_username == "your_username"
+    assert settings.rabbitmq_username == "our_username"
 
 
 def test_the_defaults_of_the_example_are_those_of_the_code(tmp_path: Path) -> None:

@@ -80,3 +80,29 @@ def test_a_stop_does_not_wait_for_a_broker_that_takes_the_connection_and_says_no
 
     assert ended.returncode == 0, ended.stderr
     assert time.monotonic() - began < SOON_SECONDS
+
+
+@pytest.mark.parametrize("program", ["main.py", "camunda_worker.py", "response_handler.py"])
+@pytest.mark.parametrize(
+    ("argument", "code", "words"),
+    [("--help", 0, "config.env.example"), ("--version", 0, "."), ("--port=1", 2, "usage")],
+)
+def test_a_program_tells_of_itself_and_does_not_start(program: str, argument: str, code: int, words: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / program), argument], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert ended.returncode == code
+    assert words in ended.stdout + ended.stderr
+    assert "starts as" not in ended.stderr
+
+
+def test_without_its_packages_the_worker_ends_with_one_line(tmp_path: Path) -> None:
+    bare = [sys.executable, "-S", str(ROOT / "main.py")]
+
+    ended = subprocess.run(bare, cwd=tmp_path, env={}, capture_output=True, text=True, timeout=30, check=False)
+
+    assert ended.returncode == 78
+    assert ended.stderr.count("\n") == 1
+    assert "the package loguru is missing" in ended.stderr
+    assert "requirements.lock" in ended.stderr
