@@ -14,7 +14,18 @@ from bridge.backoff import Backoff
 from bridge.contract import ExternalTask
 from bridge.engine import CamundaClient
 from bridge.errors import LoginRefused, NotGivenOut, Unavailable
-from bridge.intake import Admission, Backlogs, HeldTasks, Limits, Narrowing, OddNames, Outbox, Polls, Topics
+from bridge.intake import (
+    Admission,
+    Backlogs,
+    HeldTasks,
+    Limits,
+    MessageRules,
+    Narrowing,
+    OddNames,
+    Outbox,
+    Polls,
+    Topics,
+)
 from bridge.leases import Cancellations, Extension, LeaseKeeper, LeaseRules, Silence
 from bridge.observe import Shown
 from bridge.process import Component, Service, Shared, parse_arguments, run
@@ -177,6 +188,17 @@ class CamundaWorker:
         )
 
 
+def _topics_of(shared: Shared) -> Topics:
+    settings = shared.settings
+    return Topics(
+        shared.engine,
+        shared.routing,
+        include=settings.camunda_topics_include,
+        exclude=settings.camunda_topics_exclude,
+        refresh_seconds=settings.camunda_async_response_timeout / 2000,
+    )
+
+
 def worker_services(shared: Shared) -> Component:
     """Build what brings tasks to the queues; its services stop in their order."""
     settings, lease_rules = shared.settings, shared.lease_rules
@@ -200,22 +222,13 @@ def worker_services(shared: Shared) -> Component:
         shared.leases,
         shared.routing,
         shared.statistics,
-        lease_rules,
-        max_message_bytes=settings.rabbitmq_max_message_bytes,
-        tracing=shared.tracing,
+        MessageRules(lease_rules, settings.rabbitmq_max_message_bytes, shared.tracing),
     )
     outbox = Outbox(publisher, held_tasks, shared.leases, admission, shared.statistics, shared.stopping)
-    topics = Topics(
-        shared.engine,
-        shared.routing,
-        include=settings.camunda_topics_include,
-        exclude=settings.camunda_topics_exclude,
-        refresh_seconds=settings.camunda_async_response_timeout / 2000,
-    )
     cancellations = Cancellations(shared.engine, shared.leases, publisher, shared.stopping)
     tells_cancelled = any(system.tells_cancelled for system in shared.routing.systems)
     rules = WorkerRules(settings.camunda_max_tasks, settings.camunda_async_response_timeout, lease_rules)
-    worker = CamundaWorker(shared.engine, topics, admission, outbox, shared.stopping, rules)
+    worker = CamundaWorker(shared.engine, _topics_of(shared), admission, outbox, shared.stopping, rules)
     return Component(
         services=(
             Service("camunda-worker", worker.run, holds_nothing=lambda: not worker.has_fetched),

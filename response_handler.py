@@ -93,10 +93,11 @@ HEARTBEAT_POLICY = {
 
 @dataclass(frozen=True, slots=True)
 class AnswerRules:
-    """Which responses are read at all."""
+    """Which responses are read at all, and who traces them."""
 
     max_message_bytes: int
     require_user_id: bool = False
+    tracing: "Tracing | None" = None
 
 
 class ResponseHandler:
@@ -110,7 +111,6 @@ class ResponseHandler:
         leases: LeaseTable,
         side_queues: SideQueues,
         rules: AnswerRules,
-        tracing: "Tracing | None" = None,
     ) -> None:
         self._inbox = inbox
         self._calls = calls
@@ -118,7 +118,7 @@ class ResponseHandler:
         self._leases = leases
         self._side_queues = side_queues
         self._rules = rules
-        self._tracing = tracing
+        self._tracing = rules.tracing
 
     def work(self) -> None:
         """Handle deliveries one by one until the inbox is closed."""
@@ -408,8 +408,7 @@ def handler_services(shared: Shared) -> Component:
         breaker,
         shared.leases,
         rabbitmq.side_queues(copies, consumer),
-        AnswerRules(settings.rabbitmq_max_message_bytes, settings.responses_require_user_id),
-        shared.tracing,
+        AnswerRules(settings.rabbitmq_max_message_bytes, settings.responses_require_user_id, shared.tracing),
     )
 
     def end_answers() -> None:

@@ -189,19 +189,25 @@ def task_message(
         body=_task_body(task, system, base_url, lock_expires_at, now),
         headers=headers,
         properties={
-            "content_type": "application/json",
-            "content_encoding": "utf-8",
-            "delivery_mode": 2,
-            "correlation_id": task.id,
-            "message_id": f"{task.id}:{task.attempt}",
-            "reply_to": RESPONSE_QUEUE,
-            "type": "camunda.external-task",
-            "timestamp": int(now.timestamp()),
-            "app_id": task.worker_id,
+            **_properties(task, now),
             "expiration": str(expires_in_ms),
             **({"priority": _message_priority(task)} if sends_priority else {}),
         },
     )
+
+
+def _properties(task: ExternalTask, now: datetime) -> dict[str, Any]:
+    return {
+        "content_type": "application/json",
+        "content_encoding": "utf-8",
+        "delivery_mode": 2,
+        "correlation_id": task.id,
+        "message_id": f"{task.id}:{task.attempt}",
+        "reply_to": RESPONSE_QUEUE,
+        "type": "camunda.external-task",
+        "timestamp": int(now.timestamp()),
+        "app_id": task.worker_id,
+    }
 
 
 def _message_priority(task: ExternalTask) -> int:

@@ -2,7 +2,7 @@
 
 from bridge.intake.admission import Admission, Limits
 from bridge.intake.backlogs import Backlogs
-from bridge.intake.held_tasks import HeldTask, HeldTasks
+from bridge.intake.held_tasks import HeldTask, HeldTasks, MessageRules
 from bridge.intake.narrowing import Narrowing
 from bridge.intake.odd_names import OddNames
 from bridge.intake.outbox import Outbox
@@ -15,6 +15,7 @@ __all__ = [
     "HeldTask",
     "HeldTasks",
     "Limits",
+    "MessageRules",
     "Narrowing",
     "OddNames",
     "Outbox",

@@ -47,11 +47,17 @@ class HeldTask:
             self.span.end(outcome, failed=failed)
 
 
-class HeldTasks:
-    """Enters fetched tasks in the in-flight table and makes their messages; gives back what cannot be published.
+@dataclass(frozen=True, slots=True)
+class MessageRules:
+    """How tasks become messages: how they are locked, how large a message may be (bytes), and who traces it."""
 
-    `max_message_bytes`: a task whose message has more gets an incident.
-    """
+    leases: LeaseRules
+    max_bytes: int
+    tracing: "Tracing | None" = None
+
+
+class HeldTasks:
+    """Enters fetched tasks in the in-flight table and makes their messages; gives back what cannot go out."""
 
     def __init__(
         self,
@@ -59,18 +65,15 @@ class HeldTasks:
         leases: LeaseTable,
         routing: Routing,
         statistics: Statistics,
-        rules: LeaseRules,
-        *,
-        max_message_bytes: int,
-        tracing: "Tracing | None" = None,
+        rules: MessageRules,
     ) -> None:
         self._engine = engine
         self._leases = leases
         self._routing = routing
         self._statistics = statistics
-        self._rules = rules
-        self._max_message_bytes = max_message_bytes
-        self._tracing = tracing
+        self._rules = rules.leases
+        self._max_message_bytes = rules.max_bytes
+        self._tracing = rules.tracing
 
     def hold_all(self, tasks: Iterable[ExternalTask], fetch_sent: float) -> list[HeldTask]:
         """Return the tasks to publish, each with its message; the others are dealt with."""

@@ -47,8 +47,7 @@ class Desk:
             CircuitBreaker(camunda.probe, self.stopping, width=8, on_close=self._pause, on_open=lambda: None),
             self.leases,
             SideQueues(cast(Publisher, self.publisher), self, lambda: US),
-            AnswerRules(max_message_bytes=10_000, require_user_id=require_user_id),
-            tracing,
+            AnswerRules(max_message_bytes=10_000, require_user_id=require_user_id, tracing=tracing),
         )
 
     def _pause(self) -> None:

@@ -15,7 +15,7 @@ from bridge.contract import Publication
 from bridge.engine import Reply
 from bridge.errors import Unavailable
 from bridge.intake import Admission
-from bridge.intake.held_tasks import HeldTask, HeldTasks
+from bridge.intake.held_tasks import HeldTask, HeldTasks, MessageRules
 from bridge.intake.outbox import UNCONFIRMED_BATCHES, Outbox
 from bridge.intake.topics import Topics
 from bridge.leases import LeaseRules, LeaseTable
@@ -98,7 +98,7 @@ class Bench:
         self.engine.replies["topic-names"] = [Reply(200, b"[]")] * 100
         admission = cast(Admission, self.admission)
         self.held_tasks = HeldTasks(
-            camunda, self.table, ROUTING, self.statistics, LEASES, max_message_bytes=10_000, tracing=tracing
+            camunda, self.table, ROUTING, self.statistics, MessageRules(LEASES, 10_000, tracing)
         )
         self.outbox = Outbox(
             cast(Publisher, self.publisher),

@@ -8,7 +8,7 @@ import pytest
 from bridge import clock
 from bridge.contract import ExternalTask, Response
 from bridge.errors import Unprocessable
-from bridge.intake import HeldTasks
+from bridge.intake import HeldTasks, MessageRules
 from bridge.leases import LeaseTable
 from bridge.routing import System
 from bridge.statistics import Statistics
@@ -40,7 +40,7 @@ def published(engine: FakeEngine, variables: dict[str, Any]) -> list[dict[str, A
     """The bodies of the messages for a task with these variables, none where it is refused."""
     routing = RoutingConfig([SPARING], System("default", 600_000))
     camunda, table = engine.client(), LeaseTable(LEASES)
-    held_tasks = HeldTasks(camunda, table, routing, Statistics(), LEASES, max_message_bytes=MAX_BYTES)
+    held_tasks = HeldTasks(camunda, table, routing, Statistics(), MessageRules(LEASES, MAX_BYTES))
     task = ExternalTask.from_engine(task_row() | {"executionId": "e1", "variables": variables})
     held = held_tasks.hold_all([task], clock.now())
     return [json.loads(one.publication.body) for one in held]
