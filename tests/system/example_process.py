@@ -12,29 +12,39 @@ from typing import Self
 from tests.sandbox.processes import REPOSITORY, eventually
 
 EXAMPLES = REPOSITORY / "examples"
-STOP_SECONDS = 30.0
+STOP_SECONDS, BUILD_SECONDS = 30.0, 600.0
 
 
-def command_of(example: str) -> str:
-    """Returns the last line of the README's one code block: what starts the system."""
+def commands_of(example: str) -> list[str]:
+    """Returns the lines of the README's one code block; the last one starts the system."""
     readme = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
     [block] = re.findall(r"```bash\n(.*?)```", readme, flags=re.DOTALL)
-    return str(block.strip().splitlines()[-1])
+    return str(block).strip().splitlines()
+
+
+def build_example(example: str, checkout: Path) -> None:
+    """Runs all lines but the last in a copy; what installs packages of the distribution was `./run` for."""
+    steps = [step for step in commands_of(example)[:-1] if not step.startswith("sudo ")]
+    subprocess.run(["sh", "-euc", "\n".join(steps)], cwd=checkout, check=True, timeout=BUILD_SECONDS)
 
 
 class ExampleProcess:
     """One example at work, killed by the kernel when the tests end."""
 
-    def __init__(self, example: str, folder: Path, settings: Mapping[str, str]) -> None:
-        """Starts it; `folder` takes what it prints and what it remembers."""
+    def __init__(
+        self, example: str, folder: Path, settings: Mapping[str, str], *, checkout: Path = REPOSITORY
+    ) -> None:
+        """Starts it in a checkout; `folder` takes what it prints and what it remembers."""
+        *before, last = commands_of(example)
+        into = [step for step in before if step.startswith("cd ")]
         folder.mkdir(parents=True, exist_ok=True)
         self._output = folder / "output"
         python = Path(sys.executable).parent  # its packages are those that the README installs
         surroundings = {"PATH": f"{python}:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(folder)}
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "sh", "-c", f"exec {command_of(example)}"],
-                cwd=REPOSITORY,
+                ["setpriv", "--pdeathsig", "KILL", "sh", "-c", "\n".join([*into, f"exec {last}"])],
+                cwd=checkout,
                 env=surroundings | {"ANSWERS_FILE": str(folder / "answers.sqlite3")} | dict(settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
