@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,12 +14,10 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
-LOG = logging.getLogger("system")
 STOP = {signal.SIGTERM, signal.SIGINT}
-EXCHANGE, ANSWERS = "camunda.task.responses", "camunda.responses.queue"
-EXTEND = {"response_type": "extend_lock"}
+EXCHANGE, ANSWERS, EXTEND = "camunda.task.responses", "camunda.responses.queue", {"response_type": "extend_lock"}
 Answer = dict[str, Any]
-Work = Callable[["Task"], Answer]
+Works = Mapping[str, Callable[["Task"], Answer]]  # by topic
 
 
 class NotDone(Exception):
@@ -40,8 +38,8 @@ class Task:
     extend_lock: Callable[[int], None]
 
 
-def serve(queue: str, work: Work) -> None:
-    """Answers each task of a queue with what `work` returns, the process's new variables, until SIGTERM."""
+def serve(queue: str, works: Works) -> None:
+    """Answers each task of a queue with what its work returns, the process's new variables, until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # asked for between two tasks, never in the middle of one
@@ -52,10 +50,10 @@ def serve(queue: str, work: Work) -> None:
                 channel = connection.channel()
                 channel.queue_declare(queue, passive=True)  # the worker makes it, and its binding
                 pause = 1
-                _consume(channel, queue, work, done)
+                _consume(channel, queue, works, done)
                 return
         except (AMQPError, OSError) as error:
-            LOG.warning("no work from RabbitMQ, again in %d s: %r", pause, error)
+            logging.warning("no work from RabbitMQ, again in %d s: %r", pause, error)
         if signal.sigtimedwait(STOP, pause):
             return
         pause = min(2 * pause, 60)
@@ -75,22 +73,22 @@ def _open_answers() -> sqlite3.Connection:
     return done
 
 
-def _consume(channel: BlockingChannel, queue: str, work: Work, done: sqlite3.Connection) -> None:
+def _consume(channel: BlockingChannel, queue: str, works: Works, done: sqlite3.Connection) -> None:
     channel.confirm_delivery()  # basic_publish returns when the broker has the answer, or raises
     channel.basic_qos(prefetch_count=4)
     for delivery, _, body in channel.consume(queue, inactivity_timeout=0.5):
         if delivery is not None and body is not None:
             try:
-                _take(channel, json.loads(body), work, done)
+                _take(channel, json.loads(body), works, done)
             except (ValueError, KeyError) as error:
-                LOG.error("no task message of the worker is this: %r: %r", error, body[:200])
+                logging.error("no task message of the worker is this: %r: %r", error, body[:200])
             channel.basic_ack(delivery.delivery_tag or 0)
         if signal.sigtimedwait(STOP, 0):
             return  # closing the connection gives back what was prefetched
     raise AMQPError(f"{queue} was deleted")
 
 
-def _take(channel: BlockingChannel, message: dict[str, Any], work: Work, done: sqlite3.Connection) -> None:
+def _take(channel: BlockingChannel, message: dict[str, Any], works: Works, done: sqlite3.Connection) -> None:
     if datetime.now(UTC) >= datetime.fromisoformat(message["lock_expires_at"]):
         return  # the task comes again
     echo = {name: message[name] for name in ("task_id", "attempt", "worker_id")}
@@ -103,16 +101,18 @@ def _take(channel: BlockingChannel, message: dict[str, Any], work: Work, done: s
     task = Task(message["task_id"], message["topic"], values, lambda ms: say(EXTEND | {"lock_duration": ms}))
     # By task and not by message id: a task whose answer came too late comes again as its next attempt.
     row = done.execute("SELECT answer FROM answers WHERE task_id = ?", [task.id]).fetchone()
-    answer: Answer = json.loads(row[0]) if row else _answer(task, work)
+    answer: Answer = json.loads(row[0]) if row else _answer(task, works)
     if not row and answer["response_type"] != "failure":
         done.execute("INSERT INTO answers (task_id, answer) VALUES (?, ?)", [task.id, json.dumps(answer)])
     say(answer)
-    LOG.info("%s %s: %s%s", task.topic, task.id, answer["response_type"], " again" if row else "")
+    logging.info("%s %s: %s%s", task.topic, task.id, answer["response_type"], " again" if row else "")
 
 
-def _answer(task: Task, work: Work) -> Answer:
+def _answer(task: Task, works: Works) -> Answer:
     try:
-        return {"response_type": "complete", "variables": work(task)}
+        if task.topic not in works:
+            raise NotDone("failure", f"no work is known here for the topic {task.topic}", retries=0)
+        return {"response_type": "complete", "variables": works[task.topic](task)}
     except NotDone as said:
         return said.answer
     except Exception as error:  # noqa: BLE001 - a mistake of ours: the task must not be lost for it

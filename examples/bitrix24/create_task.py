@@ -46,4 +46,4 @@ def verdict(response: requests.Response) -> NotDone:
 
 
 if __name__ == "__main__":
-    serve("bitrix24.queue", create_task)
+    serve("bitrix24.queue", {"bitrix_create_task": create_task})

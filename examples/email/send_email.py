@@ -55,4 +55,4 @@ def verdict(refused: Mapping[str, tuple[int, bytes | str]]) -> NotDone:
 
 
 if __name__ == "__main__":
-    serve("python-services.queue", send_email)
+    serve("python-services.queue", {"send_email": send_email})

@@ -60,4 +60,4 @@ def verdict(response: requests.Response) -> NotDone:
 
 
 if __name__ == "__main__":
-    serve("1c.queue", sync_data)
+    serve("1c.queue", {"1c_sync_data": sync_data})

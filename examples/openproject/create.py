@@ -14,15 +14,6 @@ from careful import Answer, NotDone, Task, serve
 TIMEOUT_SECONDS = 60
 
 
-def create(task: Task) -> Answer:
-    """Does what the topic says."""
-    if task.topic == "op_create_project":
-        return create_project(task)
-    if task.topic == "op_create_work_package":
-        return create_work_package(task)
-    raise NotDone("failure", f"nobody does the topic {task.topic} here", retries=0)
-
-
 def create_project(task: Task) -> Answer:
     """Variables `project_name` and `project_identifier`: of small letters, digits, dashes; unique."""
     name = str(task.variables.get("project_name", ""))
@@ -65,4 +56,5 @@ def verdict(response: requests.Response) -> NotDone:
 
 
 if __name__ == "__main__":
-    serve("openproject.queue", create)
+    works = {"op_create_project": create_project, "op_create_work_package": create_work_package}
+    serve("openproject.queue", works)

@@ -1,7 +1,9 @@
 """The examples as their readers start them, against the real engine and broker and stand-ins of what they call."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
@@ -10,11 +12,11 @@ from pika.spec import BasicProperties
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from tests.sandbox.processes import eventually
-from tests.system.conftest import StartExample, StartWorker
-from tests.system.engine import wait_for_state
+from tests.system.conftest import Deploy, StartExample, StartWorker
+from tests.system.engine import process_file, wait_for_state
 from tests.system.example_process import ExampleProcess
 from tests.system.mail_server import BUSY, UNKNOWN, MailServer, mail_server
-from tests.system.partner import Watcher
+from tests.system.partner import ANSWERS, ANSWERS_EXCHANGE, Watcher, take_all
 
 TASK_COUNT = 100
 SECONDS = 240.0
@@ -97,6 +99,39 @@ def test_a_mail_for_nobody_is_an_incident_and_a_busy_server_is_tried_again(
     retries = {("550" in message, "450" in message): left for message, left in failures().items()}
     assert retries == {(True, False): 0, (False, True): 3}
     assert mails.mails == []
+
+
+@pytest.mark.usefixtures("worker", "samples")
+def test_a_topic_that_an_example_does_not_know_is_an_incident(
+    engine_api: EngineApi, start_email: Callable[[], ExampleProcess], deploy: Deploy, tmp_path: Path
+) -> None:
+    deploy(process_file(tmp_path, "report", "generate_report"))
+    start_email()
+
+    engine_api.start_instance("report", {"recipient": "anna@example.com"})
+
+    assert eventually(lambda: bool(engine_api.incidents("report")), seconds=SECONDS)
+    [incident] = engine_api.incidents("report")
+    assert incident["incidentMessage"] == "no work is known here for the topic generate_report"
+
+
+@pytest.mark.usefixtures("worker", "samples")
+def test_a_mail_to_many_asks_for_more_time_before_it_is_sent(
+    engine_api: EngineApi,
+    start_email: Callable[[], ExampleProcess],
+    mails: MailServer,
+    channel: BlockingChannel,
+) -> None:
+    channel.queue_declare("copies")
+    channel.queue_bind("copies", ANSWERS_EXCHANGE, ANSWERS)
+    start_email()
+
+    wait_for_state(engine_api, start_mail(engine_api, ", ".join(f"{n}@example.com" for n in range(60))))
+
+    answers = [json.loads(body) for _, body in take_all(channel, "copies", 2)]
+    assert [answer["response_type"] for answer in answers] == ["extend_lock", "complete"]
+    assert [answer["attempt"] for answer in answers] == ["first", "first"]
+    assert len(mails.mails) == 1
 
 
 @pytest.mark.usefixtures("samples")
