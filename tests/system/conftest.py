@@ -1,6 +1,6 @@
 """What the system tests share: workers, systems and deployments that are gone after each test."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -10,11 +10,13 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import PROCESS_FILES, Sandbox
+from tests.system.example_process import ExampleProcess
 from tests.system.partner import EchoSystem, Work, connect, echo_system
 from tests.system.worker_process import WorkerProcess
 
 StartWorker = Callable[..., WorkerProcess]
 StartSystem = Callable[[Sequence[str], Work], EchoSystem]
+StartExample = Callable[[str, Mapping[str, str]], ExampleProcess]
 Deploy = Callable[..., str]
 
 # Short polls: a stopping worker waits for the poll that is out.
@@ -60,6 +62,17 @@ def worker(start_worker: StartWorker) -> WorkerProcess:
 def start_system(sandbox: Sandbox, vhost: str) -> Iterator[StartSystem]:
     with ExitStack() as systems:
         yield lambda queues, work: systems.enter_context(echo_system(sandbox, vhost, queues, work))
+
+
+@pytest.fixture
+def start_example(sandbox: Sandbox, vhost: str, tmp_path: Path) -> Iterator[StartExample]:
+    with ExitStack() as examples:
+
+        def start(example: str, settings: Mapping[str, str]) -> ExampleProcess:
+            given = {**sandbox.environment(vhost), **settings}
+            return examples.enter_context(ExampleProcess(example, tmp_path / example, given))
+
+        yield start
 
 
 @pytest.fixture
