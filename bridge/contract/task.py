@@ -1,6 +1,7 @@
 """A task as the engine gives it, and the message that tells a system of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import quote
@@ -15,7 +16,10 @@ FIRST_ATTEMPT = "first"
 
 @dataclass(frozen=True, slots=True)
 class ExternalTask:
-    """A task as `fetchAndLock` returns it; what older engines leave out is None."""
+    """A task as `fetchAndLock` returns it; what older engines leave out is None.
+
+    `object_values`: its lists and maps of Java as JSON, as far as the engine can give them so.
+    """
 
     id: str
     topic: str
@@ -25,6 +29,7 @@ class ExternalTask:
     process_instance_id: str
     variables: Variables
     fields: dict[str, Any]
+    object_values: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_engine(cls, fields: dict[str, Any]) -> Self:
@@ -173,7 +178,8 @@ def _task_body(task: ExternalTask, system: str, base_url: str, lock_expires_at: 
 def _metadata(task: ExternalTask, base_url: str) -> dict[str, Any]:
     extensions = {"extension_properties": task.fields.get("extensionProperties") or {}}
     files = _file_urls(task, base_url)
-    return extensions | ({"file_urls": files} if files else {})
+    optional = {"file_urls": files, "object_values": task.object_values}
+    return extensions | {name: value for name, value in optional.items() if value}
 
 
 def _file_urls(task: ExternalTask, base_url: str) -> dict[str, str]:
