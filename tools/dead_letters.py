@@ -28,7 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.broker.topology import ERROR_QUEUE
-from bridge.contract import RESPONSE_QUEUE
+from bridge.contract import RESPONSE_QUEUE, BodyForm
 from bridge.errors import REASONS
 from bridge.process.shared import broker_of
 from config import Settings
@@ -36,6 +36,7 @@ from tools.lib.browser import Found, QueueBrowser
 from tools.lib.toolbox import OK, PROBLEM, console, run, show_json
 
 NOTHING = "Nothing there."
+SHOWN_BYTES = 1_048_576  # of a packed answer, once it is unpacked
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -130,7 +131,8 @@ def _row(found: Found) -> dict[str, object]:
 def _show(_browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Namespace) -> int:
     count = 0
     for count, message in enumerate(found, 1):  # noqa: B007
-        body = message.body.decode("utf-8", "backslashreplace")
+        packed_as = BodyForm(str(message.properties.content_encoding or ""))
+        body = packed_as.beginning(message.body, SHOWN_BYTES).decode("utf-8", "backslashreplace")
         if arguments.json:
             show_json([{**_row(message), "headers": message.headers, "body": body}])
         else:

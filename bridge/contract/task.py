@@ -22,7 +22,8 @@ class ExternalTask:
     """A task as `fetchAndLock` returns it; what older engines leave out is None.
 
     `trace`: the trace that its variables `traceparent` and `tracestate` name. `variable_ids`: the ids of variables
-    by name, as far as they are needed (`references.py`) and known.
+    by name, as far as they are needed (`references.py`) and known. `object_values`: its lists and maps of Java as
+    JSON, as far as the engine can give them so.
     """
 
     id: str
@@ -35,6 +36,7 @@ class ExternalTask:
     fields: dict[str, Any]
     trace: TraceContext | None = None
     variable_ids: Mapping[str, str] = field(default_factory=dict)
+    object_values: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_engine(cls, fields: dict[str, Any]) -> Self:
@@ -251,7 +253,7 @@ def _metadata(task: ExternalTask, base_url: str) -> dict[str, Any]:
     for kind, names in (("file_urls", task.files), ("variable_urls", references(task.variables))):
         if names and (urls := _value_urls(task, names, base_url)):
             metadata[kind] = urls
-    return metadata
+    return metadata | ({"object_values": task.object_values} if task.object_values else {})
 
 
 def _value_urls(task: ExternalTask, names: Iterable[str], base_url: str) -> dict[str, str]:

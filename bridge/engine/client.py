@@ -13,6 +13,7 @@ from bridge.engine.back_offs import BackOffs
 from bridge.engine.dates import EngineDates
 from bridge.engine.error_texts import shortened, storable
 from bridge.engine.http import Http, Reply
+from bridge.engine.java_objects import with_object_values
 from bridge.engine.json_support import QUESTION, QUESTION_PATH, says_no_json
 from bridge.engine.models import Models
 from bridge.engine.replies import usable
@@ -130,7 +131,7 @@ class CamundaClient:
         tasks = readable("fetchAndLock", ExternalTask.from_engine, rows)
         for task in tasks:
             self.models.note(task)
-        return tasks
+        return with_object_values(self._http, tasks)
 
     def why_unreadable(self, execution_id: str) -> str:
         """Return why the engine cannot read the variables and the process of an execution; empty where it can.
@@ -262,14 +263,14 @@ class CamundaClient:
         return self._answer(task_id, "unlock", {})
 
     def takes_failure_variables(self) -> bool:
-        """Whether a failure may carry variables; the engine is asked once. Raises Unavailable.
+        """Whether a failure may carry variables; the engine is asked until it says so. Raises Unavailable.
 
         An older engine says nothing and drops them. What came with them in 7.15 is the lock of one task.
         """
         if self._keeps_failure_variables is None:
             answer = self._answer(NO_TASK, "lock", {"workerId": self.worker_id, "lockDuration": 1000})
-            if answer.verdict in FOR_NOW:
-                raise Unavailable(answer.detail)
+            if answer.verdict in FOR_NOW:  # nobody can say now, such as behind a gateway that lets no lock pass
+                return True
             self._keeps_failure_variables = answer.verdict is not Verdict.UNKNOWN_CALL
         return self._keeps_failure_variables
 

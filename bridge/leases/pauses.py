@@ -6,7 +6,7 @@ from datetime import datetime
 from bridge import clock
 from bridge.contract import TaskState, attempt_of
 
-MOST_REMEMBERED = 10_000
+FEW = 1_000  # entries that cost nothing worth a look through all of them
 TOLERANCE_SECONDS = 1.0
 
 
@@ -26,6 +26,7 @@ class Pauses:
         self._begun: dict[str, _Begun] = {}
         self._ends: dict[str, float] = {}
         self._failed_locks: dict[str, datetime | None] = {}
+        self._most = FEW
 
     def begin(self, before: TaskState, retries: int, message: str) -> None:
         """Note that a failure is about to be reported, which sets these retries and this message."""
@@ -49,12 +50,17 @@ class Pauses:
     def note(self, task_id: str, pause_ms: int, lock_expires_at: datetime | None = None) -> None:
         """Note that a failure has had its effect on the lock that would have ended then."""
         self._begun.pop(task_id, None)
-        if len(self._ends) >= MOST_REMEMBERED:
-            now = clock.now()
-            self._ends = {task: end for task, end in self._ends.items() if end > now}
-            self._failed_locks = {task: self._failed_locks.get(task) for task in self._ends}
+        if len(self._ends) >= self._most:
+            self._forget_ended()
         self._ends[task_id] = clock.now() + pause_ms / 1000
         self._failed_locks[task_id] = lock_expires_at
+
+    def _forget_ended(self) -> None:
+        """Forget the pauses that are over; look through all again once there are twice as many."""
+        since = clock.now() - TOLERANCE_SECONDS
+        self._ends = {task: end for task, end in self._ends.items() if end > since}
+        self._failed_locks = {task: self._failed_locks.get(task) for task in self._ends}
+        self._most = max(FEW, 2 * len(self._ends))
 
     def has_failed(self, task_id: str, lock_expires_at: datetime) -> bool:
         """Whether a failure was applied under just this lock."""

@@ -19,7 +19,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/compatibility.md"
 BEGIN, END = "<!-- matrix -->", "<!-- /matrix -->"
 # What an engine or a broker could make different; the other system tests are about the worker alone.
-FILES = ("flow", "answers", "variables", "files", "login", "stop", "reload", "status", "tools", "diagnostics")
+FILES = (
+    "flow",
+    "answers",
+    "variables",
+    "values",
+    "files",
+    "login",
+    "stop",
+    "reload",
+    "status",
+    "tools",
+    "diagnostics",
+)
 
 
 @dataclass(frozen=True, slots=True)

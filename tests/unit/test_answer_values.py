@@ -173,6 +173,15 @@ def test_a_failure_waits_until_the_engine_can_say_whether_it_takes_variables(des
     assert desk.engine.body_of("failure")["variables"]["tried"]["value"] == 1
 
 
+def test_a_gateway_that_lets_no_lock_pass_keeps_no_failure(desk: Desk) -> None:
+    desk.engine.replies["lock"] = [Reply(403, b"<html>blocked</html>")] * 2
+
+    for _ in range(2):
+        desk.take(delivery(failure(variables={"tried": 1})))
+
+    assert [word for word in desk.engine.words() if word != "t1"] == ["lock", "failure", "lock", "failure"]
+
+
 def test_a_failure_without_variables_asks_the_engine_nothing_more(desk: Desk) -> None:
     desk.take(delivery(failure()))
 

@@ -1,6 +1,7 @@
 """The tool of the error queue, without a broker: one message at a time, and a word also where there is none."""
 
 import argparse
+import gzip
 import json
 import weakref
 from collections.abc import Callable, Iterator
@@ -99,6 +100,16 @@ def test_what_a_partner_wrote_is_text_and_no_markup(capsys: pytest.CaptureFixtur
     run(browser, "list")
 
     assert "[/red]" in capsys.readouterr().out
+
+
+def test_a_packed_answer_is_shown_unpacked(capsys: pytest.CaptureFixture[str]) -> None:
+    packed = gzip.compress("{Анна}".encode())
+    forms: list[Any] = ["gzip", b"\xcf", None]
+    letters = [Letter(1, packed, {}, BasicProperties(content_encoding=form)) for form in forms]
+
+    assert run(Browser(), "show", found=iter(letters)) == 3
+
+    assert capsys.readouterr().out.count("{Анна}") == 1
 
 
 def test_odd_headers_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
