@@ -146,7 +146,7 @@ def begin_at_zero(systems: Iterable[str]) -> None:
             published(system, result)
         for reason in REJECTED_BECAUSE:
             rejected(system, reason)
-        for of_system in (extended, lapsed, no_answers, unknown_keys, not_given_out):
+        for of_system in (extended, lapsed, no_answers, unknown_keys, not_given_out, cancelled):
             of_system(system)
     for reason in REASONS:
         dead_letters(reason)

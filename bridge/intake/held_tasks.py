@@ -150,6 +150,7 @@ class HeldTasks:
             self._engine.base_url,
             lock_grows_by_ms=system.lock_ms - lease_ms,
             expires_in_ms=left_ms - system.margin_ms,
+            sends_priority=system.sends_priority,
         )
 
     def _check_size(self, task: ExternalTask, publication: Publication) -> None:

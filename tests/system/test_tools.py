@@ -96,7 +96,7 @@ def test_the_queues_are_shown_and_what_is_wrong_with_them(
 
     assert table.code == 1
     assert "1c.queue │ 1 │ - │ 0 │ 10 min │ messages wait and nobody listens" in table.words
-    assert (len(rows), rows["bitrix24.queue"]["problem"]) == (10, "")
+    assert (len(rows), rows["bitrix24.queue"]["problem"]) == (11, "")
     assert channel.queue_declare("1c.queue", passive=True).method.message_count == 1
 
 
@@ -176,14 +176,14 @@ def test_a_watch_goes_on_until_ctrl_c(tools: Tools, topology: None) -> None:
     ) as watch:
         try:
             assert watch.stdout is not None
-            seen = [watch.stdout.readline() for _ in range(11)]  # ten queues, and once more
+            seen = [watch.stdout.readline() for _ in range(12)]  # eleven queues, and once more
             watch.send_signal(signal.SIGINT)
             _, complaints = watch.communicate(timeout=10)
         finally:
             watch.kill()
 
     assert '"queue": "bitrix24.queue"' in seen[0]
-    assert '"queue": "bitrix24.queue"' in seen[10]
+    assert '"queue": "bitrix24.queue"' in seen[11]
     assert (watch.returncode, complaints) == (130, "")
 
 
