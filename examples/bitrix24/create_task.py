@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -15,24 +16,30 @@ LATER = {"QUERY_LIMIT_EXCEEDED": 5_000, "OVERLOAD_LIMIT": 600_000}  # millisecon
 
 
 def create_task(task: Task) -> Answer:
-    """Calls `tasks.task.add` of an inbound webhook, and tells the process the new task's number."""
+    """Makes a task and tells the process its number; the engine's id in its title lets a second try find it."""
+    title = str(task.variables.get("title") or "")
     fields = {
-        "TITLE": str(task.variables.get("title", "")),
+        "TITLE": f"{title} [{task.id}]" if title else "",
         "RESPONSIBLE_ID": int(
             task.variables.get("responsible_id") or os.environ.get("BITRIX24_RESPONSIBLE_ID", "1")
         ),
         "DESCRIPTION": str(task.variables.get("description") or ""),
     }
-    url = os.environ["BITRIX24_WEBHOOK"].rstrip("/") + "/tasks.task.add"
+    found = call("tasks.task.list", {"filter": {"TITLE": fields["TITLE"]}, "select": ["ID"]})["tasks"]
+    made = found[0] if title and found else call("tasks.task.add", {"fields": fields})["task"]
+    return {"bitrix_id": int(made["id"])}
+
+
+def call(method: str, parameters: dict[str, Any]) -> Any:
+    """Calls a method of an inbound webhook and returns its result."""
+    url = os.environ["BITRIX24_WEBHOOK"].rstrip("/") + "/" + method
     try:
-        response = requests.post(url, json={"fields": fields}, timeout=TIMEOUT_SECONDS)
-    except requests.ConnectionError as error:
-        raise NotDone(
-            "failure", f"Bitrix24 cannot be reached: {type(error).__name__}", retry_timeout=60_000
-        ) from error
+        response = requests.post(url, json=parameters, timeout=TIMEOUT_SECONDS)
+    except requests.RequestException as error:
+        raise NotDone("failure", f"no answer of Bitrix24: {type(error).__name__}", retry_timeout=60_000) from error
     if not response.ok:
         raise verdict(response)
-    return {"bitrix_id": int(response.json()["result"]["task"]["id"])}
+    return response.json()["result"]
 
 
 def verdict(response: requests.Response) -> NotDone:

@@ -3,11 +3,11 @@
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Reply = tuple[int, dict[str, Any]]
@@ -24,7 +24,12 @@ class Call:
     body: Any
 
 
-Api = Callable[[Call], Reply]
+class Api(Protocol):
+    """A stand-in: replies to a call, and knows by name all that was made here."""
+
+    def __call__(self, call: Call) -> Reply: ...
+
+    def made(self) -> list[str]: ...
 
 
 class RemoteApi(ThreadingHTTPServer):
@@ -37,6 +42,17 @@ class RemoteApi(ThreadingHTTPServer):
         self.api = api
         self.calls: list[tuple[Call, int]] = []
         self.lock = threading.Lock()
+        self.withheld, self.go_on = threading.Event(), threading.Event()
+        self._withhold_at = 0
+
+    def withhold_reply_to(self, number: int) -> None:
+        """The thing of this number, from 1, is made, and its reply waits for `go_on`: nobody knows of it yet."""
+        self._withhold_at = number
+
+    def before_reply(self) -> None:
+        if self._withhold_at and len(self.api.made()) >= self._withhold_at and not self.withheld.is_set():
+            self.withheld.set()
+            self.go_on.wait(60)
 
     @property
     def url(self) -> str:
@@ -65,12 +81,17 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             status, answer = self.server.api(call)
             self.server.calls.append((call, status))
-        content = json.dumps(answer).encode()
+        if status < 300:
+            self.server.before_reply()
+        self._reply(status, json.dumps(answer).encode())
+
+    def _reply(self, status: int, content: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        with suppress(ConnectionError):  # the caller was killed while its reply was withheld
+            self.wfile.write(content)
 
     def _login(self) -> str:
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
@@ -102,17 +123,34 @@ class Bitrix24:
     def __call__(self, call: Call) -> Reply:
         if not call.path.startswith(f"{self.WEBHOOK}/"):
             return _bitrix_error(401, "INVALID_CREDENTIALS", "Invalid request credentials")
+        if (call.method, call.path) == ("POST", f"{self.WEBHOOK}/tasks.task.list"):
+            return self._list(call.body)
         if (call.method, call.path) != ("POST", f"{self.WEBHOOK}/tasks.task.add"):
             return _bitrix_error(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
         fields = call.body["fields"] if isinstance(call.body, dict) else {}
         title = fields.get("TITLE")
         if not title or not isinstance(fields.get("RESPONSIBLE_ID"), int):
             return _bitrix_error(400, "ERROR_CORE", "Не указано название задачи.")
-        if title.endswith("0") and title not in self.limited:
+        if name_of(title).endswith("0") and title not in self.limited:
             self.limited.add(title)
             return _bitrix_error(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")
         self.titles.append(title)
         return 200, {"result": {"task": {"id": str(len(self.titles)), "title": title}}, "time": {}}
+
+    def made(self) -> list[str]:
+        return [name_of(title) for title in self.titles]
+
+    def _list(self, body: Any) -> Reply:
+        if body.keys() != {"filter", "select"} or body["filter"].keys() != {"TITLE"}:
+            return _bitrix_error(400, "ERROR_ARGUMENT", "Unknown filter")
+        wanted = body["filter"]["TITLE"]
+        found = [{"id": str(number)} for number, title in enumerate(self.titles, 1) if title == wanted]
+        return 200, {"result": {"tasks": found}, "total": len(found), "time": {}}
+
+
+def name_of(title: str) -> str:
+    """Returns a title without the engine's id in brackets."""
+    return title.partition(" [")[0]
 
 
 def _bitrix_error(status: int, code: str, description: str) -> Reply:
@@ -125,30 +163,45 @@ class OpenProject:
     LOGIN = "apikey:key"
 
     def __init__(self) -> None:
-        self.identifiers: list[str] = []
-        self.subjects: list[str] = []
+        self.projects: list[dict[str, Any]] = []
+        self.packages: list[dict[str, Any]] = []
+
+    def made(self) -> list[str]:
+        return [project["identifier"] for project in self.projects] + [one["subject"] for one in self.packages]
 
     def __call__(self, call: Call) -> Reply:
         if call.login != self.LOGIN:
             return _hal_error(401, "Unauthenticated", "You need to be authenticated to access this resource.")
-        if (call.method, call.path) == ("POST", "/api/v3/projects"):
-            return self._project(call.body)
+        if call.path == "/api/v3/projects":
+            return self._project(call.body) if call.method == "POST" else _listed(self.projects, call)
         number = call.path.removeprefix("/api/v3/projects/").removesuffix("/work_packages")
-        if call.method == "POST" and number in map(str, range(1, len(self.identifiers) + 1)):
-            return self._work_package(call.body)
-        return _hal_error(404, "NotFound", "The requested resource could not be found.")
+        if number not in map(str, range(1, len(self.projects) + 1)):
+            return _hal_error(404, "NotFound", "The requested resource could not be found.")
+        return self._work_package(call.body) if call.method == "POST" else _listed(self.packages, call)
 
     def _project(self, body: Any) -> Reply:
-        if not body.get("name") or body["identifier"] in self.identifiers:
+        taken = [project["identifier"] for project in self.projects]
+        if not body.get("name") or body["identifier"] in taken:
             return _hal_error(422, "PropertyConstraintViolation", "Identifier has already been taken.")
-        self.identifiers.append(body["identifier"])
-        return 201, {"_type": "Project", "id": len(self.identifiers), **body}
+        self.projects.append({"_type": "Project", "id": len(self.projects) + 1, **body})
+        return 201, self.projects[-1]
 
     def _work_package(self, body: Any) -> Reply:
         if not body.get("subject") or body["_links"]["type"]["href"] != "/api/v3/types/1":
             return _hal_error(422, "PropertyConstraintViolation", "Subject can't be blank.")
-        self.subjects.append(body["subject"])
-        return 201, {"_type": "WorkPackage", "id": len(self.subjects), **body}
+        self.packages.append({"_type": "WorkPackage", "id": len(self.packages) + 1, **body})
+        return 201, self.packages[-1]
+
+
+def _listed(rows: list[dict[str, Any]], call: Call) -> Reply:
+    """Filters a collection as API v3 does: `~` is "contains"."""
+    [condition] = json.loads(call.query["filters"])
+    [(name, test)] = condition.items()
+    fields = {"name_and_identifier": ("name", "identifier"), "description": ("description",)}.get(name)
+    if fields is None or test["operator"] != "~":
+        return _hal_error(400, "InvalidQuery", f"Filters {name} filter does not exist.")
+    found = [row for row in rows if any(test["values"][0] in str(row.get(field)) for field in fields)]
+    return 200, {"_type": "Collection", "total": len(found), "_embedded": {"elements": found}}
 
 
 def _hal_error(status: int, code: str, message: str) -> Reply:
@@ -164,6 +217,9 @@ class OneC:
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
+
+    def made(self) -> list[str]:
+        return [row["Code"] for row in self.rows.values()]
 
     def __call__(self, call: Call) -> Reply:
         if call.login != self.LOGIN:

@@ -10,7 +10,7 @@ from sandbox.engine_api import EngineApi
 from tests.sandbox.processes import eventually
 from tests.system.conftest import Deploy, StartExample, StartWorker
 from tests.system.engine import process_file, wait_for_state
-from tests.system.remote_api import Api, Bitrix24, OneC, OpenProject, RemoteApi, remote_api
+from tests.system.remote_api import Api, Bitrix24, OneC, OpenProject, RemoteApi, name_of, remote_api
 
 TASK_COUNT = 100
 SECONDS = 300.0
@@ -49,16 +49,6 @@ def settings_of(example: str, url: str) -> dict[str, str]:
     }[example]
 
 
-def titles_of(api: Api) -> list[str]:
-    """Returns by name all that was made over there."""
-    if isinstance(api, OpenProject):
-        return api.identifiers
-    if isinstance(api, OneC):
-        return [row["Code"] for row in api.rows.values()]
-    assert isinstance(api, Bitrix24)
-    return api.titles
-
-
 @pytest.mark.usefixtures("samples")
 @pytest.mark.parametrize(
     ("example", "api", "key", "variable"),
@@ -83,13 +73,57 @@ def test_a_hundred_tasks_are_done_once_each_though_the_worker_is_killed_half_way
     start_example(example, settings_of(example, start_api(api).url))
     for name in names:
         engine_api.start_instance(key, {variable: name, "project_name": name, "name": name})
-    assert eventually(lambda: len(titles_of(api)) >= TASK_COUNT // 2, seconds=SECONDS)
+    assert eventually(lambda: len(api.made()) >= TASK_COUNT // 2, seconds=SECONDS)
 
     worker.kill()
     start_worker(**QUICK_LOCK)
 
-    assert eventually(lambda: engine_api.finished_count(key) == TASK_COUNT, seconds=SECONDS), titles_of(api)
-    assert sorted(titles_of(api)) == names
+    assert eventually(lambda: engine_api.finished_count(key) == TASK_COUNT, seconds=SECONDS), api.made()
+    assert sorted(api.made()) == names
+    assert engine_api.incidents() == []
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("example", "api", "topic", "variable"),
+    [
+        ("bitrix24", Bitrix24(), "bitrix_create_task", "title"),
+        ("openproject", OpenProject(), "op_create_project", "project_identifier"),
+        ("openproject", OpenProject(), "op_create_work_package", "subject"),
+        ("one_c", OneC(), "1c_sync_data", "code"),
+    ],
+)
+def test_a_system_that_is_killed_before_it_knows_what_it_made_makes_no_second_one(
+    engine_api: EngineApi,
+    start_example: StartExample,
+    start_api: StartApi,
+    deploy: Deploy,
+    tmp_path: Path,
+    example: str,
+    api: Api,
+    topic: str,
+    variable: str,
+) -> None:
+    names = [f"task-{number:03}x" for number in range(TASK_COUNT)]
+    if topic == "op_create_work_package":
+        assert isinstance(api, OpenProject)
+        api.projects.append({"id": 1, "name": "Bridge", "identifier": "bridge"})
+    before = api.made()
+    deploy(process_file(tmp_path, "killed", topic))
+    server = start_api(api)
+    server.withhold_reply_to(TASK_COUNT // 2)
+    first = start_example(example, settings_of(example, server.url))
+    for name in names:
+        engine_api.start_instance("killed", {"project_name": name, "name": name, "project_id": 1, variable: name})
+    assert server.withheld.wait(SECONDS), first.output
+
+    first.kill()
+    server.go_on.set()
+    second = start_example(example, settings_of(example, server.url))
+
+    assert eventually(lambda: engine_api.finished_count("killed") == TASK_COUNT, seconds=SECONDS), second.output
+    assert sorted(api.made()[len(before) :]) == names
+    assert engine_api.end_events("killed") == {"done": TASK_COUNT}
     assert engine_api.incidents() == []
 
 
@@ -105,7 +139,8 @@ def test_what_bitrix24_says_about_a_new_task_reaches_the_process(
     refused = engine_api.start_instance("bitrix24_task", {"title": ""})
 
     assert engine_api.variables(done)["bitrix_id"] == 1
-    assert server.bodies(200) == [{"fields": {"TITLE": "Позвонить", "RESPONSIBLE_ID": 7, "DESCRIPTION": ""}}]
+    [task] = [body["fields"] for body in server.bodies(200) if "fields" in body]
+    assert (name_of(task["TITLE"]), task["RESPONSIBLE_ID"], task["DESCRIPTION"]) == ("Позвонить", 7, "")
     assert "400 ERROR_CORE Не указано название задачи." in incident_of(engine_api, refused)
 
 
@@ -150,7 +185,8 @@ def test_a_project_and_its_work_package_are_made_and_a_second_one_of_its_name_is
     second = engine_api.start_instance("caught", wanted)
     wait_for_state(engine_api, second)
 
-    assert server.bodies(201) == [
+    made = [{name: value for name, value in body.items() if name != "description"} for body in server.bodies(201)]
+    assert made == [
         {"name": "Мост", "identifier": "bridge"},
         {"subject": "Plan", "_links": {"type": {"href": "/api/v3/types/1"}}},
     ]

@@ -1,4 +1,4 @@
-module system
+module warehouse
 
 go 1.19 // the Go of Debian 12
 
