@@ -44,7 +44,7 @@ def call(method: str, query: dict[str, str], body: dict[str, str] | None = None)
     try:
         response = requests.request(method, url, params=query, json=body, auth=login, timeout=TIMEOUT_SECONDS)
     except requests.ConnectionError as error:
-        raise NotDone("failure", f"1C cannot be reached: {error}", retry_timeout=60_000) from error
+        raise NotDone("failure", f"1C cannot be reached: {error}") from error
     if not response.ok:
         raise verdict(response)
     answer: dict[str, Any] = response.json()
@@ -55,7 +55,7 @@ def verdict(response: requests.Response) -> NotDone:
     """An error of the server passes (a lock, an update of the base); what 1C does not like stays."""
     why = f"1C answers {response.status_code} {response.text[:500]}"
     if response.status_code >= 500:
-        return NotDone("failure", why, retry_timeout=60_000)
+        return NotDone("failure", why)
     return NotDone("failure", why, retries=0)
 
 

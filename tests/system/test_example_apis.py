@@ -14,7 +14,8 @@ from tests.system.remote_api import Api, Bitrix24, OneC, OpenProject, RemoteApi,
 
 TASK_COUNT = 100
 SECONDS = 300.0
-QUICK_LOCK = {"CAMUNDA_LOCK_DURATION": "20000"}  # what a killed worker had in hand comes again after that
+# What a killed worker had in hand comes again after that lock, and what failed after that pause.
+QUICK_LOCK = {"CAMUNDA_LOCK_DURATION": "15000", "CAMUNDA_RETRY_TIMEOUT": "1000"}
 
 CAUGHT = """<?xml version="1.0" encoding="UTF-8"?>
 <definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"

@@ -20,7 +20,8 @@ from tests.system.partner import ANSWERS, ANSWERS_EXCHANGE, Watcher, take_all
 
 TASK_COUNT = 100
 SECONDS = 240.0
-QUICK_LOCK = {"CAMUNDA_LOCK_DURATION": "20000"}  # what a killed worker had in hand comes again after that
+# What a killed worker had in hand comes again after that lock, and what failed after that pause.
+QUICK_LOCK = {"CAMUNDA_LOCK_DURATION": "15000", "CAMUNDA_RETRY_TIMEOUT": "1000"}
 
 
 @pytest.fixture

@@ -259,5 +259,6 @@ def test_a_system_has_no_more_tasks_in_flight_than_it_may(
             start_typed(engine_api, key, {})
 
     many.receive(10)
+    few.receive(3)
     worker.wait_for("tasks for crm stay in the engine", "max_in_flight is reached")
     assert len(few.tasks) == 3
