@@ -4,8 +4,9 @@ import math
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from loguru import logger
 
@@ -116,10 +117,14 @@ class CamundaWorker:
         wait_ms = 0 if self._backlogs.has_others(served, asked) else self._wait_ms(asked, open_systems)
         self._poll(asked, topics, wait_ms)
 
-    def _poll(self, asked: Sequence[System], topics: Mapping[str, Iterable[str]], wait_ms: int) -> None:
+    def _poll(
+        self, asked: Sequence[System], subscribed: Mapping[str, Iterable[Subscription]], wait_ms: int
+    ) -> None:
         """Fetch the tasks of these systems and publish them; wait where the engine did not."""
         sent, max_tasks = clock.now(), min(self._rules.max_tasks, self._admission.room(asked))
-        subscriptions = self._narrowing.unsuspected(self._subscriptions(asked, topics))
+        subscriptions = self._narrowing.unsuspected(
+            chain.from_iterable(subscribed[system.name] for system in asked)
+        )
         if not subscriptions:
             self._stopping.wait(min(NO_TOPICS_SECONDS, self._narrowing.due_in()))
             return
@@ -164,14 +169,6 @@ class CamundaWorker:
         """Return the systems that may get more tasks."""
         return [system for system in self._routing.systems if self._admission.is_open(system)]
 
-    def _subscriptions(
-        self, systems: Iterable[System], topics: Mapping[str, Iterable[str]]
-    ) -> Iterator[Subscription]:
-        """Yield the topics of these systems, each with the lease for its tasks."""
-        for system in systems:
-            lease_ms = self._rules.leases.lease_ms_of(system)
-            yield from (Subscription(topic, lease_ms, system.selection) for topic in topics[system.name])
-
     def _wait_ms(self, asked: Sequence[System], open_systems: Sequence[System]) -> int:
         """Return how long the poll waits: one without the topics of a full system must let these in again soon.
 
@@ -193,6 +190,7 @@ def _topics_of(shared: Shared) -> Topics:
     return Topics(
         shared.engine,
         shared.routing,
+        shared.lease_rules,
         include=settings.camunda_topics_include,
         exclude=settings.camunda_topics_exclude,
         refresh_seconds=settings.camunda_async_response_timeout / 2000,

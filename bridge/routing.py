@@ -83,11 +83,14 @@ class System:
     max_in_flight: int | None = None
     own_queue: str = ""
     declares_queue: bool = True
-    queue_arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    queue_arguments: Mapping[str, Any] = field(default_factory=dict)
     sends_priority: bool = False
     tells_cancelled: bool = False
     large_variables: LargeVariables = "incident"
     long_text: str | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # there is one system of a name; to hash all fields for each task costs more
 
     def is_user(self, name: str | None) -> bool:
         """Whether a user of the broker may answer for this system; one of the system's own name by default."""
@@ -110,7 +113,9 @@ class Subscription:
 
     topic: str
     lock_ms: int
-    selection: Selection = Selection()
+    selection: Selection = field(
+        default=Selection(), hash=False
+    )  # it has many fields, and each poll would hash them
 
 
 class Routing:

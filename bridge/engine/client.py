@@ -316,6 +316,7 @@ def _states(rows: list[Any]) -> dict[str, TaskState]:
 
 def _own_failure(reply: Reply) -> str:
     """Return the engine's words where it says that it failed in what was asked; empty in any other case."""
+    if reply.status < SERVER_ERROR:
+        return ""
     answer = judge(reply.status, reply.body)
-    has_failed = reply.status >= SERVER_ERROR and answer.verdict in (Verdict.TROUBLE, Verdict.REJECTED)
-    return answer.detail if has_failed else ""
+    return answer.detail if answer.verdict in (Verdict.TROUBLE, Verdict.REJECTED) else ""

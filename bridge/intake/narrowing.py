@@ -58,6 +58,8 @@ class Narrowing:
 
     def unsuspected(self, subscriptions: Iterable[Subscription]) -> Sequence[Subscription]:
         """Return those that may be fetched together."""
+        if not self._suspects:  # nearly always, and poll after poll
+            return tuple(subscriptions)
         return tuple(one for one in subscriptions if one not in self._suspects)
 
     def due_in(self) -> float:

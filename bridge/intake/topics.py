@@ -7,7 +7,8 @@ from loguru import logger
 
 from bridge import clock
 from bridge.engine import CamundaClient
-from bridge.routing import Routing, is_served
+from bridge.leases import LeaseRules
+from bridge.routing import Routing, Subscription, is_served
 
 
 class Topics:
@@ -17,6 +18,7 @@ class Topics:
         self,
         camunda: CamundaClient,
         routing: Routing,
+        lease_rules: LeaseRules,
         *,
         include: Sequence[str],
         exclude: Sequence[str],
@@ -24,16 +26,17 @@ class Topics:
     ) -> None:
         self._camunda = camunda
         self.routing = routing
+        self._lease_rules = lease_rules
         self._include = include
         self._exclude = exclude
         self._refresh_seconds = refresh_seconds
         self._refresh_at = 0.0
         self._served: set[str] = set()
-        self._of_system: defaultdict[str, list[str]] = defaultdict(list)
+        self._of_system: defaultdict[str, list[Subscription]] = defaultdict(list)
         self._add(routing.topics)
 
-    def of_systems(self) -> Mapping[str, Sequence[str]]:
-        """Return the topics to serve by their systems' names, new ones included. Raises Unavailable."""
+    def of_systems(self) -> Mapping[str, Sequence[Subscription]]:
+        """Return what to fetch by the systems' names, new topics included. Raises Unavailable."""
         if clock.now() >= self._refresh_at:
             self._warn_of_unrouted(self._add(self._camunda.topic_names()))
             self._refresh_at = clock.now() + self._refresh_seconds
@@ -45,7 +48,8 @@ class Topics:
         self._served.update(new)
         for topic in new:
             for system in self.routing.systems_of(topic):
-                self._of_system[system.name].append(topic)
+                lease_ms = self._lease_rules.lease_ms_of(system)
+                self._of_system[system.name].append(Subscription(topic, lease_ms, system.selection))
         return new
 
     def _warn_of_unrouted(self, topics: Sequence[str]) -> None:

@@ -110,7 +110,7 @@ class Bench:
         )
         self.worker = CamundaWorker(
             camunda,
-            Topics(camunda, ROUTING, include=["*"], exclude=[], refresh_seconds=60),
+            Topics(camunda, ROUTING, LEASES, include=["*"], exclude=[], refresh_seconds=60),
             admission,
             self.outbox,
             self.stopping,
@@ -189,7 +189,7 @@ def test_it_looks_again_soon_where_a_system_may_open_and_seldom_where_there_are_
     pauses: list[float] = []
     monkeypatch.setattr(bench.stopping, "wait", pauses.append)
     camunda = bench.engine.client()
-    bench.worker._topics = Topics(camunda, ROUTING, include=["*"], exclude=excluded, refresh_seconds=60)
+    bench.worker._topics = Topics(camunda, ROUTING, LEASES, include=["*"], exclude=excluded, refresh_seconds=60)
     bench.admission.full = full
 
     bench.worker.turn()

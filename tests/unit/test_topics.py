@@ -5,6 +5,7 @@ import pytest
 from bridge.engine import CamundaClient, Http, Login
 from bridge.errors import Unavailable
 from bridge.intake.topics import Topics
+from bridge.leases import LeaseRules
 from bridge.routing import System
 from config import RoutingConfig
 
@@ -14,7 +15,6 @@ ROUTING = RoutingConfig(
     [System("bitrix24", 600_000, ("bitrix_create_task",), ("bitrix_*",)), System("mail", 20_000, ("send_email",))],
     System("default", 60_000),
 )
-LOCK_MS = {system.name: system.lock_ms for system in ROUTING.systems}
 OF_ROUTING = {"bitrix_create_task": 600_000, "send_email": 20_000}
 
 
@@ -41,11 +41,13 @@ def topics_of(
     exclude: tuple[str, ...] = (),
     refresh: float = ALWAYS,
 ) -> Topics:
-    return Topics(camunda, ROUTING, include=include, exclude=exclude, refresh_seconds=refresh)
+    return Topics(
+        camunda, ROUTING, LeaseRules(None, 1.0), include=include, exclude=exclude, refresh_seconds=refresh
+    )
 
 
 def known(topics: Topics) -> dict[str, int]:
-    return {topic: LOCK_MS[name] for name, its_topics in topics.of_systems().items() for topic in its_topics}
+    return {one.topic: one.lock_ms for subscribed in topics.of_systems().values() for one in subscribed}
 
 
 def test_the_topics_of_the_routing_are_fetched_with_their_systems_locks() -> None:
