@@ -2,13 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass
-from queue import SimpleQueue
 
 from pika.channel import Channel
 from pika.spec import BasicProperties
 
 from bridge import clock
 from bridge.broker.bent_pika import CutBody
+from bridge.broker.handover import Handover
 from bridge.contract import BodyForm, NamedTask, TraceContext, named_task
 
 MOST_BYTES = 1_048_576
@@ -79,14 +79,14 @@ class Inbox:
         self.most_bytes = most_bytes
         self.subscribed = False
         self.done = 0
-        self._handed: SimpleQueue[Delivery | None] = clock.SimpleQueue()
+        self._handed: Handover[Delivery | None] = Handover()
         self._unacknowledged: dict[int, Delivery] = {}
         self._finished: list[Delivery] = []
         self._lock = clock.Lock()
 
     def take(self) -> Delivery | None:
         """Wait for the next delivery; None once the inbox is closed."""
-        delivery = self._handed.get()
+        delivery = self._handed.take()
         if delivery is None:
             self._handed.put(None)  # for the next thread
         return delivery
