@@ -31,6 +31,10 @@ FILES = (
     "status",
     "tools",
     "diagnostics",
+    "routing",
+    "rejected",
+    "cancelled",
+    "broker_tokens",
 )
 
 
