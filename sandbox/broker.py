@@ -46,10 +46,10 @@ class Broker:
     """The broker's process and its own name service (epmd). Ports and data outlive a restart.
 
     With `tls` it also listens at `tls_port`, to clients with a certificate whose common name may be their login.
-    With `token_key`, the public key (PEM) of an identity provider, its tokens for `rabbitmq` are passwords too.
+    `host` is the address at which it listens. With `token_key`, the public key (PEM) of an identity provider, its
+    tokens for `rabbitmq` are passwords too.
     """
 
-    host = LOOPBACK
     username = "sandbox"
 
     def __init__(
@@ -60,6 +60,7 @@ class Broker:
         token_key: Path | None = None,
         member: Membership | None = None,
         password: str = "",
+        host: str = LOOPBACK,
     ) -> None:
         """Prepares ports, a password and a data folder; starts nothing."""
         self._run = run
@@ -68,6 +69,7 @@ class Broker:
         self._folder = run.folder / (f"broker-{member.name}" if member else "broker")
         self._tls = tls
         self._token_key = token_key
+        self.host = host
         self.password = password or secrets.token_urlsafe(18)
         self.port, self._api_port, self._distribution_port, self._names_port, self.tls_port = free_ports(5)
         self._names_port = member.names_port if member else self._names_port
@@ -170,7 +172,7 @@ class Broker:
         return self._child
 
     def _takes_connections(self) -> bool:
-        return accepts_connections(self.port) and self.api.answers()
+        return accepts_connections(self.port, self.host) and self.api.answers()
 
     def _start_names(self) -> None:
         """Starts epmd in the foreground: left to itself the broker starts one that outlives it."""
@@ -199,7 +201,7 @@ class Broker:
         # The default user takes the place of guest. Without the metrics collector the management plugin
         # costs the broker next to nothing, and queue totals are current instead of up to 5 s old.
         usual = (
-            f"listeners.tcp.1 = {LOOPBACK}:{self.port}\n"
+            f"listeners.tcp.1 = {self.host}:{self.port}\n"
             f"management.tcp.ip = {LOOPBACK}\n"
             f"management.tcp.port = {self._api_port}\n"
             "management_agent.disable_metrics_collector = true\n"

@@ -88,6 +88,12 @@ class IdentityProvider:
         self.tokens.append(f"{signed}.{_encoded(signature)}")
         return self.tokens[-1]
 
+    def is_good(self, token: str) -> bool:
+        """Whether a token was given out here and has not ended."""
+        claims = token.split(".")[1]
+        ends = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]
+        return token in self.tokens and time.time() < ends
+
 
 def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""A worker whose broker speaks TLS and knows it by its certificate, and which is given a new one under load."""
+"""A worker whose broker speaks TLS and knows it by its certificate, or has an address of IPv6 alone."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import pytest
 
 from sandbox.broker import Broker, TlsFiles
 from sandbox.engine_api import EngineApi
+from sandbox.ports import free_ports
 from sandbox.runs import Run
 from tests.authority import Authority
 from tests.system.conftest import StartWorker
@@ -75,3 +76,26 @@ def test_certificates_are_exchanged_under_load_without_a_restart(
     assert worker.running()
     assert len(finishers(engine_api, instances)) == ROUNDS * INSTANCES
     assert worker.lines("CRITICAL") == []
+
+
+@pytest.mark.usefixtures("samples")
+def test_a_broker_with_an_address_of_ipv6_alone_is_found_behind_a_host_that_is_down(
+    start_worker: StartWorker, engine_api: EngineApi
+) -> None:
+    with Run() as run, Broker(run, host="::1") as node:
+        (unused,) = free_ports(1)
+        worker = start_worker(
+            RABBITMQ_HOST=f"127.0.0.1:{unused},[::1]",
+            RABBITMQ_PORT=str(node.port),
+            RABBITMQ_VIRTUAL_HOST="/",
+            RABBITMQ_USERNAME=node.username,
+            RABBITMQ_PASSWORD=node.password,
+        ).wait_connected()
+        there: Any = SimpleNamespace(broker=node)
+        with echo_system(there, "/", ["python-services.queue"], completing):
+            instances = start_many(engine_api, ["email"] * INSTANCES)
+            for instance in instances:
+                wait_for_state(engine_api, instance)
+
+    assert len(finishers(engine_api, instances)) == INSTANCES
+    assert worker.lines(f"connected to RabbitMQ at [::1]:{node.port}")

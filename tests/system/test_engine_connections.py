@@ -1,10 +1,12 @@
 """A worker whose engine is behind TLS with a private CA and a gateway that wants a certificate and a token."""
 
+import re
 import shutil
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,20 +16,23 @@ import pytest
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from tests.authority import Authority
+from tests.identity_provider import CLIENT_ID, SECRET, IdentityProvider
 from tests.system.conftest import StartSystem, StartWorker
 from tests.system.engine import finishers, start_many, wait_for_state
 from tests.system.partner import completing
 
 INSTANCES, ROUNDS = 60, 3
+BEARER = re.compile(rb"Authorization: Bearer (\S+)")
+TOKEN_SECONDS = 8
 TOKENS = ("token-0", "token-1", "token-2", "token-3")
 
 
 class Gateway:
-    """Terminates TLS before the engine; lets in who has a certificate of the CA and the token of now."""
+    """Terminates TLS before the engine; lets in who has a certificate of the CA and a token that it `knows`."""
 
-    def __init__(self, ca: Authority, engine_port: int) -> None:
-        self.token = TOKENS[0]
+    def __init__(self, ca: Authority, engine_port: int, knows: Callable[[str], bool]) -> None:
         self.refused = 0
+        self._knows = knows
         self._ca = ca
         self._engine_port = engine_port
         self._open: list[socket.socket] = []
@@ -70,7 +75,8 @@ class Gateway:
             self._open += [client, engine]
             threading.Thread(target=relay, args=(engine, client), daemon=True).start()
             while request := client.recv(65_536):
-                if b"Authorization: Bearer " in request and self.token.encode() not in request:
+                token = BEARER.search(request)
+                if token and not self._knows(token[1].decode()):
                     self.refused += 1
                     client.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
                 else:
@@ -94,14 +100,16 @@ def test_certificates_and_tokens_are_exchanged_under_load_without_a_restart(
 ) -> None:
     ca = Authority(tmp_path, "ca")
     engine = urlsplit(sandbox.engine.url)
-    gateway = Gateway(ca, int(engine.port or 0))
+    current = {TOKENS[0]}
+    gateway = Gateway(ca, int(engine.port or 0), current.__contains__)
     certificate, key, token = (tmp_path / name for name in ("own.crt", "own.key", "token"))
 
     def renew(number: int) -> None:
         for new, name in zip(ca.give(f"own-{number}"), (certificate, key), strict=True):
             shutil.copy(new, name)
         token.write_text(TOKENS[number])
-        gateway.token = TOKENS[number]
+        current.clear()
+        current.add(TOKENS[number])
         gateway.renew()
 
     renew(0)
@@ -126,3 +134,46 @@ def test_certificates_and_tokens_are_exchanged_under_load_without_a_restart(
     assert len(finishers(engine_api, instances)) == ROUNDS * INSTANCES
     assert worker.lines("CRITICAL") == []
     assert not any(secret in worker.output for secret in TOKENS)
+
+
+@pytest.mark.usefixtures("samples")
+def test_tokens_of_a_provider_that_fails_now_and_then_end_under_load(
+    sandbox: Sandbox,
+    start_worker: StartWorker,
+    start_system: StartSystem,
+    engine_api: EngineApi,
+    tmp_path: Path,
+) -> None:
+    ca = Authority(tmp_path, "ca")
+    certificate, key = ca.give("own")
+    engine = urlsplit(sandbox.engine.url)
+    provider = IdentityProvider(tmp_path, seconds=TOKEN_SECONDS)
+    gateway = Gateway(ca, int(engine.port or 0), provider.is_good)
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    settings = {
+        "CAMUNDA_BASE_URL": f"https://localhost:{gateway.port}{engine.path}",
+        "CAMUNDA_CA_FILE": str(ca.file),
+        "CAMUNDA_CLIENT_CERT_FILE": str(certificate),
+        "CAMUNDA_CLIENT_KEY_FILE": str(key),
+        "CAMUNDA_OAUTH_TOKEN_URL": provider.url,
+        "CAMUNDA_OAUTH_CLIENT_ID": CLIENT_ID,
+        "CAMUNDA_OAUTH_CLIENT_SECRET_FILE": str(secret),
+    }
+    instances: list[str] = []
+    with gateway.running(), provider.running():
+        worker = start_worker(**settings).wait_connected()
+        start_system(["python-services.queue"], completing)
+        provider.fails_each = 2
+        for _ in range(ROUNDS):
+            instances += start_many(engine_api, ["email"] * INSTANCES)
+            time.sleep(TOKEN_SECONDS)
+        for instance in instances:
+            wait_for_state(engine_api, instance)
+        worker.stop()
+
+    assert len(finishers(engine_api, instances)) == ROUNDS * INSTANCES
+    assert provider.issued >= ROUNDS
+    assert gateway.refused <= ROUNDS  # where a renewal failed, one call met the end of its token, and was repeated
+    assert worker.lines("CRITICAL") == []
+    assert not any(secret in worker.output for secret in (SECRET, *provider.tokens))
