@@ -1,11 +1,11 @@
 """RabbitMQ of the next Debian release, beside the installed one: in a folder of its own."""
 
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from sandbox.cache import cache_folder, only_builder
+from sandbox.debian_mirror import mirror
 from sandbox.errors import SandboxError
 
 _RELEASE = "trixie"
@@ -56,7 +56,7 @@ def _download(folder: Path) -> list[Path]:
     """Returns the packages and all that they need, fetched with an apt that knows nothing of this machine's."""
     for part in ("state/lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
-    (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_mirror()} {_RELEASE} main\n")
+    (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {mirror()} {_RELEASE} main\n")
     options = {
         "Dir::State": folder / "state",
         "Dir::State::status": "/dev/null",
@@ -69,19 +69,6 @@ def _download(folder: Path) -> list[Path]:
     _run([*apt, "update"])
     _run([*apt, "-y", "--download-only", "--no-install-recommends", "install", *_PACKAGES])
     return sorted((folder / "cache/archives").glob("*.deb"))
-
-
-def _mirror() -> str:
-    """Returns where this machine gets its Debian packages from."""
-    if shutil.which("apt-get") is None:
-        raise SandboxError("RabbitMQ of another release comes from Debian's packages, and this is no Debian")
-    listed = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"], capture_output=True, text=True
-    )
-    sites = [site for site in listed.stdout.split() if site.endswith(("/debian", "/debian/"))]
-    if not sites:
-        raise SandboxError("apt knows no mirror of Debian's packages")
-    return sites[0]
 
 
 def _run(command: str | list[str], *, shell: bool = False) -> None:

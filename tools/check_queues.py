@@ -100,7 +100,7 @@ def row_of(name: str, state: QueueState | None, totals: QueueTotals, *, expects_
 
 def _problem(state: QueueState) -> str:
     if state.ready and state.name == ERROR_QUEUE:
-        return "answers that could not be used: tools/dead_letters.py list"
+        return "answers that could not be used: python tools/dead_letters.py list"
     return "messages wait and nobody listens" if state.is_unheard else ""
 
 

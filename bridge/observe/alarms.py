@@ -80,7 +80,7 @@ class Alarms:
                 yield queue, "WARNING", self._unheard(queue, state.ready)
         if (dead := self._watch.state(ERROR_QUEUE).ready) >= self._error_queue_max:
             text = f"{ERROR_QUEUE} holds {dead} messages, RABBITMQ_ERROR_QUEUE_MAX is {self._error_queue_max}"
-            yield ERROR_QUEUE, "ERROR", f"{text}; look at them with tools/dead_letters.py"
+            yield ERROR_QUEUE, "ERROR", f"{text}; look at them: python tools/dead_letters.py list"
 
     def _unheard(self, queue: str, ready: int) -> str:
         if queue != RESPONSE_QUEUE:

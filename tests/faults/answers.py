@@ -69,16 +69,20 @@ def wrong(scene: Scene) -> None:
     scene.observer.hold()
     with scene.load():
         worker = scene.worker(**only_answers_of(scene, scene.broker.username))
-        scene.until_seen(VICTIMS)
-        victims = scene.observer.messages[:VICTIMS]
+        scene.until_seen(2 * VICTIMS)
+        victims = scene.observer.messages[: 2 * VICTIMS]
         about_them = {message.task_id for message in victims}
         scene.observer.release(lambda task_id: task_id not in about_them)
         sent = send_rubbish(scene, victims)
-        sent += send_forgeries(scene, victims)
+        sent += send_forgeries(scene, victims[:VICTIMS])
     dead_letters.expect(scene, Counter(one.reason for one in sent))
     check_bodies(scene, sent)
-    scene.until(lambda: scene.api.finished_count(scene.key) == scene.total - VICTIMS, "the good answers applied")
+    scene.until(
+        lambda: scene.api.finished_count(scene.key) == scene.total - len(victims), "the good answers applied"
+    )
     send_again(scene, scene.observer.messages[-DUPLICATES:])
+    refused = [message.task_id for message in victims[VICTIMS:]]
+    scene.api.request("PUT", "/external-task/retries", json={"externalTaskIds": refused, "retries": 1})
     scene.observer.release()
     scene.figures.notes.append(f"the worker's memory at the end: {worker.memory_kb() // 1024} MiB")
     scene.finish()
@@ -92,8 +96,9 @@ def only_answers_of(scene: Scene, user: str) -> dict[str, str]:
 
 
 def send_rubbish(scene: Scene, victims: Sequence[Message]) -> list[Rubbish]:
-    """Send every kind of bad answer about each of the tasks, shuffled, and return them."""
-    sent = [one for message in victims for one in rubbish.about(message)]
+    """Send bad answers, shuffled, and return them: every kind about some tasks, refused ones about the rest."""
+    sent = [one for message in victims[:VICTIMS] for one in rubbish.about(message)]
+    sent += [rubbish.refused(message) for message in victims[VICTIMS:]]
     scene.random.shuffle(sent)
     with rubbish.sender(scene, scene.broker.username, scene.broker.password) as send:
         for one in sent:

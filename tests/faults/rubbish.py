@@ -30,7 +30,7 @@ def good(message: Message) -> bytes:
 
 
 def about(message: Message) -> Iterator[Rubbish]:
-    """Yield a bad answer of each kind for a task."""
+    """Yield a bad answer of each kind for a task; the first one that is applied ends its attempt."""
     whole = good(message)
     deep = b"[" * DEPTH + b"]" * DEPTH
     for document in _documents(json.loads(whole)):
@@ -38,7 +38,11 @@ def about(message: Message) -> Iterator[Rubbish]:
     for body in (b"", whole[:-1], whole.replace(b"complete", b"\xff complete"), deep, _with_variable(whole, deep)):
         yield Rubbish("invalid", body)
     yield Rubbish("too_large", _with_variable(whole, b'"%s"' % (b"x" * HUGE_BYTES)))
-    yield Rubbish("rejected_by_engine", _with_variable(whole, b'{"value": "x", "type": "Integer"}'))
+
+
+def refused(message: Message) -> Rubbish:
+    """Return an answer that the engine refuses, if no other answer has ended the attempt that it names."""
+    return Rubbish("rejected_by_engine", _with_variable(good(message), b'{"value": "x", "type": "Integer"}'))
 
 
 def _documents(good: dict[str, str]) -> Iterator[object]:

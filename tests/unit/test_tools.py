@@ -31,7 +31,7 @@ UNKNOWN = QueueTotals(None, None)
         (
             "errors.camunda_tasks.queue",
             QueueState("errors.camunda_tasks.queue", ready=1),
-            "answers that could not be used: tools/dead_letters.py list",
+            "answers that could not be used: python tools/dead_letters.py list",
         ),
     ],
 )
