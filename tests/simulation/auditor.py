@@ -65,6 +65,7 @@ class Truth:
     paused_too_long_since: float = 0.0
     limbo_since: float = 0.0
     fetchable_since: float = 0.0
+    before_it: int = 0
     over_since: float = 0.0
     excuses: int = 0
     failures: Counter[str] = field(default_factory=Counter)
@@ -421,10 +422,12 @@ class Auditor:
         if is_held_up:
             truth.fetchable_since = 0.0
             return
-        truth.fetchable_since = truth.fetchable_since or now
+        if not truth.fetchable_since:
+            truth.fetchable_since = now
+            truth.before_it = sum(1 for _ in self._view.tasks())  # they may all be served first, each some times
         # Its queue may have refused a message just before; and a thread that looks again for room in flight does
         # so once in a simulated second (`grain`), or once in a real one where another process reads the answers.
-        rounds = ATTEMPTS * sum(1 for _ in self._view.tasks()) / self._plan.max_in_flight
+        rounds = ATTEMPTS * truth.before_it / self._plan.max_in_flight
         limit = STARVED_SECONDS + self._plan.retry_pause + rounds
         if now - max(truth.fetchable_since, self._quiet_since) > limit:
             self._break("starved", f"{task.id} could be fetched for {limit:g} s, its system {system} is well")
