@@ -13,7 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_m
 
 from bridge.errors import REASONS
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DAYS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600)
 RESULTS = ("confirmed", "returned", "refused", "unsent", "unknown", "unpublishable")
