@@ -18,6 +18,7 @@ from bridge.errors import LoginRefused, NotGivenOut, Unavailable
 from bridge.intake import (
     Admission,
     Backlogs,
+    FailedTasks,
     HeldTasks,
     Limits,
     MessageRules,
@@ -226,11 +227,14 @@ def worker_services(shared: Shared) -> Component:
     cancellations = Cancellations(shared.engine, shared.leases, publisher, shared.stopping)
     tells_cancelled = any(system.tells_cancelled for system in shared.routing.systems)
     rules = WorkerRules(settings.camunda_max_tasks, settings.camunda_async_response_timeout, lease_rules)
-    worker = CamundaWorker(shared.engine, _topics_of(shared), admission, outbox, shared.stopping, rules)
+    topics = _topics_of(shared)
+    failed_tasks = FailedTasks(shared.engine, topics, shared.stopping)
+    worker = CamundaWorker(shared.engine, topics, admission, outbox, shared.stopping, rules)
     return Component(
         services=(
             Service("camunda-worker", worker.run, holds_nothing=lambda: not worker.has_fetched),
             Service("leases", keeper.run, keeper.finish),
+            Service("failed-tasks", failed_tasks.run),
             *([Service("cancellations", cancellations.run)] if tells_cancelled else ()),
             Service("publisher", publisher.run, publisher.stop, holds_nothing=lambda: publisher.holds_nothing),
         ),
@@ -239,6 +243,7 @@ def worker_services(shared: Shared) -> Component:
             engine_trouble=lambda: worker.engine_trouble,
             paused=admission.paused,
             not_given_out=worker.not_given_out,
+            failed_tasks=failed_tasks.counts,
         ),
     )
 

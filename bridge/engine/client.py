@@ -186,6 +186,10 @@ class CamundaClient:
             first += count  # of this page nothing can be read; only the end has nothing in it
         return {}
 
+    def read_failed_tasks(self, most: int) -> list[TaskState]:
+        """Return up to `most` tasks without retries, whoever they are meant for."""
+        return list(_states(self._query({"noRetriesLeft": True}, f"?maxResults={most}")).values())
+
     def _query(self, query: dict[str, Any], page: str) -> list[Any]:
         path = f"/external-task{page}"
         reply = self._http.send("POST", path, encode_json(query), timeout_seconds=CALL_TIMEOUT_SECONDS)

@@ -2,6 +2,7 @@
 
 from bridge.intake.admission import Admission, Limits
 from bridge.intake.backlogs import Backlogs
+from bridge.intake.failed_tasks import FailedTasks
 from bridge.intake.held_tasks import HeldTask, HeldTasks, MessageRules
 from bridge.intake.narrowing import Narrowing
 from bridge.intake.odd_names import OddNames
@@ -12,6 +13,7 @@ from bridge.intake.topics import Topics
 __all__ = [
     "Admission",
     "Backlogs",
+    "FailedTasks",
     "HeldTask",
     "HeldTasks",
     "Limits",

@@ -42,9 +42,13 @@ class Topics:
             self._refresh_at = clock.now() + self._refresh_seconds
         return self._of_system
 
+    def serves(self, topic: str) -> bool:
+        """Whether tasks of a topic are for this worker."""
+        return is_served(topic, self._include, self._exclude)
+
     def _add(self, topics: Iterable[str]) -> list[str]:
         """Serve what is ours of these topics; return those that are new."""
-        new = [topic for topic in topics if topic not in self._served and self._is_ours(topic)]
+        new = [topic for topic in topics if topic not in self._served and self.serves(topic)]
         self._served.update(new)
         for topic in new:
             for system in self.routing.systems_of(topic):
@@ -61,6 +65,3 @@ class Topics:
                 default.queue,
                 ", ".join(unrouted),
             )
-
-    def _is_ours(self, topic: str) -> bool:
-        return is_served(topic, self._include, self._exclude)

@@ -28,7 +28,7 @@ DEAD = 'camunda_worker_queue_ready_messages{queue="errors.camunda_tasks.queue"}'
 DEAD_CONSUMERS = 'camunda_worker_queue_consumers{queue="errors.camunda_tasks.queue"}'
 PAUSED = 'camunda_worker_system_paused{system="1c"}'
 NO_ANSWERS = 'camunda_worker_no_answers_total{system="1c"}'
-DEAD_LETTERS = 'camunda_worker_dead_letters_total{reason="invalid"}'
+FAILED = 'camunda_worker_failed_tasks{system="1c",topic="1c_sync_data"}'
 UNPUBLISHABLE = 'camunda_worker_tasks_published_total{system="1c",result="unpublishable"}'
 UNREADABLE = 'camunda_worker_unreadable_rows_total{call="fetchAndLock"}'
 NOT_GIVEN_OUT = 'camunda_worker_tasks_not_given_out_total{system="1c"}'
@@ -52,11 +52,11 @@ WELL = {
     CONSUMERS: "1x60",
     ANSWERS: "0x60",
     ANSWERS_CONSUMERS: "1x60",
-    DEAD: "3x60",  # told when they come, not for as long as they lie there
+    DEAD: "0x60",
     DEAD_CONSUMERS: "0x60",
     PAUSED: "0x60",
     NO_ANSWERS: "0x60",
-    DEAD_LETTERS: "7x60",
+    FAILED: "0x60",
     UNPUBLISHABLE: "0x60",
     UNREADABLE: "0x60",
     NOT_GIVEN_OUT: "0x60",
@@ -80,7 +80,8 @@ RINGS = [
     ("CamundaWorkerSystemPaused", {PAUSED: "1x60"}),
     ("CamundaWorkerAnswersPileUp", {ANSWERS: "501x60"}),
     ("CamundaWorkerSystemSilent", {NO_ANSWERS: ONCE}),
-    ("CamundaWorkerDeadLetters", {DEAD_LETTERS: ONCE}),
+    ("CamundaWorkerDeadLetters", {DEAD: "3x60"}),
+    ("CamundaWorkerTasksFailed", {FAILED: "2x60"}),
     ("CamundaWorkerTasksUnpublishable", {UNPUBLISHABLE: ONCE}),
     ("CamundaWorkerRowsUnreadable", {UNREADABLE: ONCE}),
     ("CamundaWorkerTasksNotGivenOut", {NOT_GIVEN_OUT: ONCE}),

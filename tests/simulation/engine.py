@@ -202,6 +202,8 @@ class Engine:
                 continue
             if locked and not task.is_locked(now):
                 continue
+            if wanted.get("noRetriesLeft") and task.retries != 0:
+                continue
             if wanted.get("withRetriesLeft") and task.retries == 0:
                 continue
             yield task

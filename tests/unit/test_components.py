@@ -53,9 +53,12 @@ def test_the_status_has_a_port_or_is_off(
 @pytest.mark.parametrize(
     ("components", "loops"),
     [
-        ([WORKER], ["camunda-worker", "leases", "publisher", "alarms"]),
+        ([WORKER], ["camunda-worker", "leases", "failed-tasks", "publisher", "alarms"]),
         ([HANDLER], ["response-handler", "detours", "alarms"]),
-        ([WORKER, HANDLER], ["camunda-worker", "leases", "publisher", "response-handler", "detours", "alarms"]),
+        (
+            [WORKER, HANDLER],
+            ["camunda-worker", "leases", "failed-tasks", "publisher", "response-handler", "detours", "alarms"],
+        ),
     ],
 )
 def test_the_loops_of_the_components_must_turn(components: list[str], loops: list[str]) -> None:

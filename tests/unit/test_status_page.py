@@ -119,6 +119,15 @@ def test_the_error_queue_is_told_with_the_reasons_of_the_last_hour() -> None:
     ]
 
 
+def test_tasks_without_retries_are_told_by_system_and_topic_for_as_long_as_they_wait() -> None:
+    now = working(failed_tasks={("1c", "1c_sync"): 3, ("1c", "1c_load"): 1, ("default", "odd"): 2})
+
+    assert texts(now) == [
+        "Tasks of 1c failed for good and wait for a person: 1c_load 1, 1c_sync 3",
+        "Tasks of default failed for good and wait for a person: odd 2",
+    ]
+
+
 def test_silence_lapsed_locks_and_tasks_without_a_message_are_told() -> None:
     last_hour = Counter({("no_answers", "1c"): 1, ("leases_lapsed", "1c"): 2, ("unpublishable", "default"): 3})
 

@@ -54,6 +54,14 @@ def _of_systems(now: Snapshot) -> Iterator[Metric]:
     yield _gauges("tasks_in_flight", "Tasks locked for this system and not answered.", "system", in_flight)
     paused = [(system.name, float(bool(system.paused))) for system in now.systems]
     yield _gauges("system_paused", "1 where this system's tasks are left in the engine.", "system", paused)
+    failed = GaugeMetricFamily(
+        "camunda_worker_failed_tasks",
+        "Tasks without retries, each with an incident, as last counted; the engine names 1000 at most.",
+        labels=["system", "topic"],
+    )
+    for place, count in now.failed_tasks.items():
+        failed.add_metric(place, count)
+    yield failed
     oldest = [(system.name, system.oldest_seconds or 0.0) for system in now.systems]
     text = "Since the oldest of the tasks in flight was published; 0 where there is none."
     yield _gauges("oldest_task_age_seconds", text, "system", oldest)

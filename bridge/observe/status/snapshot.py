@@ -1,7 +1,7 @@
 """How everything stands at one moment: read once, then shown as metrics, health or a page."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bridge import clock
@@ -36,7 +36,8 @@ class ConnectionView:
 class Snapshot:
     """All of it. `fetches`: this process takes tasks; `subscribed` is None where it reads no answers.
 
-    `not_given_out`: a line for each topic with tasks that the engine cannot give out.
+    `not_given_out`: a line for each topic with tasks that the engine cannot give out. `failed_tasks`: how many
+    have no retries left, by system and topic.
     """
 
     systems: tuple[SystemView, ...]
@@ -47,6 +48,7 @@ class Snapshot:
     subscribed: bool | None
     engine_trouble: str
     not_given_out: tuple[str, ...] = ()
+    failed_tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Connection(Protocol):
@@ -70,13 +72,15 @@ class Shown:
     """What a component shows: its connections by kind, and what keeps work from flowing.
 
     `engine_trouble` returns why the engine is unavailable, or nothing; `paused` the systems that get no tasks,
-    each with the reason; `not_given_out` a line for each topic with tasks that the engine cannot give out.
+    each with the reason; `not_given_out` a line for each topic with tasks that the engine cannot give out;
+    `failed_tasks` how many have no retries left, by system and topic.
     """
 
     connections: Mapping[str, Connection]
     engine_trouble: Callable[[], str]
     paused: Callable[[], Mapping[str, str]] = dict
     not_given_out: Callable[[], Sequence[str]] = tuple
+    failed_tasks: Callable[[], Mapping[tuple[str, str], int]] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class Observed:
             subscribed=self.inbox.subscribed if self.inbox.is_read else None,
             engine_trouble=next((trouble for one in self.shown if (trouble := one.engine_trouble())), ""),
             not_given_out=tuple(line for one in self.shown for line in one.not_given_out()),
+            failed_tasks={place: count for one in self.shown for place, count in one.failed_tasks().items()},
         )
 
     def _oldest_published(self) -> dict[str, float]:

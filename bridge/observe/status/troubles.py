@@ -40,6 +40,7 @@ def troubles(now: Snapshot, last_hour: Counts, stuck: list[str]) -> list[Trouble
     return [
         *stopped,
         *not_given,
+        *_of_failed_tasks(now),
         *_of_queues(now),
         *_of_the_error_queue(now.errors, last_hour),
         *_of_the_last_hour(last_hour),
@@ -48,6 +49,15 @@ def troubles(now: Snapshot, last_hour: Counts, stuck: list[str]) -> list[Trouble
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _of_failed_tasks(now: Snapshot) -> Iterator[Trouble]:
+    by_system: dict[str, list[str]] = {}
+    for (system, topic), count in sorted(now.failed_tasks.items()):
+        by_system.setdefault(system, []).append(f"{topic} {count}")
+    for system, topics in by_system.items():
+        text = f"Tasks of {system} failed for good and wait for a person: {', '.join(topics)}"
+        yield Trouble(Level.LOOK, text, FAILED_TASKS)
 
 
 def _of_queues(now: Snapshot) -> Iterator[Trouble]:
