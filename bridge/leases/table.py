@@ -328,9 +328,9 @@ class LeaseTable:
                 heapq.heapify(self._agenda)
 
     def due(self, now: float) -> list[Lease]:
-        """Return the leases whose moment has come."""
-        due = []
+        """Return the leases whose moment has come, each once: a second look may find what the first one did."""
+        due: dict[Lease, None] = {}
         with self._lock:
             while self._agenda and self._agenda[0][0] <= now:
-                due.append(heapq.heappop(self._agenda)[2])
+                due[heapq.heappop(self._agenda)[2]] = None
         return [lease for lease in due if self.is_current(lease)]

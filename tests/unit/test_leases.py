@@ -253,6 +253,16 @@ def test_an_extension_that_fails_for_now_is_tried_again(house: House) -> None:
     assert house.table.due(time.monotonic() + 10) == [lease]
 
 
+def test_a_task_that_is_planned_twice_is_due_once(house: House) -> None:
+    lease = house.publish()
+    now = time.monotonic()
+
+    house.table.plan(lease, now)
+    house.table.plan(lease, now)
+
+    assert house.table.due(now + 100) == [lease]
+
+
 def test_an_engine_that_is_away_is_asked_once_for_many_leases(house: House) -> None:
     for number in range(1000):
         house.table.add(external_task(f"t{number}"), BITRIX, time.monotonic())
