@@ -31,9 +31,11 @@ def give_back_pause(camunda: CamundaClient, table: LeaseTable, lease: Lease, sta
 
 
 def _ends_as(lease: Lease, state: TaskState) -> bool:
-    """Whether the lock ends where our last call put it, and not where a later failure did."""
+    """Whether the lock ends where our last call put it, and not where a later failure or the next fetch did."""
     if state.lock_expires_at is None:
         return False
+    if lease.read_end:
+        return state.lock_expires_at == lease.read_end
     return abs((state.lock_expires_at - lease.lock_expires_at).total_seconds()) < lease.tolerance
 
 

@@ -20,6 +20,7 @@ class Lease:
     `is_taken`: its queue was seen empty before that while somebody listened, and no message came back since; or
     `is_heard`: its system gave a sign of life.
     `known_within`: how long the fetch took, in which the engine began to count the lock.
+    `read_end`: the end of the lock in the engine's own words, where it was read since we last moved it.
     `moved_at`: when we learnt of another end of the lock, which was `ended_before_at` until then.
     """
 
@@ -40,6 +41,7 @@ class Lease:
     is_heard: bool = False
     silent_since: float = 0.0
     known_within: float = 0.0
+    read_end: datetime | None = None
     moved_at: float = 0.0
     ended_before_at: datetime | None = None
 
@@ -80,11 +82,12 @@ class Lease:
     def renew(self, fetched: "Lease") -> None:
         """Go on with the lock that was fetched for the same attempt: its message or its answer is out."""
         self.lock_expires_at, self.lock_ends = fetched.lock_expires_at, fetched.lock_ends
-        self.known_within, self.moved_at = fetched.known_within, 0.0
+        self.known_within, self.moved_at, self.read_end = fetched.known_within, 0.0, None
         self.extended = self.silent_since > 0.0 or self.full_lock_ends <= self.lock_ends
 
     def move_end(self, lock_ends: float) -> None:
         """Note another end of the lock, given in monotonic seconds."""
+        self.read_end = None
         self.moved_at, self.ended_before_at = clock.now(), self.lock_expires_at
         self.lock_expires_at += timedelta(seconds=lock_ends - self.lock_ends)
         self.lock_ends = lock_ends

@@ -4,7 +4,7 @@ from loguru import logger
 
 from bridge import clock, metrics
 from bridge.broker import QueueWatch
-from bridge.contract import RESPONSE_QUEUE
+from bridge.contract import RESPONSE_QUEUE, TaskState
 from bridge.engine import FOR_NOW, CamundaClient, Verdict
 from bridge.errors import TaskGone, Unavailable
 from bridge.leases.extension import give_back_pause
@@ -84,7 +84,13 @@ class Silence:
             self._table.plan(lease, now + SUSPENDED_SECONDS)
         elif longer > HEARTBEAT_TOLERANCE_SECONDS:
             self._adopt(lease, longer)
-        elif self._table.has_answer(lease) and not lease.answering:  # it waits for another answer of its instance
+        else:
+            self._ask_for_answer(lease, state, now)
+
+    def _ask_for_answer(self, lease: Lease, state: TaskState, now: float) -> None:
+        """Hold on to a task whose lock is as we know it while it may be answered, then report its silence."""
+        lease.read_end = state.lock_expires_at
+        if self._table.has_answer(lease) and not lease.answering:  # it waits for another answer of its instance
             with self._table.extending(lease, beside_others=True) as is_free:
                 if is_free:
                     self._hold_on(lease, now)

@@ -389,6 +389,29 @@ def test_a_system_that_took_the_message_and_stays_silent_costs_a_retry(house: Ho
     assert house.table.all() == []
 
 
+@pytest.mark.parametrize(("beside_seconds", "pauses_again"), [(0, True), (2, False)])
+def test_the_lock_of_the_next_fetch_is_not_cut_where_the_reply_to_the_failure_was_lost(
+    house: House, beside_seconds: int, pauses_again: bool
+) -> None:
+    lease = house.extended()
+    house.was_taken()
+    house.keeper.tick()
+    house.answers_were_read()
+    house.table.plan(lease, 0.0)
+    house.engine.replies["failure"] = [fakes.AWAY]
+    house.keeper.tick()
+    house.engine.calls.clear()
+    assert lease.read_end
+    end = lease.read_end + timedelta(seconds=beside_seconds)
+    house.engine.tasks["t1"] = task_row(retries=3) | {"lockExpirationTime": end.isoformat()}
+    house.table.plan(lease, 0.0)
+
+    house.keeper.tick()
+
+    assert ("extendLock" in house.engine.words()) == pauses_again
+    assert house.table.all() == []
+
+
 def test_a_message_that_still_waits_in_its_queue_is_no_silence(house: House) -> None:
     house.extended()
 
