@@ -23,6 +23,7 @@ from pika.exceptions import (
 from bridge import certificates
 from bridge.broker.addresses import Address, Addresses
 from bridge.broker.bent_pika import DeadlineConnection, LineConnection, bend
+from bridge.broker.logins import Logins
 from bridge.broker.renewal import Tokens
 from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
 from bridge.broker.tls import Tls, end_of_peer, speaks_tls
@@ -77,10 +78,12 @@ class Broker:
     tokens: Tokens | None = None
     addresses: Addresses = field(init=False, compare=False)
     _identity: Identity = field(init=False, compare=False)
+    _logins: Logins = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "addresses", Addresses([(self.host, self.port), *self.more_hosts]))
         object.__setattr__(self, "_identity", Identity(self.username))
+        object.__setattr__(self, "_logins", Logins())
 
     @property
     def user_id(self) -> str:
@@ -133,6 +136,10 @@ class Broker:
 
         `blocked_seconds`: how long a call waits while the broker blocks us; None for as long as it lasts.
         """
+        with self._logins.attempt():
+            return self._connect(connection_name, kind, blocked_seconds)
+
+    def _connect(self, connection_name: str, kind: type[Blocking], blocked_seconds: float | None) -> Blocking:
         trouble = Unavailable(f"RabbitMQ at {self.addresses} has no address")
         for address in self.addresses.each():
             self.addresses.tried = address

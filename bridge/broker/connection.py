@@ -19,11 +19,10 @@ from bridge.broker.renewal import LoginRenewal
 from bridge.broker.rights import Act
 from bridge.broker.topology import Topology
 from bridge.broker.watch import QueueWatch
-from bridge.errors import LoginRefused, RightMissing, SettingsError, Unavailable, WrongQueue
+from bridge.errors import RightMissing, SettingsError, Unavailable, WrongQueue
 
 TICK_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's return
-LONGEST_PAUSE_AFTER_REFUSAL_SECONDS = 30.0
 LONGEST_PAUSE_WITHOUT_RIGHT_SECONDS = 10.0  # nobody's account is locked for it
 CLOSE_SECONDS = 3.0  # a broker that blocks us does not even read that we want to close
 
@@ -65,7 +64,6 @@ class BrokerConnection:
         self._stopping = clock.Event()
         self._backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         self._backoffs: dict[type[Exception], Backoff] = {
-            LoginRefused: Backoff(longest=LONGEST_PAUSE_AFTER_REFUSAL_SECONDS),
             RightMissing: Backoff(longest=LONGEST_PAUSE_WITHOUT_RIGHT_SECONDS),
         }
         self._lock = clock.Lock()
@@ -87,11 +85,14 @@ class BrokerConnection:
                     raise
                 self._pause("ERROR", error)
             except Unavailable as error:
-                self._pause("WARNING", error)
+                self._pause("WARNING", error, error.wait_seconds)
 
-    def _pause(self, level: str, error: Exception) -> None:
-        """Wait before the next attempt; one that took its time without a connection was a pause already."""
-        pause = self._backoffs.get(type(error), self._backoff).pause()
+    def _pause(self, level: str, error: Exception, seconds: float = 0.0) -> None:
+        """Wait before the next attempt: `seconds`, if they are given, else longer each time.
+
+        An attempt that took its time without a connection was a pause already.
+        """
+        pause = seconds or self._backoffs.get(type(error), self._backoff).pause()
         if type(error) is Unavailable and not self._is_up:
             pause = max(0.0, pause - (clock.now() - self._began))
         self.trouble = str(error)
