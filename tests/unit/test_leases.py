@@ -397,12 +397,12 @@ def test_the_lock_of_the_next_fetch_is_not_cut_where_the_reply_to_the_failure_wa
     house.was_taken()
     house.keeper.tick()
     house.answers_were_read()
+    house.engine.tasks["t1"] = task_row() | {"lockExpirationTime": lease.lock_expires_at.isoformat()}
     house.table.plan(lease, 0.0)
     house.engine.replies["failure"] = [fakes.AWAY]
     house.keeper.tick()
     house.engine.calls.clear()
-    assert lease.read_end
-    end = lease.read_end + timedelta(seconds=beside_seconds)
+    end = lease.lock_expires_at + timedelta(seconds=beside_seconds)
     house.engine.tasks["t1"] = task_row(retries=3) | {"lockExpirationTime": end.isoformat()}
     house.table.plan(lease, 0.0)
 
