@@ -8,6 +8,7 @@ from bridge.contract import Publication
 
 ACCESS_REFUSED = 403
 DEFAULT_EXCHANGE = "amq.default"  # what the permissions call the exchange without a name
+_END_OF_LOGIN = "JWT token has expired"
 # RabbitMQ names the permission from version 3.13 on; before that it follows from what we were about to do.
 _REFUSAL = re.compile(
     r"(?:(?P<right>configure|write|read) )?access to (?:topic '(?P<topic>[^']*)' in )?"
@@ -55,6 +56,8 @@ def missing_right(text: str, act: Act, name: str = "") -> str:
 
     `name`: the exchange or queue that was to be declared, or the exchange that was to be bound to.
     """
+    if _END_OF_LOGIN in text:
+        return f"RabbitMQ refuses to let us {act.value}: our token has ended and is not renewed yet ({text})"
     refusal = Refusal.of(text)
     if refusal is None:
         return f"RabbitMQ refuses to let us {act.value}: {text}"

@@ -65,3 +65,12 @@ def test_a_refusal_fits_the_messages_with_that_address(thing: str, exchange: str
 
     assert refusal is not None
     assert refusal.is_of(Publication(exchange, key, b"", {}, {})) is fits
+
+
+def test_a_token_that_has_ended_is_no_missing_right() -> None:
+    words = refused("queue 'camunda.responses.queue'") + "; Provided JWT token has expired at timestamp 1"
+
+    told = missing_right(words, Act.DECLARE)
+
+    assert "our token has ended and is not renewed yet" in told
+    assert "set_permissions" not in told
