@@ -18,8 +18,8 @@ FIRST_SEED = 1_000_000
 # A seed from which each mutant is looked for; it is found a little after it.
 NEAR = {"unlock unknown": 1_560, "publish late": 430}
 MOST_SEEDS = 600
-# A world in which a mutant shows that the generator rarely makes one for.
-WORLDS = {"forget waiting answers": replace(plan_of(2_790), seed=16)}
+# A plan by which a mutant shows, in some orders of what happens at once; the generator rarely makes one for it.
+PLANS = {"forget waiting answers": plan_of(2_790)}
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
@@ -37,7 +37,8 @@ def test_every_invariant_holds_in_thousands_of_worlds(capsys: pytest.CaptureFixt
 def test_a_worker_without_a_safeguard_is_found(name: str) -> None:
     first = NEAR.get(name, 0)
     seeds = range(first, first + MOST_SEEDS)
-    plans = (WORLDS[name],) if name in WORLDS else map(plan_of, seeds)
+    given = PLANS.get(name)
+    plans = (replace(given, seed=seed) if given else plan_of(seed) for seed in seeds)
     assert any(breaks_only_with(name, plan) for plan in plans)
 
 
