@@ -138,7 +138,8 @@ class Settings(BaseSettings):
         for name in secret_names():
             path = values.get(f"{name}_file")
             if values.get(name):
-                values.pop(f"{name}_file", None)  # the file that is left is where the secret came from
+                if values.pop(f"{name}_file", None):  # the file that is left is where the secret came from
+                    logger.warning("{0} is set and wins, {0}_FILE is not read", name.upper())
             elif path:
                 values[name] = _read_secret(f"{name}_file", path)
         return values

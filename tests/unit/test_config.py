@@ -544,3 +544,13 @@ def test_a_host_that_none_can_have_is_refused(load: Load, hosts: str) -> None:
 )
 def test_what_tls_needs_is_said_at_the_start(load: Load, settings: dict[str, str], words: str) -> None:
     assert words in refusal(load, **settings)
+
+
+def test_a_password_that_wins_over_its_file_is_said(load: Load, tmp_path: Path, logged: list[str]) -> None:
+    file = tmp_path / "password"
+    file.write_text(SECRET, encoding="utf-8")
+
+    settings = load(RABBITMQ_PASSWORD_FILE=str(file))
+
+    assert settings.rabbitmq_password.get_secret_value() == REQUIRED["RABBITMQ_PASSWORD"]
+    assert logged == ["WARNING RABBITMQ_PASSWORD is set and wins, RABBITMQ_PASSWORD_FILE is not read\n"]
