@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bridge.leases.extension import THREADS
+from response_handler import ANSWER_THREADS
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
 from tests.authority import Authority
@@ -22,8 +25,9 @@ from tests.system.engine import finishers, start_many, wait_for_state
 from tests.system.partner import completing
 
 INSTANCES, ROUNDS = 60, 3
+CALLS_AT_ONCE = 1 + ANSWER_THREADS + THREADS  # the poll, the answers, the leases
 BEARER = re.compile(rb"Authorization: Bearer (\S+)")
-TOKEN_SECONDS = 8
+TOKEN_SECONDS = 5  # less than what a token is taken to last: the engine says that it has ended
 TOKENS = ("token-0", "token-1", "token-2", "token-3")
 
 
@@ -31,7 +35,7 @@ class Gateway:
     """Terminates TLS before the engine; lets in who has a certificate of the CA and a token that it `knows`."""
 
     def __init__(self, ca: Authority, engine_port: int, knows: Callable[[str], bool]) -> None:
-        self.refused = 0
+        self.refused: Counter[str] = Counter()  # calls by the token that they came with
         self._knows = knows
         self._ca = ca
         self._engine_port = engine_port
@@ -77,7 +81,7 @@ class Gateway:
             while request := client.recv(65_536):
                 token = BEARER.search(request)
                 if token and not self._knows(token[1].decode()):
-                    self.refused += 1
+                    self.refused[token[1].decode()] += 1
                     client.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
                 else:
                     engine.sendall(request)
@@ -174,6 +178,7 @@ def test_tokens_of_a_provider_that_fails_now_and_then_end_under_load(
 
     assert len(finishers(engine_api, instances)) == ROUNDS * INSTANCES
     assert provider.issued >= ROUNDS
-    assert gateway.refused <= ROUNDS  # where a renewal failed, one call met the end of its token, and was repeated
+    # Calls on their way may meet the end of their token, and are repeated; no call takes a token that was refused.
+    assert max(gateway.refused.values(), default=0) <= CALLS_AT_ONCE, gateway.refused
     assert worker.lines("CRITICAL") == []
     assert not any(secret in worker.output for secret in (SECRET, *provider.tokens))
