@@ -107,15 +107,13 @@ class System:
         return self.own_queue or f"{self.name}.queue"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each, and each poll would hash all fields
 class Subscription:
     """What is fetched for one system of one topic; each task is locked for `lock_ms` at first."""
 
     topic: str
     lock_ms: int
-    selection: Selection = field(
-        default=Selection(), hash=False
-    )  # it has many fields, and each poll would hash them
+    selection: Selection = Selection()
 
 
 class Routing:

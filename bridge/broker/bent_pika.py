@@ -8,7 +8,8 @@ the one that was read, so that a new version is looked at before it is taken.
   is given up, and the broker delivers the same message on the next one. pika also reads floats as whole numbers,
   and cannot write them.
 - Reading (`LineConnection`): pika reads 4 kB at a time, and on until a call fails: two system calls for one.
-- Writing (`one_write`): pika makes a system call for every frame, and a message has three.
+- Writing (`publish`, `acknowledge`): pika makes a system call for each frame, and a message has three; for a write
+  its loop turns once more. `frames.py` encodes what is written.
 - Bodies (`bound_bodies`): pika keeps each body whole, and RabbitMQ counts messages, not bytes, so that a sender of
   64 MB bodies would take 6 GB of us with a prefetch of 100. Of one that is too large only the beginning is kept.
 - Giving up (`abort`, `DeadlineConnection`): a broker that is frozen answers no orderly close, and a blocking call
@@ -16,8 +17,8 @@ the one that was read, so that a new version is looked at before it is taken.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pika import data
@@ -29,6 +30,8 @@ from pika.exceptions import AMQPConnectionError, BodyTooLongError
 from pika.spec import BasicProperties
 
 from bridge.broker import headers
+from bridge.broker.frames import ack_of, frames_of
+from bridge.contract import Publication
 
 CHECKED_VERSIONS = ("1.4.4",)
 # Heartbeats alone notice a frozen broker after a minute, and such of 2 s are too nervous.
@@ -40,9 +43,6 @@ READ_BYTES = 65_536
 class LineConnection(SelectConnection):
     """A connection that reads and writes many frames at once; it can be given up while the broker is frozen."""
 
-    _held: list[bytes] | None = None
-    _held_bytes = 0
-
     def _proto_connection_made(self, transport: Any) -> None:
         """Read once whenever there is something; pika reads 4 kB at a time, and on until a call fails.
 
@@ -53,29 +53,24 @@ class LineConnection(SelectConnection):
             transport._MAX_CONSUME_BYTES = 1  # type: ignore[attr-defined]
         super()._proto_connection_made(transport)  # type: ignore[misc]
 
-    @contextmanager
-    def one_write(self) -> Iterator[None]:
-        """Let what is sent in the block leave together, and now: pika has its loop turn once more for a write."""
-        self._held = []
-        try:
-            yield
-        finally:
-            self._write_held()
-            self._held = None
+    def publish(self, channel: int, publications: Sequence[Publication]) -> None:
+        """Send mandatory messages, many of them at once; on the connection's thread, while the channel is open."""
+        held, size = [], 0
+        for publication in publications:
+            held.append(frames_of(publication, channel, self._body_max_length))  # type: ignore[attr-defined]
+            size += len(held[-1])
+            if size > LONGEST_WRITE_BYTES:
+                self._write(b"".join(held))
+                held, size = [], 0
+        self._write(b"".join(held))
 
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if self._held is None:
-            super()._adapter_emit_data(data)  # type: ignore[misc]  # not in the stubs
-            return
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > LONGEST_WRITE_BYTES:
-            self._write_held()
+    def acknowledge(self, channel: int, tags: Iterable[int]) -> None:
+        """Acknowledge deliveries; on the connection's thread, while the channel is open."""
+        self._write(b"".join(ack_of(tag, channel) for tag in tags))
 
-    def _write_held(self) -> None:
-        if self._held and (unsent := self._send_now(b"".join(self._held))):
-            super()._adapter_emit_data(unsent)  # type: ignore[misc]
-        self._held, self._held_bytes = [], 0
+    def _write(self, data: bytes) -> None:
+        if unsent := self._send_now(data):
+            self._adapter_emit_data(unsent)  # type: ignore[attr-defined]  # not in the stubs
 
     def _send_now(self, data: bytes) -> bytes:
         """Send what the socket takes, unless earlier data waits; return the rest, and all after an error."""

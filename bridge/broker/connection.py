@@ -1,7 +1,6 @@
 """A connection to RabbitMQ that comes back by itself, on a thread of its own."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from loguru import logger
@@ -19,6 +18,7 @@ from bridge.broker.renewal import LoginRenewal
 from bridge.broker.rights import Act
 from bridge.broker.topology import Topology
 from bridge.broker.watch import QueueWatch
+from bridge.contract import Publication
 from bridge.errors import RightMissing, SettingsError, Unavailable, WrongQueue
 
 TICK_SECONDS = 0.5
@@ -204,12 +204,15 @@ class BrokerConnection:
             self._connection.ioloop.add_callback_threadsafe(function)
             return True
 
-    def one_write(self) -> AbstractContextManager[None]:
-        """Let what is sent in the block leave together; only on the connection's thread.
+    def publish(self, channel: Channel, publications: Sequence[Publication]) -> None:
+        """Send mandatory messages on an open channel of this connection; only on the connection's thread."""
+        if self._connection is not None:
+            self._connection.publish(channel.channel_number, publications)
 
-        pika makes a system call for every frame, and a message has three.
-        """
-        return self._connection.one_write() if self._connection else nullcontext()
+    def acknowledge(self, channel: Channel, tags: Sequence[int]) -> None:
+        """Acknowledge deliveries on an open channel of this connection; only on the connection's thread."""
+        if self._connection is not None:
+            self._connection.acknowledge(channel.channel_number, tags)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run `function` after a while, if the connection is still there; only from its own thread."""

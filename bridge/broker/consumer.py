@@ -115,13 +115,13 @@ class Consumer:
 
     def _flush(self) -> None:
         finished = self._inbox.take_finished()
-        if not finished:
+        if self._channel is None or not self._channel.is_open:
             return
-        with self._connection.one_write():
-            for delivery in finished:
-                if delivery.channel is self._channel:  # on another channel its tag means another message
-                    delivery.channel.basic_ack(delivery.tag)
-                    self._inbox.remove(delivery)
+        # On another channel a tag means another message.
+        if ours := [delivery for delivery in finished if delivery.channel is self._channel]:
+            self._connection.acknowledge(self._channel, [delivery.tag for delivery in ours])
+            for delivery in ours:
+                self._inbox.remove(delivery)
 
     def on_channel(self, channel: Channel) -> None:
         """Subscribe on a new channel."""

@@ -157,12 +157,11 @@ class Publisher:
         if channel is None or not channel.is_open:
             self._fail_handed()
             return
-        with self._connection.one_write():
-            for batch in self._take_handed():
-                if clock.now() < batch.send_by:
-                    self._send(batch, channel)
-                else:
-                    batch.on_outcomes([Outcome.UNSENT] * len(batch.publications))
+        for batch in self._take_handed():
+            if clock.now() < batch.send_by:
+                self._send(batch, channel)
+            else:
+                batch.on_outcomes([Outcome.UNSENT] * len(batch.publications))
 
     def _fail_handed(self) -> None:
         for batch in self._take_handed():
@@ -176,18 +175,12 @@ class Publisher:
     def _send(self, batch: _Batch, channel: Channel) -> None:
         count = len(batch.publications)
         batch.outcomes, batch.left = [Outcome.UNKNOWN] * count, count
-        for index, publication in enumerate(batch.publications):
-            self._publish(channel, publication, (batch, index))
-
-    def _publish(self, channel: Channel, publication: Publication, place: tuple[_Batch, int]) -> None:
         if not self._unconfirmed:
             self._last_progress = clock.now()
-        self._last_tag += 1
-        self._unconfirmed[self._last_tag] = place
-        properties = BasicProperties(headers=publication.headers, **publication.properties)
-        channel.basic_publish(
-            publication.exchange, publication.routing_key, publication.body, properties, mandatory=True
-        )
+        tags = range(self._last_tag + 1, self._last_tag + count + 1)
+        self._unconfirmed.update((tag, (batch, index)) for index, tag in enumerate(tags))
+        self._last_tag += count
+        self._connection.publish(channel, batch.publications)
 
     def on_channel(self, channel: Channel) -> None:
         """Begin to publish on a new channel, in confirm mode, once the broker lets us."""

@@ -97,9 +97,8 @@ class CamundaClient:
             "usePriority": True,
             "asyncResponseTimeout": wait_ms,
         }
-        asked = tuple(subscriptions)
-        body = with_encoded(encode_json(request), "topics", encoded_topics(asked, self._tenant_ids))
-        lock_ms = {one.topic: one.lock_ms for one in asked}
+        topics, lock_ms = encoded_topics(tuple(subscriptions), self._tenant_ids)
+        body = with_encoded(encode_json(request), "topics", topics)
         return self._fetch(body, lock_ms, timeout_seconds=wait_ms / 1000 + POLL_MARGIN_SECONDS)
 
     def fetch_bare(

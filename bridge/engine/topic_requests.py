@@ -1,5 +1,6 @@
 """What a fetch asks of the engine for each topic."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -8,10 +9,16 @@ from bridge.routing import NO_TENANT, Subscription
 
 
 @lru_cache(maxsize=32)  # poll after poll asks for the same topics
-def encoded_topics(subscriptions: tuple[Subscription, ...], tenant_ids: tuple[str, ...]) -> bytes:
-    """Return the topics as JSON; serialised objects stay text: only the process's own code knows their classes."""
+def encoded_topics(
+    subscriptions: tuple[Subscription, ...], tenant_ids: tuple[str, ...]
+) -> tuple[bytes, Mapping[str, int]]:
+    """Return the topics as JSON, and for how long the tasks of each are locked, in milliseconds.
+
+    Serialised objects stay text: only the process's own code knows their classes.
+    """
     common = {"deserializeValues": False, "includeExtensionProperties": True}
-    return encode_json([topic_request(one, tenant_ids) | common for one in subscriptions])
+    topics = encode_json([topic_request(one, tenant_ids) | common for one in subscriptions])
+    return topics, {one.topic: one.lock_ms for one in subscriptions}
 
 
 def topic_request(subscription: Subscription, tenant_ids: tuple[str, ...]) -> dict[str, Any]:

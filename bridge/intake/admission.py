@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from loguru import logger
 
 from bridge import clock
-from bridge.broker import Inbox, Publisher
+from bridge.broker import Inbox, Publisher, QueueState
 from bridge.contract import RESPONSE_QUEUE
 from bridge.errors import Unavailable
 from bridge.leases import LeaseKeeper, LeaseTable
@@ -171,9 +171,9 @@ class Admission:
             return state.trouble
         if state.is_lost:
             return f"{system.queue} was deleted or lost its binding"
-        if clock.now() < self._refused_until.get(system.name, 0.0):
+        if system.name in self._refused_until and clock.now() < self._refused_until[system.name]:
             return f"{system.queue} took no message lately"
-        if self._ready(system) >= self._limits.queue_high_water:
+        if self._ready(system, state) >= self._limits.queue_high_water:
             return f"{system.queue} holds {state.ready} messages, RABBITMQ_QUEUE_HIGH_WATER is reached"
         if self._room(system) <= 0:
             self._reconcile()
@@ -181,9 +181,8 @@ class Admission:
                 return f"{'CAMUNDA_MAX_IN_FLIGHT' if system.max_in_flight is None else 'max_in_flight'} is reached"
         return ""
 
-    def _ready(self, system: System) -> int:
+    def _ready(self, system: System, state: QueueState) -> int:
         """Return the ready messages as last seen plus what was published since."""
-        state = self._publisher.watch.state(system.queue)
         if state.seen_at != self._counted_at.get(system.name):
             self._counted_at[system.name] = state.seen_at
             self._published[system.name] = 0

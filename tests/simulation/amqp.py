@@ -3,8 +3,7 @@
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +12,7 @@ from pika.spec import Basic, BasicProperties
 
 from bridge.broker import Broker as Door
 from bridge.broker import Topology
+from bridge.contract import Publication
 from bridge.errors import Unavailable
 from tests.simulation.broker import Broker, Message, Queue
 from tests.simulation.clockwork import Clockwork, Process, Thread
@@ -225,8 +225,12 @@ class Connection:
     def add_on_connection_unblocked_callback(self, callback: Callable[..., object]) -> None:
         self._unblocked.append(callback)
 
+    def acknowledge(self, channel: int, tags: Iterable[int]) -> None:
+        for tag in tags:
+            self._channels[channel - 1].basic_ack(tag)
+
     def channel(self, on_open_callback: Callable[["Channel"], object]) -> None:
-        channel = Channel(self)
+        channel = Channel(self, len(self._channels) + 1)
         self._channels.append(channel)
         self.send_now(self.ioloop.post, on_open_callback, channel)
 
@@ -249,9 +253,12 @@ class Connection:
             self.send(self._detach)
             self.ioloop.post(self._on_lost, self, AMQPConnectionError(reason))
 
-    @contextmanager
-    def one_write(self) -> Iterator[None]:
-        yield
+    def publish(self, channel: int, publications: Sequence[Publication]) -> None:
+        for one in publications:
+            properties = BasicProperties(headers=one.headers, **one.properties)
+            self._channels[channel - 1].basic_publish(
+                one.exchange, one.routing_key, one.body, properties, mandatory=True
+            )
 
     @property
     def unsent_bytes(self) -> int:
@@ -261,8 +268,9 @@ class Connection:
 class Channel:
     """A channel, and as a consumer of the broker the one consumer on it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, number: int) -> None:
         self.connection = connection
+        self.channel_number = number
         self.is_open = True
         self.prefetch = 1
         self.unacked: dict[Message, None] = {}
