@@ -10,7 +10,7 @@ from bridge import clock, metrics
 from bridge.contract import ExternalTask, Publication, task_message
 from bridge.engine import CamundaClient
 from bridge.errors import TaskGone, Unavailable, Unprocessable
-from bridge.leases import LeaseRules, LeaseTable
+from bridge.leases import STALE_SECONDS, LeaseRules, LeaseTable
 from bridge.routing import Routing, System
 from bridge.statistics import Statistics
 
@@ -218,16 +218,20 @@ class HeldTasks:
         self._statistics.add(failed=1)
         self._leases.let_go(held.task)
         logger.error("task {} for {}: {}; it is offered again later", held.task.id, held.system.name, reason)
-        if self._is_as_fetched(held):
-            message = f"the message for {held.system.name} could not be delivered: {reason}"
-            self._report_failure(held.task, message, retries=retries, retry_timeout_ms=pause_ms)
+        with self._leases.giving_back(held.task) as is_free:
+            if is_free and self._is_as_fetched(held):
+                message = f"the message for {held.system.name} could not be delivered: {reason}"
+                self._report_failure(held.task, message, retries=retries, retry_timeout_ms=pause_ms)
         return pause_ms / 1000
 
     def _is_as_fetched(self, held: HeldTask) -> bool:
         """Whether the task is as it was fetched: an answer to its last attempt may have come late."""
+        asked = clock.now()
         try:
             state = self._engine.read_task(held.task.id)
         except (TaskGone, Unavailable):
+            return False
+        if clock.now() - asked > STALE_SECONDS:
             return False
         return state.retries == held.task.retries and state.lock_expires_at == held.task.lock_expires_at
 

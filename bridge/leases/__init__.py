@@ -10,11 +10,12 @@ from bridge.leases.cancellations import Cancellations
 from bridge.leases.extension import Extension
 from bridge.leases.keeper import LeaseKeeper
 from bridge.leases.lease import Lease
-from bridge.leases.rules import LeaseRules, retry_policy
+from bridge.leases.rules import STALE_SECONDS, LeaseRules, retry_policy
 from bridge.leases.silence import Silence
 from bridge.leases.table import LeaseTable
 
 __all__ = [
+    "STALE_SECONDS",
     "Cancellations",
     "Extension",
     "Lease",

@@ -15,6 +15,7 @@ THREADS = 4
 # The read and the extensions it permits must lie close together, so the batches are small.
 READ_AT_ONCE = 2 * THREADS
 REPEAT_SECONDS = 2.0
+URGENT_SECONDS = 15.0  # before a lease ends: a call of its process instance may take longer than that
 SURE_SECONDS = 1.0  # a lock that should last longer has not ended by itself
 # What its system asked for is not known any more; a short pause comes nearer to it than a full lock.
 PAUSE_AGAIN_MS = 5_000
@@ -101,7 +102,8 @@ class Extension:
 
     def _extend_one(self, lease: Lease) -> bool:
         """Return whether the lease needs no further attempt."""
-        with self._table.extending(lease) as may_extend:
+        ends_soon = lease.lock_ends - clock.now() < URGENT_SECONDS
+        with self._table.extending(lease, beside_others=ends_soon) as may_extend:
             try:
                 return self._call_engine(lease) if may_extend else not self._table.is_current(lease)
             except Unavailable:

@@ -7,6 +7,9 @@ from bridge.engine import CamundaClient
 from bridge.retry_policy import RetryPolicy
 from bridge.routing import System
 
+# What the engine said of a task longer ago may be over: another process may have answered it since.
+STALE_SECONDS = 5.0
+
 
 def retry_policy(engine: CamundaClient, state: TaskState, system: System) -> RetryPolicy:
     """Return what a failure of a task costs: as its model says, else its system. Raises Unavailable."""

@@ -9,7 +9,7 @@ from bridge.engine import FOR_NOW, CamundaClient, Verdict
 from bridge.errors import TaskGone, Unavailable
 from bridge.leases.extension import give_back_pause
 from bridge.leases.lease import Lease
-from bridge.leases.rules import LeaseRules, retry_policy
+from bridge.leases.rules import STALE_SECONDS, LeaseRules, retry_policy
 from bridge.leases.table import LeaseTable
 from bridge.retry_policy import RetryPolicy
 
@@ -74,8 +74,12 @@ class Silence:
         self._table.drop(lease)
 
     def _ask_engine(self, lease: Lease) -> None:
+        asked = clock.now()
         state = self._camunda.read_task(lease.task_id)
         now = clock.now()
+        if now - asked > STALE_SECONDS and now < lease.lock_ends:
+            self._table.plan(lease, now)
+            return
         longer = (state.lock_expires_at - lease.lock_expires_at).total_seconds() if state.lock_expires_at else 0.0
         if state.retries != lease.retries or state.worker_id != self._camunda.worker_id:
             give_back_pause(self._camunda, self._table, lease, state)

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -301,16 +301,33 @@ class LeaseTable:
         `beside_others`: also while another task's answer of the same process instance is being applied.
         """
         busy_keys = {lease.task_id} if beside_others else {lease.task_id, lease.process_instance_id}
-        with self._lock:
-            is_free = not lease.answering and self._busy.keys().isdisjoint(busy_keys)
-            may_extend = is_free and self.is_current(lease)
-            if may_extend:
-                self._busy[lease.task_id] = []
-        try:
+        with self._alone_with(
+            lease.task_id, busy_keys, lambda: not lease.answering and self.is_current(lease)
+        ) as may_extend:
             yield may_extend
+
+    @contextmanager
+    def giving_back(self, task: ExternalTask) -> Iterator[bool]:
+        """Keep answers away from a task that was let go while its failure is reported.
+
+        A late answer to an earlier attempt may be on its way; yields False where one is being applied.
+        """
+        with self._alone_with(task.id, {task.id, task.process_instance_id}) as is_free:
+            yield is_free
+
+    @contextmanager
+    def _alone_with(
+        self, task_id: str, busy_keys: Collection[str], is_wanted: Callable[[], bool] = lambda: True
+    ) -> Iterator[bool]:
+        with self._lock:
+            is_free = self._busy.keys().isdisjoint(busy_keys) and is_wanted()
+            if is_free:
+                self._busy[task_id] = []
+        try:
+            yield is_free
         finally:
-            if may_extend:
-                self._release(lease.task_id)
+            if is_free:
+                self._release(task_id)
 
     def _release(self, key: str) -> None:
         with self._lock:

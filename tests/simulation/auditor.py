@@ -22,6 +22,7 @@ LEASE = 30.0
 CALM_LIMBO_SECONDS, FORGOTTEN_SECONDS = 8.0, 60.0
 ATTEMPTS = 3  # that a task may need
 STARVED_SECONDS = 15.0
+ALARM_SECONDS = 10.0  # so old may be what an alarm says
 RACE_SECONDS = 1.0
 LATE_SECONDS = 1.5  # a thread may be so late with a message, and its expiration counts from there
 IN_FLIGHT_SECONDS = 65.0
@@ -300,7 +301,11 @@ class Auditor:
             late = self._view.now - task.lock_ends
             # A second failure that does not say its attempt ends the lock of the next one, which was just fetched.
             is_fenced = self._view.echoes(task) or not self._view.says_twice(task)
-            if task.worker is not None and late > 0.2 and is_fenced and not self.truth(task.id).is_touched:
+            truth = self.truth(task.id)
+            # Another process reported a failure while the fetch's reply was on its way.
+            is_raced = len(self._plan.processes) > 1 and truth.failed_at >= truth.fetched_at
+            is_excused = truth.is_touched or is_raced
+            if task.worker is not None and late > 0.2 and is_fenced and not is_excused:
                 self._break(
                     "published too late", f"{task.id} was published {late:.1f} s after its lease had ended"
                 )
@@ -427,7 +432,7 @@ class Auditor:
             truth.before_it = sum(1 for _ in self._view.tasks())  # they may all be served first, each some times
         # Its queue may have refused a message just before; and a thread that looks again for room in flight does
         # so once in a simulated second (`grain`), or once in a real one where another process reads the answers.
-        rounds = ATTEMPTS * truth.before_it / self._plan.max_in_flight
+        rounds = ATTEMPTS * truth.before_it / min(self._plan.max_in_flight, self._plan.high_water)
         limit = STARVED_SECONDS + self._plan.retry_pause + rounds
         if now - max(truth.fetchable_since, self._quiet_since) > limit:
             self._break("starved", f"{task.id} could be fetched for {limit:g} s, its system {system} is well")
@@ -459,5 +464,6 @@ class Auditor:
         """Read what a person would."""
         if "nobody listens to" in line:
             queue = line.split("nobody listens to ")[1].split(",")[0]
-            if self._view.is_listened_to(queue):
+            is_settled = self._view.now - self._last_fault > ALARM_SECONDS
+            if is_settled and self._view.is_listened_to(queue):
                 self._break("wrong alarm", line)

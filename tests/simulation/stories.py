@@ -209,4 +209,135 @@ STORIES = [
             retry_pause=0.0,
         ),
     ),
+    Story(
+        "a lease ends during a long call of its process instance, and the task is published twice",
+        "doubled",
+        Plan(
+            (
+                System("bitrix24"),
+                System(
+                    "1c",
+                    lock=20.0,
+                    work=16.0,
+                    answers=(
+                        "failure 5",
+                        "complete",
+                    ),
+                    heartbeat=6.666666666666667,
+                ),
+                System("mail", lock=60.0, work=66.0, prefetch=1),
+            ),
+            (
+                Start(
+                    3.0,
+                    (
+                        "mail",
+                        "1c",
+                        "mail",
+                    ),
+                    count=5,
+                ),
+            ),
+            faults=(
+                Fault("lose", of="complete", when="published", nth=5, lasts=12.0),
+                Fault("trouble", of="read", when="fetchAndLock", nth=2, lasts=12.0),
+            ),
+            seed=4035305,
+            processes=(
+                "both",
+                "both",
+            ),
+            max_tasks=3,
+            retry_pause=0.0,
+        ),
+    ),
+    Story(
+        "a system is charged with silence by a look at the engine that took long, while its answer was applied",
+        "false blame",
+        Plan(
+            (
+                System("bitrix24", work=0.05),
+                System(
+                    "1c",
+                    lock=60.0,
+                    work=48.0,
+                    down=(
+                        (
+                            3.0,
+                            8.0,
+                        ),
+                    ),
+                    heartbeat=20.0,
+                ),
+                System(
+                    "mail",
+                    lock=20.0,
+                    work=22.0,
+                    answers=(
+                        "failure 1",
+                        "failure 60",
+                        "complete",
+                    ),
+                    prefetch=1,
+                ),
+            ),
+            (
+                Start(
+                    10.0,
+                    (
+                        "1c",
+                        "bitrix24",
+                        "mail",
+                    ),
+                    count=5,
+                ),
+            ),
+            faults=(Fault("late", of="3 read", when="failure", nth=5, after=41.0, lasts=12.0),),
+            seed=4035850,
+            processes=(
+                "worker",
+                "handler",
+            ),
+            max_tasks=3,
+            max_in_flight=5,
+            retry_pause=20.0,
+        ),
+    ),
+    Story(
+        "a late answer is applied between the look at a refused task and its failure, and is undone",
+        "lost retry",
+        Plan(
+            (
+                System("bitrix24", work=48.0, heartbeat=20.0, prefetch=1),
+                System("1c"),
+                System(
+                    "mail",
+                    work=44.0,
+                    answers=(
+                        "failure 5",
+                        "requeue",
+                        "complete",
+                    ),
+                    prefetch=1,
+                    echoes_attempt=False,
+                ),
+            ),
+            (
+                Start(
+                    3.0,
+                    (
+                        "mail",
+                        "bitrix24",
+                    ),
+                    count=5,
+                ),
+            ),
+            faults=(Fault("queue full", of="mail", when="published", after=41.0, lasts=12.0),),
+            seed=4042367,
+            max_in_flight=5,
+            retry_pause=1.0,
+            extend_after=0.0,
+            broker_latency=0.05,
+        ),
+    ),
 ]

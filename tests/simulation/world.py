@@ -12,7 +12,7 @@ from bridge.contract import RESPONSE_QUEUE
 from bridge.leases import LeaseTable
 from tests.simulation import faults
 from tests.simulation.amqp import Node
-from tests.simulation.auditor import TIERS, Auditor, Broken
+from tests.simulation.auditor import ALARM_SECONDS, TIERS, Auditor, Broken
 from tests.simulation.broker import Broker, Message
 from tests.simulation.clockwork import BEGIN, Clockwork, installed
 from tests.simulation.engine import Engine, Task
@@ -25,7 +25,6 @@ from tests.simulation.systems import System
 DULL_GRAIN, GRAIN = 0.25, 1.0
 CALM_SECONDS = 3.0
 LOOK_SECONDS = 2
-ALARM_SECONDS = 10.0  # so old may be what an alarm says
 Tell = Callable[[float, str], None]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.broker import Outcome, Publisher
 from bridge.broker.publisher import OnOutcomes
-from bridge.contract import Publication
+from bridge.contract import NamedTask, Publication
 from bridge.engine import Reply
 from bridge.errors import Unavailable
 from bridge.intake import Admission
@@ -312,6 +312,41 @@ def test_what_was_certainly_not_delivered_goes_back_without_costing_a_retry(
     assert "unlock" not in bench.engine.words()
     assert bench.admission.paused == ["bitrix24"]
     assert bench.table.all() == []
+
+
+def test_what_was_not_delivered_goes_back_without_a_failure_while_a_late_answer_is_applied(bench: Bench) -> None:
+    bench.engine.tasks["t1"] = task_row(retries=1)
+    bench.offer(task_row(retries=1))
+    bench.publisher.outcomes = [Outcome.REFUSED]
+    bench.worker.turn()
+    bench.nothing_more()
+
+    with bench.table.answering(NamedTask("t1"), lambda: None):
+        bench.worker.turn()
+
+    assert "failure" not in bench.engine.words()
+    assert bench.table.all() == []
+
+
+def test_no_answer_is_applied_while_what_was_not_delivered_goes_back(bench: Bench) -> None:
+    bench.engine.tasks["t1"] = task_row(retries=1)
+    bench.offer(task_row(retries=1))
+    bench.publisher.outcomes = [Outcome.REFUSED]
+    bench.worker.turn()
+    bench.nothing_more()
+    send, entered, come_again = bench.engine.send, [], []
+
+    def look_around(method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
+        if path.endswith("/failure"):
+            with bench.table.answering(NamedTask("t1"), lambda: come_again.append("t1")) as is_free:
+                entered.append(is_free)
+        return send(method, path, body, timeout_seconds=timeout_seconds)
+
+    bench.engine.send = look_around  # type: ignore[method-assign]
+
+    bench.worker.turn()
+
+    assert (entered, come_again) == ([False], ["t1"])
 
 
 def test_what_no_queue_took_waits_until_its_queue_is_bound_again_and_is_published_then(bench: Bench) -> None:

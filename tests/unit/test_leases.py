@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from bridge import clock
 from bridge.broker import QueueState, QueueWatch
 from bridge.contract import RESPONSE_QUEUE, NamedTask
 from bridge.engine import Reply
-from bridge.leases import Lease, LeaseKeeper, LeaseRules, LeaseTable
+from bridge.leases import STALE_SECONDS, Lease, LeaseKeeper, LeaseRules, LeaseTable
 from bridge.leases.extension import Extension
 from bridge.leases.silence import Silence
 from bridge.routing import Routing, System
@@ -334,6 +335,19 @@ def test_no_extension_happens_while_an_answer_is_applied(house: House) -> None:
     assert house.table.due(time.monotonic() + 10) == [lease]
 
 
+@pytest.mark.parametrize(("seconds_left", "is_extended"), [(40, False), (10, True)])
+def test_a_lease_that_ends_soon_is_extended_beside_a_long_answer_of_its_instance(
+    house: House, seconds_left: int, is_extended: bool
+) -> None:
+    house.publish(fetched_ago=60 - seconds_left)
+    house.table.add(external_task("t2"), BITRIX, time.monotonic())
+
+    with house.table.answering(NamedTask("t2"), never):
+        house.keeper.tick()
+
+    assert ("extendLock" in house.engine.words()) == is_extended
+
+
 def test_a_task_offered_again_after_its_lease_lapsed_is_extended_and_not_published(house: House) -> None:
     house.publish(fetched_ago=70)
     offered_again = external_task(lock_ends_in=130)
@@ -410,6 +424,32 @@ def test_the_lock_of_the_next_fetch_is_not_cut_where_the_reply_to_the_failure_wa
 
     assert ("extendLock" in house.engine.words()) == pauses_again
     assert house.table.all() == []
+
+
+def test_no_silence_is_reported_after_a_look_that_took_long(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = house.extended()
+    house.was_taken()
+    house.keeper.tick()
+    house.answers_were_read()
+    house.table.plan(lease, 0.0)
+    read, passed = house.engine.send, [0.0]
+
+    def read_slowly(method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
+        passed[0] += (
+            2 * STALE_SECONDS if method == "GET" else 0.0
+        )  # meanwhile another process may apply its answer
+        return read(method, path, body, timeout_seconds=timeout_seconds)
+
+    monkeypatch.setattr(clock, "now", lambda: time.monotonic() + passed[0])
+    monkeypatch.setattr(house.engine, "send", read_slowly)
+    house.keeper.tick()
+    calls_after_slow_look = house.engine.words()
+    monkeypatch.setattr(house.engine, "send", read)
+
+    house.keeper.tick()
+
+    assert "failure" not in calls_after_slow_look
+    assert "failure" in house.engine.words()
 
 
 def test_a_message_that_still_waits_in_its_queue_is_no_silence(house: House) -> None:
