@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from loguru import logger
 
 from bridge import clock
+from bridge.counted import counted
 
 PUBLISHED_LINE_SECONDS = 1.0
 
@@ -39,7 +40,7 @@ class PublishedLine:
             self._next_at = clock.now() + PUBLISHED_LINE_SECONDS
         if counts:
             per_system = ", ".join(f"{system} {count}" for system, count in counts.items())
-            logger.info("published {} tasks: {}", counts.total(), per_system)
+            logger.info("published {}: {}", counted(counts.total(), "task"), per_system)
 
 
 class Statistics:

@@ -37,16 +37,9 @@ from bridge.observe.durations import in_one_unit
 from bridge.process.shared import broker_of, topology_of
 from config import Settings
 from tools.lib.inspector import Inspector
+from tools.lib.layout import show_rows, table_of
 from tools.lib.management import QueueTotals, http_url, queue_totals
-from tools.lib.toolbox import (
-    OK,
-    PROBLEM,
-    console,
-    parser_of,
-    run,
-    show_json,
-    table_of,
-)
+from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json
 
 WATCH_SECONDS = 2.0
 UNKNOWN = QueueTotals(None, None)
@@ -141,7 +134,7 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.json:
         show_json(rows)
     else:
-        console().print(_table(rows))
+        show_rows([_for_people(row) for row in rows])
     return PROBLEM if any(row["problem"] for row in rows) else OK
 
 

@@ -7,9 +7,9 @@ Examples:
   python tools/dead_letters.py replay --reason retries_exhausted --dry-run
   python tools/dead_letters.py drop --reason invalid --older-than 7d
 
-replay and drop act at once, without a question, on every answer that the options leave: try --dry-run first.
-A replay is safe: the engine refuses an answer whose task is gone. Of one that was too_large only the first
-64 KiB are there.
+replay and drop act at once on every answer that the options leave: try --dry-run first. Only a drop of all of them
+asks before, unless --yes is given. A replay is safe: the engine refuses an answer whose task is gone. Of one that
+was too_large only the first 64 KiB are there.
 
 Exit code: 0 done, 1 nothing found or the broker is away, 2 wrong use.
 """
@@ -17,25 +17,27 @@ Exit code: 0 done, 1 nothing found or the broker is away, 2 wrong use.
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
-from rich.table import Table
-from rich.text import Text
-
+from bridge.answers.side_queues import SENDER_USER_ID
 from bridge.broker.topology import ERROR_QUEUE
-from bridge.contract import RESPONSE_QUEUE, BodyForm
+from bridge.contract import RESPONSE_QUEUE, BodyForm, named_task
+from bridge.counted import counted
 from bridge.errors import REASONS
 from bridge.process.shared import broker_of
+from bridge.routing import Routing
 from config import Settings
 from tools.lib.browser import Found, QueueBrowser
-from tools.lib.toolbox import OK, PROBLEM, console, run, show_json
+from tools.lib.layout import block_of, console
+from tools.lib.toolbox import OK, PROBLEM, agreed, run, show_json
 
 NOTHING = "Nothing there."
+BEGINNING = 60  # characters of a body in a list
 SHOWN_BYTES = 1_048_576  # of a packed answer, once it is unpacked
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -74,8 +76,14 @@ def main(argv: Sequence[str]) -> int:
 def _do(arguments: argparse.Namespace, settings: Settings) -> int:
     choice = Choice(arguments.reason, arguments.topic, arguments.task_id, arguments.older_than)
     with QueueBrowser(broker_of(settings), ERROR_QUEUE) as browser:
+        if arguments.command == "drop" and choice == Choice() and not arguments.dry_run:
+            question = f"Drop all of {counted(browser.count(), 'dead letter')}? Nothing brings them back."
+            if not agreed(question, arguments):
+                print("Nothing was done.")
+                return PROBLEM
         found = (message for message in browser.messages() if choice.takes(message))
-        return OK if COMMANDS[arguments.command](browser, found, arguments) else PROBLEM
+        desk = Desk(browser, settings.routing(), arguments)
+        return OK if COMMANDS[arguments.command](desk, found) else PROBLEM
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--topic", help="only those whose task was of this topic, where it was known")
     parser.add_argument("--older-than", type=_age, metavar="AGE", help="only older ones, such as 30m, 1h or 7d")
     parser.add_argument("--dry-run", action="store_true", help="say what replay or drop would do, and do nothing")
+    parser.add_argument("--yes", action="store_true", help="drop all of them without a question")
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
     return parser
 
@@ -97,44 +106,77 @@ def _age(text: str) -> timedelta:
     return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command works with."""
+
+    browser: QueueBrowser
+    routing: Routing
+    arguments: argparse.Namespace
+
+
 # Each command takes the messages one by one, for there may be many large ones, and returns how many it met.
-Command = Callable[[QueueBrowser, Iterable[Found], argparse.Namespace], int]
+Command = Callable[[Desk, Iterable[Found]], int]
 
 
-def _list(_browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Namespace) -> int:
-    rows = map(_row, found)
-    return _print_lines(rows) if arguments.json else _print_table(list(rows))
-
-
-def _print_lines(rows: Iterable[dict[str, object]]) -> int:
-    count = 0
-    for count, row in enumerate(rows, 1):  # noqa: B007  # what was counted last is wanted
-        show_json([row])
+def _list(desk: Desk, found: Iterable[Found]) -> int:
+    width, count = console().width, 0
+    for count, message in enumerate(found, 1):  # noqa: B007  # what was counted last is wanted
+        row = _row(desk, message)
+        if desk.arguments.json:
+            show_json([row])
+        else:
+            print(*_block(row, width), sep="\n", end="\n\n")
+    if not desk.arguments.json:
+        print(counted(count, "message") if count else NOTHING)
     return count
 
 
-def _print_table(rows: Sequence[dict[str, object]]) -> int:
-    table = Table("failed at", "reason", "topic", "task", "detail")
-    for row in rows:
-        # Text, not markup: a detail may hold square brackets.
-        table.add_row(*(Text(str(row[name])) for name in ("failed_at", "reason", "topic", "task_id", "detail")))
-    console().print(table if rows else NOTHING)
-    return len(rows)
+def _block(row: dict[str, object], width: int) -> Iterator[str]:
+    shown = {name: value for name, value in row.items() if value not in ("", None)}
+    yield f"{shown.pop('failed_at', 'when is not known')}  {shown.pop('reason', '')}".rstrip()
+    yield from (f"  {line}" for line in block_of(shown, width - 2))
 
 
-def _row(found: Found) -> dict[str, object]:
+def _row(desk: Desk, found: Found) -> dict[str, object]:
     names = ("failed_at", "error_reason", "topic", "task_id", "error_detail", "attempts")
     values = {name.removeprefix("error_"): found.headers.get(f"x-{name.replace('_', '-')}", "") for name in names}
-    return {**values, "bytes": len(found.body)}
+    properties, topic = found.properties, values["topic"]
+    named = named_task(found.body, _text(properties.correlation_id), _form(found))
+    systems = desk.routing.systems_of(topic) if isinstance(topic, str) and topic else ()
+    return {
+        **values,
+        "task_id": values["task_id"] or (named.task_id if named else ""),
+        "system": ", ".join(system.name for system in systems),
+        "app_id": properties.app_id,
+        "user_id": found.headers.get(SENDER_USER_ID),
+        "correlation_id": properties.correlation_id,
+        "bytes": len(found.body),
+        "body": _beginning(found),
+    }
 
 
-def _show(_browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Namespace) -> int:
-    count = 0
+def _form(found: Found) -> BodyForm:
+    return BodyForm(_text(found.properties.content_encoding), _text(found.properties.content_type))
+
+
+def _text(given: object) -> str | None:
+    return given if isinstance(given, str) else None  # bytes, where it is no UTF-8
+
+
+def _beginning(found: Found) -> str:
+    """Return the first characters of a body in one line."""
+    most_bytes = 4 * BEGINNING
+    text = _form(found).beginning(found.body, most_bytes)[:most_bytes].decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else " " for letter in text[:BEGINNING])
+
+
+def _show(desk: Desk, found: Iterable[Found]) -> int:
+    arguments, count = desk.arguments, 0
     for count, message in enumerate(found, 1):  # noqa: B007
-        packed_as = BodyForm(str(message.properties.content_encoding or ""))
-        body = packed_as.beginning(message.body, SHOWN_BYTES).decode("utf-8", "backslashreplace")
+        body = _form(message).beginning(message.body, SHOWN_BYTES).decode("utf-8", "backslashreplace")
         if arguments.json:
-            show_json([{**_row(message), "headers": message.headers, "body": body}])
+            show_json([{**_row(desk, message), "headers": message.headers, "body": body}])
         else:
             head = "\n".join(f"{name}: {value}" for name, value in message.headers.items())
             print(head, body, sep="\n\n", end="\n\n")
@@ -144,25 +186,26 @@ def _show(_browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Na
     return count
 
 
-def _replay(browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Namespace) -> int:
-    return _do_each(
-        "replay", found, arguments, lambda one: browser.move(one, RESPONSE_QUEUE, lambda name: name[:2] != "x-")
-    )
+def _replay(desk: Desk, found: Iterable[Found]) -> int:
+    def move(one: Found) -> None:
+        desk.browser.move(one, RESPONSE_QUEUE, lambda name: name[:2] != "x-")
+
+    return _do_each("replay", desk, found, move)
 
 
-def _drop(browser: QueueBrowser, found: Iterable[Found], arguments: argparse.Namespace) -> int:
-    return _do_each("drop", found, arguments, browser.drop)
+def _drop(desk: Desk, found: Iterable[Found]) -> int:
+    return _do_each("drop", desk, found, desk.browser.drop)
 
 
-def _do_each(act: str, found: Iterable[Found], arguments: argparse.Namespace, do: Callable[[Found], None]) -> int:
+def _do_each(act: str, desk: Desk, found: Iterable[Found], do: Callable[[Found], None]) -> int:
     """Say and do it for each message; only say so in a dry run."""
-    would, count = "would " if arguments.dry_run else "", 0
+    is_dry, count = desk.arguments.dry_run, 0
     for count, message in enumerate(found, 1):  # noqa: B007
         reason, task_id = (message.headers.get(name, "") for name in ("x-error-reason", "x-task-id"))
-        print(f"{would}{act} {reason} {task_id}".rstrip())
-        if not arguments.dry_run:
+        print(f"{'would ' if is_dry else ''}{act} {reason} {task_id}".rstrip())
+        if not is_dry:
             do(message)
-    print(f"{count} messages" if count else NOTHING)
+    print(counted(count, "message") if count else NOTHING)
     return count
 
 

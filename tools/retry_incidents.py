@@ -21,6 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
 from bridge.contract import TaskState
+from bridge.counted import counted
 from config import Settings
 from tools.lib.operations import Operations
 from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, positive, rest_of, run, show, show_json
@@ -56,14 +57,15 @@ def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
 def _set_retries(
     operations: Operations, tasks: Sequence[TaskState], retries: int, arguments: argparse.Namespace
 ) -> int:
-    if not agreed(f"Give {len(tasks)} tasks {retries} retries?", arguments):
+    if not agreed(f"Give {counted(len(tasks), 'task')} {counted(retries, 'retry', 'retries')}?", arguments):
         print("Nothing was done.")
         return PROBLEM
     operations.set_retries([task.id for task in tasks], retries)
     if arguments.json:
         show_json({"task": task.id, "topic": task.topic, "retries": retries} for task in tasks)
     else:
-        print(f"{len(tasks)} tasks have {retries} retries")
+        have = "has" if len(tasks) == 1 else "have"
+        print(f"{counted(len(tasks), 'task')} {have} {counted(retries, 'retry', 'retries')}")
     return OK
 
 

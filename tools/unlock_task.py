@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 
 from bridge.contract import TaskState
 from bridge.contract.fields import TASK_ID
+from bridge.counted import counted
 from bridge.errors import Unprocessable
 from config import Settings
 from tools.lib.operations import Operations, lock_end_of
@@ -61,14 +62,16 @@ def _unlock(arguments: argparse.Namespace, settings: Settings) -> int:
         show([row_of(task) for task in tasks], as_json=False, empty="Nothing is locked.")
     if not tasks:
         return OK
-    if not agreed(f"Free {len(tasks)} tasks? Work that is under way may be done twice.", arguments):
+    if not agreed(f"Free {counted(len(tasks), 'task')}? Work that is under way may be done twice.", arguments):
         print("Nothing was done.")
         return PROBLEM
     freed = {task.id: free(operations, task) for task in tasks}
     if arguments.json:
         show_json({**row_of(task), "freed": freed[task.id]} for task in tasks)
     else:
-        print(f"freed {sum(freed.values())} of {len(tasks)} tasks{'' if all(freed.values()) else CHANGED}")
+        print(
+            f"freed {sum(freed.values())} of {counted(len(tasks), 'task')}{'' if all(freed.values()) else CHANGED}"
+        )
     return OK if all(freed.values()) else PROBLEM
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
-from rich.table import Table
 from rich.text import Text
 
+from bridge.counted import counted
 from bridge.process.shared import broker_of, topology_of
 from config import Settings, misspelt_settings
 from tools.lib.diagnosis import broker_checks, engine_checks
@@ -31,16 +31,9 @@ from tools.lib.diagnosis.engine_checks import EngineChecks
 from tools.lib.diagnosis.finding import Check, Finding, Level, Seen, examine, examine_all, failure_in
 from tools.lib.diagnosis.lost_tasks import LostTasks
 from tools.lib.inspection import Inspection
+from tools.lib.layout import block_of, console
 from tools.lib.operations import Operations
-from tools.lib.toolbox import (
-    OK,
-    PROBLEM,
-    console,
-    parser_of,
-    rest_of,
-    run,
-    show_json,
-)
+from tools.lib.toolbox import OK, PROBLEM, parser_of, rest_of, run, show_json
 
 COLOURS = {
     Level.OK: "green",
@@ -49,6 +42,8 @@ COLOURS = {
     Level.PROBLEM: "bold red",
     Level.SKIPPED: "dim",
 }
+
+LEVEL_WIDTH = max(map(len, Level))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -97,26 +92,27 @@ def _findings(settings: Settings) -> list[Finding]:
 def _configuration() -> Seen:
     misspelt = tuple(misspelt_settings())
     if misspelt:
-        return Seen(Level.WARNING, f"{len(misspelt)} names are not known", "correct or remove them", misspelt)
+        return Seen(
+            Level.WARNING,
+            f"{counted(len(misspelt), 'name is', 'names are')} not known",
+            "correct or remove them",
+            misspelt,
+        )
     return Seen(Level.OK, "every setting is known and fits")
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    table = Table("", "check", "tried", "saw, and what to do", show_lines=True)
+    place = console()
     for finding in findings:
-        level = finding.seen.level
-        table.add_row(
-            Text(level, COLOURS[level]), finding.check, Text(finding.tried), Text(_text_of(finding.seen))
-        )
-    console().print(table if findings else "No problem found.")
+        seen = finding.seen
+        place.print(Text(f"{seen.level:{LEVEL_WIDTH}}", COLOURS[seen.level]), Text(finding.check, "bold"))
+        said = {"tried": finding.tried, "saw": "\n".join((seen.saw, *seen.details)), "do": seen.remedy}
+        rows = block_of({name: text for name, text in said.items() if text}, place.width - LEVEL_WIDTH - 1)
+        print(*(f"{'':{LEVEL_WIDTH}} {line}" for line in rows), sep="\n", end="\n\n")
+    if not findings:
+        print("No problem found.")
     counts = Counter(finding.seen.level for finding in findings)
     print(", ".join(f"{counts[level]} {level}" for level in Level if counts[level]))
-
-
-def _text_of(seen: Seen) -> str:
-    """Return what was seen, its details, and what to do."""
-    remedy = f"-> {seen.remedy}" if seen.remedy else ""
-    return "\n".join(filter(None, (seen.saw, *(f"  {line}" for line in seen.details), remedy)))
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ class AnswerCalls:
         return self._note_extended(response, answer, lock_ms)
 
     def _give_back_pause(self, response: Response, before: TaskState) -> Answer:
-        """Shorten the lock again where another process reported a failure between the look and the extension."""
+        """Shorten the lock again where a failure took effect between the look and the extension."""
         if not _has_failed(self._engine.read_task(before.id), before):
             return Answer(Verdict.ACCEPTED)
         self._engine.extend_lock(before.id, self._worker_id_of(response), PAUSE_AGAIN_MS)
@@ -203,6 +203,9 @@ class AnswerCalls:
     def lock_through_delay(self, response: Response, delay_ms: int) -> Answer:
         """Let the task's lock end later than a delay of its response. Raises TaskGone, Unavailable.
 
+        A failure without a reply may take effect between our look and the longer lock, in an engine that stood
+        still: its pause is given back then, or nobody would have the task for as long as the lock lasts.
+
         STALE where the response is of no use any more: nothing is made longer then. The lock of a suspended task,
         or one that has ended, cannot be extended; the engine takes a new one.
         """
@@ -215,8 +218,11 @@ class AnswerCalls:
             return Answer(Verdict.ACCEPTED, "it has an incident, and is offered to nobody")
         lock_ms = max(self._routing.system_of(state).lock_ms, delay_ms)
         hold = self._engine.lock if state.suspended else self._engine.prolong
-        answer = hold(response.task_id, self._worker_id_of(response), lock_ms)
-        return self._note_extended(response, answer, lock_ms)
+        answer = self._note_extended(
+            response, hold(response.task_id, self._worker_id_of(response), lock_ms), lock_ms
+        )
+        may_have_begun = response.response_type is ResponseType.FAILURE and answer.verdict is Verdict.ACCEPTED
+        return self._give_back_pause(response, state) if may_have_begun else answer
 
     def _pauses(self, state: TaskState) -> bool:
         """Whether a task has failed, and was not fetched since."""

@@ -10,6 +10,7 @@ from loguru import logger
 from bridge import clock
 from bridge.broker import Inbox, Publisher, QueueState
 from bridge.contract import RESPONSE_QUEUE
+from bridge.counted import counted
 from bridge.errors import Unavailable
 from bridge.leases import LeaseKeeper, LeaseTable
 from bridge.routing import System
@@ -174,7 +175,7 @@ class Admission:
         if system.name in self._refused_until and clock.now() < self._refused_until[system.name]:
             return f"{system.queue} took no message lately"
         if self._ready(system, state) >= self._limits.queue_high_water:
-            return f"{system.queue} holds {state.ready} messages, RABBITMQ_QUEUE_HIGH_WATER is reached"
+            return f"{system.queue} holds {counted(state.ready, 'message')}, RABBITMQ_QUEUE_HIGH_WATER is reached"
         if self._room(system) <= 0:
             self._reconcile()
             if self._room(system) <= 0:

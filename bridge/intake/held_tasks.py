@@ -8,6 +8,7 @@ from loguru import logger
 
 from bridge import clock, metrics
 from bridge.contract import ExternalTask, Publication, task_message
+from bridge.counted import counted
 from bridge.engine import CamundaClient
 from bridge.errors import TaskGone, Unavailable, Unprocessable
 from bridge.leases import STALE_SECONDS, LeaseRules, LeaseTable
@@ -203,7 +204,7 @@ class HeldTasks:
                 again += [fresh] if fresh else []
             else:
                 self.let_go(held)
-        logger.warning("publishing {} tasks again, letting {} go", len(again), len(batch) - len(again))
+        logger.warning("publishing {} again, letting {} go", counted(len(again), "task"), len(batch) - len(again))
         return again
 
     def give_back(self, held: HeldTask, reason: str) -> float:

@@ -10,6 +10,7 @@ from loguru import logger
 from bridge import clock, heartbeats, metrics
 from bridge.broker import Outcome, Publisher
 from bridge.contract import ExternalTask
+from bridge.counted import counted
 from bridge.errors import Unavailable
 from bridge.intake.admission import Admission
 from bridge.intake.held_tasks import HeldTask, HeldTasks
@@ -109,7 +110,8 @@ class Outbox:
             elif fresh := self._held_tasks.hold_again(held, may_be_out=held.may_be_out):
                 again.append(fresh)
         if len(again) < len(batch):
-            logger.warning("letting {} tasks go, which waited too long to be published", len(batch) - len(again))
+            late = counted(len(batch) - len(again), "task")
+            logger.warning("letting {} go, which waited too long to be published", late)
         return again
 
     def _note_outcomes(self, batch: Sequence[HeldTask], outcomes: Sequence[Outcome], sent: float) -> None:
@@ -145,7 +147,7 @@ class Outbox:
         again = self._still_ours(unknown) if unknown else []
         mended = [fresh for held in self._take(Outcome.RETURNED) if (fresh := self._when_mended(held))]
         if mended:
-            logger.info("publishing {} tasks again that no queue took: theirs is bound again", len(mended))
+            logger.info("publishing {} again that no queue took: it is bound again", counted(len(mended), "task"))
         return again + mended
 
     def _still_ours(self, unknown: Sequence[HeldTask]) -> list[HeldTask]:

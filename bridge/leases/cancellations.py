@@ -46,7 +46,7 @@ class Cancellations:
                 if self._engine.was_cancelled(lease.activity_instance_id):
                     cancelled.append(lease)
             except Unavailable as error:
-                logger.warning("{} tasks that are gone wait to be looked up: {}", len(leases) - place, error)
+                logger.warning("gone tasks that wait to be looked up: {}; {}", len(leases) - place, error)
                 self._table.put_gone(leases[place:])
                 break
         if cancelled:

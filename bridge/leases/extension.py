@@ -60,7 +60,7 @@ class Extension:
             try:
                 self._extend_batch(leases[start : start + READ_AT_ONCE])
             except Unavailable as error:
-                logger.warning("{} leases wait for their extension: {}", len(leases) - start, error)
+                logger.warning("leases that wait for their extension: {}; {}", len(leases) - start, error)
                 self._plan_again(leases[start:])
                 return
 

@@ -76,7 +76,7 @@ class LeaseKeeper:
             try:
                 self._silence.check(lease)
             except Unavailable as error:
-                logger.warning("{} tasks wait to be asked for their answers: {}", len(leases) - place, error)
+                logger.warning("tasks that wait to be asked for their answers: {}; {}", len(leases) - place, error)
                 for later in (*leases[place + 1 :], lease):  # the one in trouble goes behind the others
                     self._table.plan(later, clock.now() + LOOK_AGAIN_SECONDS)
                 return

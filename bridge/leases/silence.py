@@ -5,6 +5,7 @@ from loguru import logger
 from bridge import clock, metrics
 from bridge.broker import QueueWatch
 from bridge.contract import RESPONSE_QUEUE, TaskState
+from bridge.counted import counted
 from bridge.engine import FOR_NOW, CamundaClient, Verdict
 from bridge.errors import TaskGone, Unavailable
 from bridge.leases.extension import give_back_pause
@@ -170,5 +171,5 @@ class Silence:
             raise Unavailable(answer.detail)
         self._table.pauses.note(lease.task_id, pause_ms)
         metrics.no_answers(lease.system.name).inc()
-        logger.error("task {}: {}; {} retries left", lease.task_id, message, retries)
+        logger.error("task {}: {}; {} left", lease.task_id, message, counted(retries, "retry", "retries"))
         self._table.drop(lease)

@@ -8,6 +8,7 @@ from loguru import logger
 from bridge import clock, heartbeats
 from bridge.broker import ERROR_QUEUE, QueueWatch
 from bridge.contract import RESPONSE_QUEUE
+from bridge.counted import counted
 
 LOOK_SECONDS = 5.0
 UNHEARD_SECONDS = 30.0  # a system that restarts is no alarm
@@ -79,12 +80,17 @@ class Alarms:
             elif state.ready and now - self._unheard_since.setdefault(queue, now) >= UNHEARD_SECONDS:
                 yield queue, "WARNING", self._unheard(queue, state.ready)
         if (dead := self._watch.state(ERROR_QUEUE).ready) >= self._error_queue_max:
-            text = f"{ERROR_QUEUE} holds {dead} messages, RABBITMQ_ERROR_QUEUE_MAX is {self._error_queue_max}"
-            yield ERROR_QUEUE, "ERROR", f"{text}; look at them: python tools/dead_letters.py list"
+            held = f"{ERROR_QUEUE} holds {counted(dead, 'message')}"
+            most = f"RABBITMQ_ERROR_QUEUE_MAX is {self._error_queue_max}"
+            yield ERROR_QUEUE, "ERROR", f"{held}, {most}; look at them: python tools/dead_letters.py list"
 
     def _unheard(self, queue: str, ready: int) -> str:
         if queue != RESPONSE_QUEUE:
-            return f"nobody listens to {queue}, {ready} messages wait; is its system running?"
+            return f"nobody listens to {queue}, {_waiting(ready, 'message')}; is its system running?"
         if why := self._why_unread():
-            return f"{ready} answers wait in {queue}, which we do not read now: {why}"
-        return f"nobody reads {queue}, {ready} answers wait; is the response handler running?"
+            return f"{_waiting(ready, 'answer')} in {queue}, which we do not read now: {why}"
+        return f"nobody reads {queue}, {_waiting(ready, 'answer')}; is the response handler running?"
+
+
+def _waiting(number: int, noun: str) -> str:
+    return f"{counted(number, noun)} {'waits' if number == 1 else 'wait'}"

@@ -126,13 +126,15 @@ def _no_orphans(scene: Scene) -> Iterator[str]:
     for message in (*scene.observer.messages, *scene.observer.copies):
         created[message.message_id] = min(message.created_at, created.get(message.message_id, message.created_at))
     never = float("inf")
-    longest = 0.0
+    longest, message_id = 0.0, ""
     for lock in scene.watch.locks:
-        message_at = created.get(f"{lock.task_id}:{lock.attempt}", never)
-        longest = max(longest, min(message_at, lock.held_until) - lock.since)
+        of_lock = f"{lock.task_id}:{lock.attempt}"
+        seconds = min(created.get(of_lock, never), lock.held_until) - lock.since
+        if seconds > longest:
+            longest, message_id = seconds, of_lock
     scene.figures.orphan_seconds = longest
     if longest > scene.scale.lease_seconds + ORPHAN_SLACK_SECONDS:
-        yield f"I4: a task was locked for {longest:.0f} s without a message"
+        yield f"I4: a task was locked for {longest:.0f} s without its message {message_id}"
 
 
 def _queues_add_up(scene: Scene) -> Iterator[str]:

@@ -125,7 +125,7 @@ def test_many_large_ones_are_read_one_by_one(tool: Tool, channel: BlockingChanne
         channel.basic_publish("", ERROR_QUEUE, b"x" * LARGE_BYTES, properties)
     eventually(lambda: left(channel, ERROR_QUEUE) == LARGE_ONES)
 
-    most_bytes, lines = tool.most_memory("drop")
+    most_bytes, lines = tool.most_memory("drop", "--yes")
 
     assert lines == LARGE_ONES + 1
     assert most_bytes < LARGE_ONES * LARGE_BYTES / 2
@@ -147,6 +147,15 @@ def test_a_replay_sends_the_answer_again_as_it_came(tool: Tool, channel: Blockin
     assert properties is not None
     assert (json.loads(body or b"")["task_id"], properties.headers) == ("t2", {"of": "partner"})
     assert left(channel, ERROR_QUEUE) == 2
+
+
+@pytest.mark.usefixtures("letters")
+def test_nobody_drops_all_by_mistake(tool: Tool, channel: BlockingChannel) -> None:
+    done = tool.run("drop")
+
+    assert done.returncode == 2
+    assert "add --yes to act without a question" in done.stderr
+    assert left(channel, ERROR_QUEUE) == 3
 
 
 @pytest.mark.usefixtures("letters")

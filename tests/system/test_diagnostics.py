@@ -165,7 +165,7 @@ def test_a_task_whose_message_is_gone_is_a_problem(
     worker = start_worker().wait_connected()
     instance = engine_api.start_instance("one_c_sync")
     wait_for_task(engine_api, instance, workerId="universal-worker")
-    worker.wait_for("published 1 tasks")
+    worker.wait_for("published 1 task")
     worker.stop()
     held = tools.run("worker_diagnostics", "--json")
 
@@ -174,7 +174,7 @@ def test_a_task_whose_message_is_gone_is_a_problem(
 
     assert finding(held, "tasks: without a message")["level"] == "ok"
     problem = finding(lost, "tasks: without a message")
-    assert (problem["level"], problem["saw"]) == ("problem", "1 of 1 held tasks have no message")
+    assert (problem["level"], problem["saw"]) == ("problem", "1 of 1 held tasks without a message")
     assert "tools/unlock_task.py --topic" in problem["remedy"]
 
 
@@ -204,7 +204,7 @@ def test_dead_letters_are_told(tools: Tools, topology: None, channel: BlockingCh
 
     done = tools.run("worker_diagnostics", "--json")
 
-    assert finding(done, "queues: dead letters")["saw"] == "1 answers could not be used"
+    assert finding(done, "queues: dead letters")["saw"] == "1 answer could not be used"
 
 
 def test_a_queue_that_is_not_as_wanted_is_named(tools: Tools, channel: BlockingChannel) -> None:

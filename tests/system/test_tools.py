@@ -325,8 +325,8 @@ def test_a_task_is_freed_only_after_a_yes(
     done = tools.run("unlock_task", "--task-id", locked, answer=answer)
 
     assert f"{locked} │ send_email │ old-robot │ 20" in done.words
-    assert "Free 1 tasks? Work that is under way may be done twice. [y/N]" in done.words
-    assert ("freed 1 of 1 tasks" if then is None else "Nothing was done.") in done.words
+    assert "Free 1 task? Work that is under way may be done twice. [y/N]" in done.words
+    assert ("freed 1 of 1 task" if then is None else "Nothing was done.") in done.words
     assert (done.code, holder(engine_api, locked)) == (code, then)
 
 
@@ -362,7 +362,7 @@ def test_expired_locks_are_freed_and_no_others(tools: Tools, engine_api: EngineA
     done = tools.run("unlock_task", "--all-expired", "--yes")
 
     assert f"{expired} │ 1c_sync_data │ gone-robot" in done.words
-    assert "freed 1 of 1 tasks" in done.words
+    assert "freed 1 of 1 task" in done.words
     assert (holder(engine_api, expired), holder(engine_api, locked)) == (None, "old-robot")
 
 
@@ -376,7 +376,7 @@ def test_a_lock_of_millennia_is_shown_and_freed(tools: Tools, engine_api: Engine
 
     assert (shown.code, "locked by universal-worker │ 287" in shown.words) == (0, True)
     assert "Traceback" not in diagnosed.err
-    assert "freed 1 of 1 tasks" in freed.words
+    assert "freed 1 of 1 task" in freed.words
     assert holder(engine_api, task) is None
 
 

@@ -1,5 +1,6 @@
 """The answer policy: what each verdict of the engine leads to."""
 
+import json
 import threading
 import time
 from typing import Any, cast
@@ -7,7 +8,7 @@ from typing import Any, cast
 import pytest
 from pika.spec import BasicProperties
 
-from bridge.answers.calls import AnswerCalls
+from bridge.answers.calls import PAUSE_AGAIN_MS, AnswerCalls
 from bridge.answers.circuit_breaker import CircuitBreaker
 from bridge.answers.in_vain import MOST_WARNINGS, InVain
 from bridge.answers.side_queues import ATTEMPTS, SideQueues
@@ -858,6 +859,22 @@ def test_a_failure_whose_reply_was_lost_is_not_reported_again(desk: Desk) -> Non
     assert "extendLock" not in desk.engine.words()
     assert desk.engine.words().count("failure") == 1
     assert desk.acknowledged == [first]
+    assert desk.publisher.published == []
+
+
+def test_a_failure_that_takes_effect_while_its_task_is_held_for_a_delay_keeps_its_pause(desk: Desk) -> None:
+    """As an engine does that stood still: the call without a reply comes through after the look at the task."""
+    before = Reply(200, json.dumps(desk.engine.tasks["t1"]).encode())
+    desk.engine.replies["failure"] = [fakes.TROUBLE]
+    given = delivery(failure(retries=3, error_message="no"))
+    desk.engine.replies["t1"] = [before] * 3  # to fail, to see whether it had an effect, to hold
+    desk.engine.tasks["t1"] |= {"retries": 3, "errorMessage": "no"}
+
+    desk.handler.handle(given)
+
+    durations = [body["newDuration"] for word, body in desk.engine.calls if word == "extendLock"]
+    assert durations[-1] == PAUSE_AGAIN_MS
+    assert desk.acknowledged == [given]
     assert desk.publisher.published == []
 
 

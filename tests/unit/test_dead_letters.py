@@ -11,10 +11,12 @@ from typing import Any, cast
 import pytest
 from pika.spec import BasicProperties
 
-from tools.dead_letters import COMMANDS, Choice
+from bridge.routing import Routing, System
+from tools.dead_letters import COMMANDS, Choice, Desk
 from tools.lib.browser import Found, QueueBrowser
 
 MANY = 10
+ROUTING = Routing([System("bitrix24", 600_000, ("bitrix_create_task",))], System("default", 600_000))
 
 
 class Letter(Found):
@@ -49,7 +51,7 @@ class Browser:
 def run(browser: Browser, command: str, *, found: Iterator[Found] | None = None, **options: Any) -> int:
     arguments = argparse.Namespace(**{"json": False, "dry_run": False, "task_id": None, **options})
     messages = browser.messages() if found is None else found
-    return COMMANDS[command](cast(QueueBrowser, browser), messages, arguments)
+    return COMMANDS[command](Desk(cast(QueueBrowser, browser), ROUTING, arguments), messages)
 
 
 @pytest.mark.parametrize("command", [*COMMANDS])

@@ -33,7 +33,7 @@ def task(topic: str, worker_id: str = "universal-worker") -> TaskState:
 
 def check(look: object, name: str = "engine: reachable") -> Check:
     assert callable(look)
-    return Check(name, "GET /engine", look, "grant it", "start it")
+    return Check(name, "GET /engine", look, "grant it", lambda _: "start it")
 
 
 def away() -> Seen:
@@ -190,7 +190,7 @@ def test_held_tasks_are_compared_with_messages(ready: int, consumers: int, answe
     seen = lost_tasks.judged([task("1c_a"), task("1c_b")], queues, ROUTING)
 
     assert seen.level is (Level.PROBLEM if lost else Level.OK)
-    assert seen.saw.startswith(f"{lost} of 2" if lost else "2 tasks are held")
+    assert seen.saw.startswith(f"{lost} of 2" if lost else "held: 2 tasks")
 
 
 def test_held_tasks_are_lost_where_the_queue_is_not_there() -> None:

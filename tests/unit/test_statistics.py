@@ -32,7 +32,7 @@ def test_what_is_published_is_said_once_a_second_and_nothing_is_left_out(clock: 
     line.say()
 
     assert [entry.strip() for entry in logged] == [
-        "INFO published 1 tasks: 1c 1",
+        "INFO published 1 task: 1c 1",
         "INFO published 7 tasks: 1c 2, default 5",
         "INFO published 3 tasks: 1c 3",
     ]

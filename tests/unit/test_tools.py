@@ -2,12 +2,10 @@
 
 import argparse
 from datetime import UTC, datetime, timedelta
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from bridge.broker import QueueState
 from bridge.contract import TaskState
@@ -16,7 +14,6 @@ from bridge.errors import Unprocessable
 from tools import camunda_processes, check_queues, retry_incidents, start_process, unlock_task
 from tools.lib.management import QueueTotals, totals_of
 from tools.lib.operations import Operations, situation_of
-from tools.lib.toolbox import fitting, table_of
 
 UNKNOWN = QueueTotals(None, None)
 
@@ -156,26 +153,6 @@ def test_variables_are_read_from_the_text_or_a_file(tmp_path: Path) -> None:
 def test_variables_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         start_process.read_variables(text)
-
-
-@pytest.mark.parametrize("width", [60, 90])
-def test_a_narrow_table_shortens_nothing_that_is_copied(width: int) -> None:
-    id_ = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
-    narrow = Console(width=width, record=True, file=StringIO())
-
-    narrow.print(table_of([{"task": id_, "message": "it went wrong, " * 9, "retries": 3}]))
-
-    text = narrow.export_text()
-    assert id_ in text
-    assert "…" not in text
-
-
-def test_a_narrow_table_of_tasks_leaves_the_instance_out() -> None:
-    row = {"task": "t1", "instance": "i1"}
-
-    assert fitting([row], 159) == [{"task": "t1"}]
-    assert fitting([row], 160) == [row]
-    assert fitting([{"instance": "i1"}], 80) == [{"instance": "i1"}]
 
 
 def test_failed_tasks_are_grouped_by_topic_and_message() -> None:

@@ -49,13 +49,16 @@ class QueueBrowser:
         with suppress(*CONNECTION_ERRORS):  # already lost: the broker puts back what was not acknowledged
             self._connection.close()
 
-    def messages(self) -> Iterator[Found]:
-        """Yield the messages that are in the queue now, oldest first. Raises Unavailable."""
+    def count(self) -> int:
+        """Return how many messages are in the queue now. Raises Unavailable."""
         try:
-            count = self._channel.queue_declare(self._queue, passive=True).method.message_count
+            return int(self._channel.queue_declare(self._queue, passive=True).method.message_count)
         except AMQPError as error:
             raise Unavailable(f"queue {self._queue} cannot be read: {error}") from error
-        for _ in range(count):
+
+    def messages(self) -> Iterator[Found]:
+        """Yield the messages that are in the queue now, oldest first. Raises Unavailable."""
+        for _ in range(self.count()):
             method, properties, body = self._channel.basic_get(self._queue)
             if method is None or properties is None or body is None:
                 return

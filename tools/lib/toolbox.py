@@ -7,23 +7,16 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Literal
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from bridge.engine import Rest
 from bridge.errors import SettingsError, Unavailable, Unprocessable
 from bridge.process.shared import http_of
 from config import Settings, load_settings
+from tools.lib.layout import show_rows
 
 OK, PROBLEM, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
-COPIED = ("task", "instance", "queue")  # kept in one piece as long as there is room
-UNKNOWN_WIDTH = 80  # what rich assumes where neither a terminal nor COLUMNS tells
-PIPE_WIDTH = 240
-WIDE = 160
 
 
 def run(tool: Callable[[argparse.Namespace, Settings], int], arguments: argparse.Namespace) -> int:
@@ -77,41 +70,15 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool, title: str = "", empt
     if as_json:
         show_json(rows)
     elif rows:
-        place = console()
-        place.print(table_of(fitting(rows, place.width), title))
+        show_rows(rows, title)
     else:
         print(empty)
-
-
-def fitting(rows: Sequence[dict[str, Any]], width: int) -> list[dict[str, Any]]:
-    """Return the rows as a table of that width can hold them: beside a task its instance is left out first."""
-    leaves_out = {"instance"} if width < WIDE and "task" in rows[0] else set()
-    return [{name: value for name, value in row.items() if name not in leaves_out} for row in rows]
-
-
-def console() -> Console:
-    """Return where tables go; in a pipe they are wide enough to keep an id in one line."""
-    usual = Console()
-    return usual if usual.is_terminal or usual.width != UNKNOWN_WIDTH else Console(width=PIPE_WIDTH)
 
 
 def show_json(rows: Iterable[dict[str, Any]]) -> None:
     """Print one JSON object a line."""
     for row in rows:
         print(json.dumps(row, ensure_ascii=False, default=str), flush=True)  # somebody may wait for each line
-
-
-def table_of(rows: Sequence[dict[str, Any]], title: str = "") -> Table:
-    """Return a table with the rows' keys as its head; None is a dash."""
-    table = Table(title=title or None, title_justify="left")
-    for name in rows[0]:
-        is_number = any(isinstance(row[name], int) for row in rows)
-        justify: Literal["left", "right"] = "right" if is_number else "left"
-        table.add_column(name.replace("_", " "), justify=justify, no_wrap=name in COPIED, overflow="fold")
-    for row in rows:
-        # Text, not markup: what comes from the engine may hold square brackets.
-        table.add_row(*(Text("-" if value is None else str(value)) for value in row.values()))
-    return table
 
 
 def agreed(question: str, arguments: argparse.Namespace) -> bool:

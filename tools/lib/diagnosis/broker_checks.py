@@ -5,7 +5,10 @@ from contextlib import ExitStack
 from bridge.broker import Broker, QueueState, Topology
 from bridge.broker.topology import ERROR_QUEUE, RESPONSE_EXCHANGE, Exchange, Queue
 from bridge.contract import ERROR_EXCHANGE, RESPONSE_QUEUE, TASK_EXCHANGE
+from bridge.counted import counted
+from bridge.errors import Unavailable
 from config import Settings
+from tools.lib.diagnosis import remedies
 from tools.lib.diagnosis.finding import Check, Level, Seen
 from tools.lib.inspector import Inspector
 
@@ -44,7 +47,7 @@ class BrokerChecks:
         )
         login = f"connect to {place} as {settings.rabbitmq_username!r}"
         return [
-            Check("broker: reachable", login, self._reachable, REACHABLE, REACHABLE),
+            Check("broker: reachable", login, self._reachable, "", self._remedy),
             Check("broker: topology", "look for every exchange and queue", self._wanted, RIGHTS),
             Check(
                 "broker: permissions",
@@ -56,6 +59,9 @@ class BrokerChecks:
             Check("queues: listeners", "count messages and consumers of every queue", self._listeners, RIGHTS),
             Check("queues: dead letters", f"count what is in {ERROR_QUEUE}", self._dead_letters, RIGHTS),
         ]
+
+    def _remedy(self, error: Unavailable) -> str:
+        return remedies.for_broker(error, self._settings)
 
     def _reachable(self) -> Seen:
         return judged_version(*self.inspector.server())
@@ -108,14 +114,10 @@ class BrokerChecks:
         state = self.queues.get(ERROR_QUEUE)
         if state and state.ready:
             remedy = "see why: python tools/dead_letters.py list; then replay or drop them"
-            return Seen(Level.WARNING, f"{state.ready} answers could not be used", remedy)
+            return Seen(Level.WARNING, f"{counted(state.ready, 'answer')} could not be used", remedy)
         return Seen(Level.OK, "none")
 
 
-REACHABLE = (
-    "start RabbitMQ or correct RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_VIRTUAL_HOST, RABBITMQ_USERNAME "
-    "and RABBITMQ_PASSWORD; the port is that of AMQP, usually 5672, not that of the web page"
-)
 RIGHTS = 'grant them: rabbitmqctl set_permissions -p VHOST USER ".*" ".*" ".*" (configure, write, read)'
 DECLARE = f"{RIGHTS}; or RABBITMQ_TOPOLOGY=passive where the broker's administrator declares"
 PASSIVE = "RABBITMQ_TOPOLOGY=passive declares nothing: let the broker's administrator declare them"
@@ -159,4 +161,4 @@ def judged_listeners(queues: dict[str, QueueState]) -> Seen:
         return Seen(Level.PROBLEM, f"messages wait and nobody listens: {', '.join(waiting)}", LISTENERS, lines)
     if unread:
         return Seen(Level.WARNING, f"nobody listens: {', '.join(unread)}", LISTENERS, lines)
-    return Seen(Level.OK, f"somebody listens to each of {len(queues)} queues", details=lines)
+    return Seen(Level.OK, f"somebody listens to each of {counted(len(queues), 'queue')}", details=lines)

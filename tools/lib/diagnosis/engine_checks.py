@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 from bridge import clock
 from bridge.contract import TaskState
+from bridge.counted import counted
 from bridge.routing import is_served, matches
 from config import RoutingConfig, Settings
+from tools.lib.diagnosis import remedies
 from tools.lib.diagnosis.finding import Check, Level, Seen
 from tools.lib.inspection import Inspection
 from tools.lib.operations import Operations
@@ -37,8 +39,16 @@ class EngineChecks:
         url, user = self._settings.camunda_base_url, self._settings.camunda_auth_username
         login = f"as {user!r}" if user else "without a login"
         return [
-            Check("engine: reachable", f"GET {url}/engine", self._reachable, REACHABLE, REACHABLE),
-            Check("engine: login and version", f"GET {url}/version {login}", self._version, LOGIN, LOGIN),
+            Check(
+                "engine: reachable",
+                f"GET {url}/engine",
+                self._reachable,
+                remedies.ENGINE_AWAY,
+                remedies.for_engine,
+            ),
+            Check(
+                "engine: login and version", f"GET {url}/version {login}", self._version, LOGIN, lambda _: LOGIN
+            ),
             Check("engine: proxy", "CAMUNDA_PROXY, http_proxy, https_proxy, no_proxy", self._proxy, PROXY),
             Check("engine: permissions", "GET /authorization/check", self._permissions, RIGHTS),
             Check("engine: clock", "its Date header against our clock", self._clock, CLOCK),
@@ -116,7 +126,7 @@ class EngineChecks:
             return Seen(Level.OK, "none")
         topics = Counter(task.topic for task in failed)
         lines = tuple(f"{topic}: {count}" for topic, count in sorted(topics.items()))
-        return Seen(Level.WARNING, f"{len(failed)} tasks wait for an operator", FAILED, lines)
+        return Seen(Level.WARNING, f"no retries left: {counted(len(failed), 'task')}", FAILED, lines)
 
     def _given_out(self) -> Seen:
         """Read some of each topic and process first: a process that cannot be parsed spoils all its tasks."""
@@ -129,9 +139,6 @@ class EngineChecks:
 
 
 MISSING = "wait for it to finish its start, or correct the engine's name in CAMUNDA_BASE_URL"
-REACHABLE = (
-    "start the engine or correct CAMUNDA_BASE_URL (it usually ends in /engine-rest); look for a proxy between"
-)
 LOGIN = (
     "correct CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD; after a wrong one Camunda refuses "
     "even the right one for up to a minute, and after ten it may lock the user"
@@ -179,9 +186,11 @@ def judged_version(version: str) -> Seen:
 def judged_given_out(reasons: Mapping[TaskState, str], read: int) -> Seen:
     """Judge the tasks that the engine cannot read, each with its words; `read` were looked at."""
     if not reasons:
-        return Seen(Level.OK, f"the engine can give out each of {read} tasks")
+        return Seen(Level.OK, f"the engine can give out each of {counted(read, 'task')}")
     lines = tuple(f"task {task.id} of topic {task.topic}: {reason}" for task, reason in reasons.items())
-    return Seen(Level.PROBLEM, f"the engine cannot give out {len(reasons)} of {read} tasks", GIVEN_OUT, lines)
+    return Seen(
+        Level.PROBLEM, f"the engine cannot give out {len(reasons)} of {counted(read, 'task')}", GIVEN_OUT, lines
+    )
 
 
 def judged_date(written: str | None) -> Seen:
@@ -213,9 +222,9 @@ def judged_topics(
     lines = tuple(f"{topic} -> {way}{_used_by(processes[topic])}" for topic, way in ways.items())
     nobodys = [topic for topic, way in ways.items() if way == UNROUTED.format(routing.default.queue)]
     if nobodys:
-        saw = f"{len(ways)} topics, {len(nobodys)} of them in no routing: {', '.join(nobodys)}"
+        saw = f"{counted(len(ways), 'topic')}, {len(nobodys)} of them in no routing: {', '.join(nobodys)}"
         return Seen(Level.WARNING, saw, UNROUTED_REMEDY.format(routing.default.queue), lines)
-    return Seen(Level.OK, f"{len(ways)} topics, each has its place", details=lines)
+    return Seen(Level.OK, f"{counted(len(ways), 'topic')}, each has its place", details=lines)
 
 
 def _way(topic: str, routing: RoutingConfig, is_ours: Callable[[str], bool]) -> str:
@@ -243,7 +252,9 @@ def judged_others(tasks: list[TaskState]) -> Seen:
     )
     topics = ",".join(sorted({task.topic for task in tasks}))
     remedy = f"to leave them to that worker: CAMUNDA_TOPICS_EXCLUDE={topics}; else stop that worker"
-    return Seen(Level.WARNING, f"{len(tasks)} tasks of topics that this worker takes too", remedy, lines)
+    return Seen(
+        Level.WARNING, f"{counted(len(tasks), 'task')} of topics that this worker takes too", remedy, lines
+    )
 
 
 def _uncaught() -> Seen:

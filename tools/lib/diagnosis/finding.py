@@ -18,6 +18,9 @@ class Level(StrEnum):
     SKIPPED = "skipped"
 
 
+SEE_LOG = "look at the server's log and, at RabbitMQ, at rabbitmq-diagnostics alarms; then ask again"
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a check saw, and what to do about it."""
@@ -30,13 +33,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question: what is tried, how, and the remedies where the server refuses, or is unavailable."""
+    """One question: what is tried, how, and the remedies where the server refuses, or cannot be used."""
 
     name: str
     tried: str
     look: Callable[[], Seen]
     remedy: str
-    unavailable: str = "look at the server's log and, at RabbitMQ, at rabbitmq-diagnostics alarms; then ask again"
+    unavailable: Callable[[Unavailable], str] = lambda _: SEE_LOG
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def examine(check: Check) -> Finding:
     except Unprocessable as error:
         seen = Seen(Level.PROBLEM, error.detail, check.remedy)
     except Unavailable as error:
-        seen = Seen(Level.PROBLEM, str(error), check.unavailable)
+        seen = Seen(Level.PROBLEM, str(error), check.unavailable(error))
     return Finding(check.name, check.tried, seen)
 
 

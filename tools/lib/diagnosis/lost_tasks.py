@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bridge.broker import RETRY_TIERS, QueueState, retry_queue
 from bridge.contract import RESPONSE_QUEUE, TaskState
+from bridge.counted import counted
 from config import RoutingConfig
 from tools.lib.diagnosis.finding import Check, Level, Seen
 from tools.lib.operations import Operations
@@ -32,7 +33,7 @@ class Holding:
 
     def line(self, answers: int) -> str:
         """Return it in words."""
-        place = f"{self.system}: {self.held} held, {self.ready} messages ready"
+        place = f"{self.system}: {self.held} held, {counted(self.ready, 'message')} ready"
         if self.lost(answers):
             return f"{place}, nobody listening: {self.lost(answers)} without a message"
         return f"{place}, {self.consumers} listening"
@@ -76,8 +77,8 @@ def judged(tasks: list[TaskState], queues: Mapping[str, QueueState | None], rout
     lines = tuple(holding.line(answers) for holding in holdings)
     lost = sum(holding.lost(answers) for holding in holdings)
     if lost:
-        return Seen(Level.PROBLEM, f"{lost} of {len(tasks)} held tasks have no message", REMEDY, lines)
-    return Seen(Level.OK, f"{len(tasks)} tasks are held, none is known to have no message", details=lines)
+        return Seen(Level.PROBLEM, f"{lost} of {len(tasks)} held tasks without a message", REMEDY, lines)
+    return Seen(Level.OK, f"held: {counted(len(tasks), 'task')}; none is known to have no message", details=lines)
 
 
 def _ready(queues: Mapping[str, QueueState | None], name: str) -> int:

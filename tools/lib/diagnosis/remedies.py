@@ -1,0 +1,48 @@
+"""What to do where a server cannot be used: what fits its error, and nothing else."""
+
+from bridge.errors import LoginRefused, Unavailable
+from config import Settings
+
+BROKER_AWAY = (
+    "start RabbitMQ or correct RABBITMQ_HOST and RABBITMQ_PORT; the port is that of AMQP, usually 5672 "
+    "(5671 with TLS), not that of the web page"
+)
+BROKER_TLS = "set what is named above; openssl s_client -connect {host}:{port} shows its certificate"
+ENGINE_AWAY = (
+    "start the engine or correct CAMUNDA_BASE_URL (it usually ends in /engine-rest); look for a proxy between"
+)
+ENGINE_TLS = "set what is named above; openssl s_client -connect HOST:PORT shows its certificate"
+PROVIDER = "make the identity provider answer, or correct the settings of the token that are named above"
+TLS_WORDS = ("TLS", "certificate", "_CA_FILE")
+
+
+def for_broker(error: Unavailable, settings: Settings) -> str:
+    """Return what to do where the broker cannot be used."""
+    text, user, vhost = str(error), settings.rabbitmq_username, settings.rabbitmq_virtual_host
+    if "OAUTH" in text:
+        return PROVIDER
+    if "RABBITMQ_VIRTUAL_HOST" in text:
+        return (
+            f"correct RABBITMQ_VIRTUAL_HOST, or make it: rabbitmqctl add_vhost {vhost}; "
+            f'rabbitmqctl set_permissions -p {vhost} {user} ".*" ".*" ".*"'
+        )
+    if isinstance(error, LoginRefused) and settings.rabbitmq_auth == "password":
+        return (
+            "correct RABBITMQ_USERNAME and RABBITMQ_PASSWORD, or give the user that password: "
+            f"rabbitmqctl change_password {user}; the user guest may log in on the broker's own machine only"
+        )
+    if isinstance(error, LoginRefused):
+        return "see in the broker's log why it refused: journalctl -u rabbitmq-server"
+    if any(word in text for word in TLS_WORDS):
+        return BROKER_TLS.format(host=settings.rabbitmq_host, port=settings.rabbitmq_port)
+    return BROKER_AWAY
+
+
+def for_engine(error: Unavailable) -> str:
+    """Return what to do where the engine cannot be reached."""
+    text = str(error)
+    if "OAUTH" in text:
+        return PROVIDER
+    if "CAMUNDA_PROXY" in text:
+        return "correct CAMUNDA_PROXY or the environment's proxy; CAMUNDA_PROXY=none uses no proxy"
+    return ENGINE_TLS if any(word in text for word in TLS_WORDS) else ENGINE_AWAY
