@@ -150,6 +150,8 @@ class AnswerCalls:
         is_known = self._leases.topic_of(state.id) is not None
         if self._pauses(state):
             return Answer(Verdict.STALE, "it has failed and pauses")
+        if response.attempt is None and self._leases.is_unsent(state.id):  # a longer lock would keep it from all
+            return Answer(Verdict.STALE, "it is of an earlier attempt: the message of this one is not out")
         lock_ms = response.lock_duration or self._routing.system_of(state).lock_ms
         answer = self._engine.extend_lock(response.task_id, self._worker_id_of(response), lock_ms)
         self._note_extended(response, answer, lock_ms)

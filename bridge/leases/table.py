@@ -71,6 +71,11 @@ class LeaseTable:
         lease = self._leases.get(task_id)
         return lease is None or lease.retries == retries
 
+    def is_unsent(self, task_id: str) -> bool:
+        """Whether a task was fetched by this process and no queue is known to have its message."""
+        lease = self._leases.get(task_id)
+        return lease is not None and not lease.published_at and not lease.is_rebuilt
+
     def is_current(self, lease: Lease) -> bool:
         """Whether the lease is still in the table, and not replaced by a later one of the same task."""
         return self._leases.get(lease.task_id) is lease

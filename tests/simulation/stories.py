@@ -340,4 +340,23 @@ STORIES = [
             broker_latency=0.05,
         ),
     ),
+    Story(
+        "a late sign of life locks a task whose message never left, for nobody",
+        "locked for nobody",
+        Plan(
+            (
+                System(
+                    "1c",
+                    answers=(
+                        "failure 0",
+                        "complete",
+                    ),
+                    afterthought=0.3,
+                    echoes_attempt=False,
+                ),
+            ),
+            (Start(3.0, ("1c",)),),
+            faults=(Fault("broker down", when="answered", after=0.3, lasts=40.0),),
+        ),
+    ),
 ]

@@ -22,7 +22,7 @@ from config import RoutingConfig
 from response_handler import HEARTBEAT_POLICY, POLICY, AnswerRules, ResponseHandler
 from tests.unit import fakes
 from tests.unit.conftest import Clock, Rise
-from tests.unit.fakes import FakeEngine, FakePublisher, delivery, task_row
+from tests.unit.fakes import FakeEngine, FakePublisher, delivery, external_task, task_row
 
 US = "bridge"
 BITRIX = System("bitrix24", 600_000)
@@ -554,6 +554,7 @@ def test_a_failure_of_an_earlier_attempt_is_stale(desk: Desk) -> None:
 
 def test_a_heartbeat_moves_the_lock_and_keeps_the_task_in_the_table(desk: Desk) -> None:
     desk.leases.add(fakes.external_task(), RoutingConfig.built_in(600_000).systems_of("bitrix_x")[0], 0.0)
+    desk.leases.published(["t1"])
 
     desk.take(delivery(heartbeat()))
 
@@ -876,6 +877,23 @@ def test_a_failure_that_takes_effect_while_its_task_is_held_for_a_delay_keeps_it
     assert durations[-1] == PAUSE_AGAIN_MS
     assert desk.acknowledged == [given]
     assert desk.publisher.published == []
+
+
+@pytest.mark.parametrize(
+    ("is_published", "echoed", "is_held"),
+    [(False, {}, False), (True, {}, True), (False, {"attempt": "first"}, True)],
+)
+@pytest.mark.parametrize("verdict", [fakes.ACCEPTED, fakes.EXPIRED])
+def test_a_sign_of_life_holds_no_task_whose_message_is_not_out(
+    desk: Desk, verdict: Reply, is_published: bool, echoed: dict[str, str], is_held: bool
+) -> None:
+    desk.leases.add(external_task(), BITRIX, time.monotonic())
+    desk.leases.published(["t1"] if is_published else [])
+    desk.engine.replies["extendLock"] = [verdict]
+
+    desk.take(delivery(heartbeat(**echoed)))
+
+    assert bool({"extendLock", "lock"} & {*desk.engine.words()}) == is_held
 
 
 def test_a_sign_of_life_of_an_attempt_that_failed_leaves_its_pause_alone(desk: Desk) -> None:

@@ -252,6 +252,7 @@ def test_the_longest_heartbeat_moves_the_lock() -> None:
     desk.leases.add(
         ExternalTask.from_engine(task_row()), RoutingConfig.built_in(600_000).systems_of("bitrix_x")[0], 0.0
     )
+    desk.leases.published(["t1"])
 
     desk.take(delivery({"task_id": "t1", "response_type": "extend_lock", "lock_duration": LONGEST}))
 
