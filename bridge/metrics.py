@@ -47,6 +47,11 @@ _LAPSED = Counter(
 _NO_ANSWERS = Counter(
     "camunda_worker_no_answers", "Tasks reported as failed: the system took them and was silent.", ["system"]
 )
+_SILENT = Gauge(
+    "camunda_worker_system_silent",
+    "1 from the moment when a system let a lock end without an answer until an answer of it comes.",
+    ["system"],
+)
 _CANCELLED = Counter(
     "camunda_worker_cancelled", "Cancelled tasks that a system was told of, which wants to know.", ["system"]
 )
@@ -59,6 +64,11 @@ _RESPONSES = Counter(
     "camunda_worker_responses",
     "Responses by type and by what became of them; type unknown: it could not be read.",
     ["type", "outcome"],
+)
+_RESULTS = Counter(
+    "camunda_worker_task_results",
+    "What systems reported of their tasks and the engine took; unknown: the components run apart.",
+    ["system", "topic", "result"],
 )
 _UNREADABLE_ROWS = Counter(
     "camunda_worker_unreadable_rows", "Rows of the engine's replies that were skipped.", ["call"]
@@ -92,6 +102,7 @@ Info("camunda_worker_build", "The version that runs.").info(
 )
 
 _succeeded_at: dict[str, float] = {}
+_silent_systems: set[str] = set()
 
 fetched = cache(_FETCHED.labels)
 published = cache(_PUBLISHED.labels)
@@ -102,6 +113,7 @@ cancelled = cache(_CANCELLED.labels)
 rejected = cache(_REJECTED.labels)
 no_answers = cache(_NO_ANSWERS.labels)
 responses = cache(_RESPONSES.labels)
+task_results = cache(_RESULTS.labels)
 dead_letters = cache(_DEAD_LETTERS.labels)
 unknown_keys = cache(_UNKNOWN_KEYS.labels)
 unreadable_rows = cache(_UNREADABLE_ROWS.labels)
@@ -116,6 +128,20 @@ def succeeded(op: str) -> None:
     _succeeded_at[op] = time.time()
     if is_first:
         _LAST_SUCCESS.labels(op).set_function(lambda: _succeeded_at[op])
+
+
+def fell_silent(system: str) -> None:
+    """Note that a system took a task and let its lock end."""
+    no_answers(system).inc()
+    _silent_systems.add(system)
+    _SILENT.labels(system).set(1)
+
+
+def heard(system: str) -> None:
+    """Note a sign that a system answers; costs next to nothing, for it comes with each answer."""
+    if system in _silent_systems:
+        _silent_systems.discard(system)
+        _SILENT.labels(system).set(0)
 
 
 def totals() -> Iterator[tuple[str, list[str], float]]:
@@ -146,6 +172,7 @@ def begin_at_zero(systems: Iterable[str]) -> None:
             published(system, result)
         for reason in REJECTED_BECAUSE:
             rejected(system, reason)
+        _SILENT.labels(system)
         for of_system in (extended, lapsed, no_answers, unknown_keys, not_given_out, cancelled):
             of_system(system)
     for reason in REASONS:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from bridge import clock
+from bridge import clock, metrics
 from bridge.answers.in_vain import UNKNOWN_SYSTEM, InVain
 from bridge.answers.values import AnswerValues
 from bridge.contract import NamedTask, Response, ResponseType, TaskState, attempt_of
@@ -39,6 +39,14 @@ class AnswerCalls:
 
     def apply(self, response: Response) -> Answer:
         """Do what the response asks for and return the engine's word. Raises Unprocessable."""
+        place = self._leases.place_of(response.task_id)
+        answer = self._apply_or_say_why(response)
+        if answer.verdict is Verdict.ACCEPTED and response.response_type is not ResponseType.EXTEND_LOCK:
+            system, topic = place or (UNKNOWN_SYSTEM, UNKNOWN_SYSTEM)
+            metrics.task_results(system, topic, response.response_type).inc()
+        return answer
+
+    def _apply_or_say_why(self, response: Response) -> Answer:
         try:
             answer = self._apply(response, self._values.json_type)
             if answer.verdict in REFUSED and response.response_type is not ResponseType.EXTEND_LOCK:

@@ -170,6 +170,6 @@ class Silence:
         if answer.verdict in FOR_NOW:
             raise Unavailable(answer.detail)
         self._table.pauses.note(lease.task_id, pause_ms)
-        metrics.no_answers(lease.system.name).inc()
+        metrics.fell_silent(lease.system.name)
         logger.error("task {}: {}; {} left", lease.task_id, message, counted(retries, "retry", "retries"))
         self._table.drop(lease)

@@ -61,6 +61,11 @@ class LeaseTable:
         lease = self._leases.get(task_id)
         return lease.system if lease else None
 
+    def place_of(self, task_id: str) -> tuple[str, str] | None:
+        """Return the names of the system and the topic of a task that is in the table."""
+        lease = self._leases.get(task_id)
+        return (lease.system.name, lease.topic) if lease else None
+
     def attempt_of(self, task_id: str) -> str | None:
         """Return the attempt of a task that is in the table."""
         lease = self._leases.get(task_id)
@@ -214,8 +219,10 @@ class LeaseTable:
                 self._in_flight[lease.system.name] -= 1
         if lease is not None and not answered:
             self._answers.note_owed(task_id)
-        if answered and lease is not None and (seconds := lease.round_trip_seconds) is not None:
-            metrics.round_trip(lease.system.name).observe(seconds)
+        if answered and lease is not None:
+            metrics.heard(lease.system.name)
+            if (seconds := lease.round_trip_seconds) is not None:
+                metrics.round_trip(lease.system.name).observe(seconds)
 
     def attempt_done(self, task_id: str, lock_expires_at: datetime | None = None) -> None:
         """Forget the attempt whose failure was applied; the next one may have been fetched already.
@@ -240,6 +247,7 @@ class LeaseTable:
 
     def drop_gone(self, lease: Lease) -> None:
         """Forget a lease whose task is gone though no answer of it came through this process."""
+        metrics.heard(lease.system.name)  # another process applied it, or the task was cancelled
         if self.is_current(lease) and lease.system.tells_cancelled:
             self.put_gone([lease])
         self.drop(lease)

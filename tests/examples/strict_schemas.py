@@ -24,7 +24,7 @@ SCHEMAS = sorted((REPOSITORY / "docs" / "schemas").glob("*.json"))
 def ajv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ajv and a program that compiles a schema."""
     folder = tmp_path_factory.mktemp("ajv")
-    install = ["npm", "install", "--no-fund", "--no-audit", "--prefix", folder, *PACKAGES]
+    install = ["npm", "install", "--no-fund", "--no-audit", "--prefix", str(folder), *PACKAGES]
     subprocess.run(install, check=True, timeout=300)
     (folder / "compile.mjs").write_text(COMPILE)
     return folder

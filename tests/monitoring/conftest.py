@@ -24,6 +24,7 @@ def exported() -> set[str]:
     metrics.fetched("1c", "t").inc(0)
     metrics.responses("complete", "applied").inc(0)
     metrics.round_trip("t")
+    metrics.task_results("1c", "t", "complete")
     metrics.succeeded("fetch")
     metrics.certificate_ends("engine")
     registry = CollectorRegistry()

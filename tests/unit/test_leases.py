@@ -17,6 +17,7 @@ from bridge.leases.extension import Extension
 from bridge.leases.silence import Silence
 from bridge.routing import Routing, System
 from tests.unit import fakes
+from tests.unit.conftest import value
 from tests.unit.fakes import FakeEngine, external_task, task_row
 
 BITRIX = System("bitrix24", 600_000)
@@ -602,3 +603,18 @@ def test_answered_tasks_leave_nothing_behind(house: House) -> None:
 
     assert len(house.table._agenda) <= 1_001
     assert house.table.all() == []
+
+
+def test_a_system_is_silent_until_it_answers(house: House) -> None:
+    lease = house.extended()
+    house.was_taken()
+    house.keeper.tick()
+    house.answers_were_read()
+    house.table.plan(lease, 0.0)
+    house.keeper.tick()
+    after_the_silence = value("system_silent", system=BITRIX.name)
+
+    house.publish()
+    house.table.done("t1", answered=True)
+
+    assert (after_the_silence, value("system_silent", system=BITRIX.name)) == (1.0, 0.0)

@@ -136,6 +136,17 @@ def test_a_silent_system_is_counted(rise: Rise) -> None:
     assert rise("no_answers_total", system="bitrix24") == 1
 
 
+@pytest.mark.parametrize("kind", ["complete", "failure", "bpmn_error"])
+def test_what_systems_report_is_counted_by_system_and_topic(rise: Rise, kind: str) -> None:
+    desk = Desk()
+    desk.leases.add(external_task(), System("bitrix24", 600_000), time.monotonic())
+    body = {"task_id": "t1", "response_type": kind, "error_code": "E", "error_message": "no"}
+
+    desk.take(delivery(body))
+
+    assert rise("task_results_total", system="bitrix24", topic="bitrix_create_task", result=kind) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "replies", "kind", "outcome"),
     [
