@@ -4,7 +4,8 @@ Examples:
   python tools/broker_permissions.py
   python tools/broker_permissions.py --json
   python tools/broker_permissions.py --apply http://localhost:15672
-  python tools/broker_permissions.py --apply http://localhost:15672 --admin admin --admin-password-file /etc/admin
+  python tools/broker_permissions.py --apply http://localhost:15672 \\
+    --admin admin --admin-password-file /etc/admin
 
 It prints the commands for rabbitmqctl and changes nothing. With --apply it gives these rights through the
 management API, to users that exist: the worker's user (RABBITMQ_USERNAME) and one per system, of the system's name
@@ -15,7 +16,6 @@ Exit code: 0 done, 1 a user does not exist or the API refuses, 2 wrong use.
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 
 from bridge.process.shared import topology_of
 from config import Settings
+from tools.lib.layout import say, show_command
 from tools.lib.management import add_admin_options, admin_of, give_rights
 from tools.lib.permissions import Rights, rights_of_systems, rights_of_worker
 from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json
@@ -47,15 +48,13 @@ def _do(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.json:
         show_json([{"user": one.user, **one.patterns} for one in rights])
     else:
-        print("\n".join(_commands(rights, settings.rabbitmq_virtual_host)))
+        for one in rights:
+            show_command(_command(one, settings.rabbitmq_virtual_host))
     return OK
 
 
-def _commands(rights: Iterable[Rights], vhost: str) -> list[str]:
-    return [
-        shlex.join(["rabbitmqctl", "set_permissions", "-p", vhost, one.user, *one.patterns.values()])
-        for one in rights
-    ]
+def _command(rights: Rights, vhost: str) -> list[str]:
+    return ["rabbitmqctl", "set_permissions", "-p", vhost, rights.user, *rights.patterns.values()]
 
 
 def _apply(rights: Iterable[Rights], arguments: argparse.Namespace, settings: Settings) -> int:
@@ -63,7 +62,7 @@ def _apply(rights: Iterable[Rights], arguments: argparse.Namespace, settings: Se
     code = OK
     for one in rights:
         problem = give_rights(arguments.apply, admin, settings.rabbitmq_virtual_host, one.user, one.patterns)
-        print(f"{one.user}: {problem or 'has its rights'}")
+        say(f"{one.user}: {problem or 'has its rights'}")
         code = PROBLEM if problem else code
     return code
 

@@ -3,7 +3,8 @@
 Examples:
   python tools/broker_policy.py
   python tools/broker_policy.py --apply http://localhost:15672
-  python tools/broker_policy.py --apply http://localhost:15672 --admin admin --admin-password-file /etc/admin
+  python tools/broker_policy.py --apply http://localhost:15672 \\
+    --admin admin --admin-password-file /etc/admin
 
 The policy dead-letters what a system rejects, or gives back too often, from the systems' queues to
 camunda.rejected.queue, which the worker reads: the task fails within seconds, not only when its lock ends. It is
@@ -18,7 +19,6 @@ Exit code: 0 done, 1 the API refuses, 2 wrong use.
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 from bridge.contract import REJECTED_QUEUE
 from bridge.routing import Routing
 from config import Settings
+from tools.lib.layout import say, show_command
 from tools.lib.management import add_admin_options, admin_of, set_policy
 from tools.lib.permissions import pattern_of
 from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json
@@ -56,7 +57,7 @@ def _do(arguments: argparse.Namespace, settings: Settings) -> int:
         return OK
     for name, policy in policies.items():
         command = ["rabbitmqctl", "set_policy", "-p", vhost, "--apply-to", policy["apply-to"], name]
-        print(shlex.join([*command, policy["pattern"], json.dumps(policy["definition"])]))
+        show_command([*command, policy["pattern"], json.dumps(policy["definition"])])
     return OK
 
 
@@ -64,7 +65,7 @@ def _apply(policies: Mapping[str, Any], arguments: argparse.Namespace, settings:
     code, admin = OK, admin_of(arguments, settings)
     for name, policy in policies.items():
         problem = set_policy(arguments.apply, admin, settings.rabbitmq_virtual_host, name, policy)
-        print(f"{name}: {problem or 'is set'}")
+        say(f"{name}: {problem or 'is set'}")
         code = PROBLEM if problem else code
     return code
 

@@ -1,9 +1,10 @@
-"""How full are the queues, and who listens? Every queue of the worker, in one table.
+"""How full are the queues, and who listens? Every queue of the worker, and what is wrong with it.
 
 Examples:
   python tools/check_queues.py
   python tools/check_queues.py --watch
-  python tools/check_queues.py --watch 10 --management http://localhost:15672
+  python tools/check_queues.py --watch 10 \\
+    --management http://localhost:15672
   python tools/check_queues.py --peek
   python tools/check_queues.py --json
 
@@ -26,8 +27,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.text import Text
 
 from bridge.broker import Broker, QueueState, Topology
@@ -37,7 +39,7 @@ from bridge.observe.durations import in_one_unit
 from bridge.process.shared import broker_of, topology_of
 from config import Settings
 from tools.lib.inspector import Inspector
-from tools.lib.layout import show_rows, table_of
+from tools.lib.layout import console, layout_of
 from tools.lib.management import QueueTotals, http_url, queue_totals
 from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json
 
@@ -134,38 +136,46 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.json:
         show_json(rows)
     else:
-        show_rows([_for_people(row) for row in rows])
+        place = console()
+        place.print(layout(rows, place.width), crop=False)
     return PROBLEM if any(row["problem"] for row in rows) else OK
 
 
 def _watch(source: Source, seconds: float, *, as_json: bool) -> int:
     """Show the queues until Ctrl-C; a table says when the broker is unavailable, and goes on."""
     pause = threading.Event()
-    with Live(console=Console(quiet=as_json), auto_refresh=False) as live:
+    with Live(console=Console(quiet=as_json), auto_refresh=False, vertical_overflow="visible") as live:
         while True:
             if as_json:
                 show_json({"at": int(time.time()), **row} for row in source.rows())
             else:
-                live.update(_now(source), refresh=True)
+                live.update(_now(source, live.console.width), refresh=True)
             pause.wait(seconds)
 
 
-def _now(source: Source) -> RenderableType:
+def _now(source: Source, width: int) -> RenderableType:
     try:
-        return _table(source.rows())
+        return layout(source.rows(), width)
     except Unavailable as error:
         return Text(str(error), "bold red")
 
 
-def _table(rows: Sequence[Row]) -> RenderableType:
-    return table_of([_for_people(row) for row in rows])
+def layout(rows: Sequence[Row], width: int) -> RenderableType:
+    """Return the figures of all queues, and below them what is wrong with which."""
+    parts = [layout_of([_figures(row) for row in rows], width)]
+    queues: dict[str, list[str]] = {}
+    for row in rows:
+        queues.setdefault(row["problem"], []).append(row["queue"])
+    for problem, names in queues.items():
+        parts += [Text(problem, "yellow"), Padding(Text("\n".join(names)), (0, 0, 1, 2))] if problem else []
+    return Group(*parts)
 
 
-def _for_people(row: Row) -> Row:
-    """Return the row with an age in words instead of seconds."""
+def _figures(row: Row) -> Row:
+    """Return the figures of a row, with an age in words instead of seconds."""
     seconds = row["oldest_seconds"]
     shown = {**row, "oldest": None if seconds is None else in_one_unit(seconds)}
-    return {name: shown[name] for name in ("queue", "ready", "unacked", "consumers", "oldest", "problem")}
+    return {name: shown[name] for name in ("queue", "ready", "unacked", "consumers", "oldest")}
 
 
 if __name__ == "__main__":

@@ -2,16 +2,17 @@
 
 Examples:
   python tools/dead_letters.py list
-  python tools/dead_letters.py list --reason invalid --older-than 1h --json
-  python tools/dead_letters.py show 3f2504e0-4f89-11d3-9a0c-0305e82c3301
-  python tools/dead_letters.py replay --reason retries_exhausted --dry-run
+  python tools/dead_letters.py list --reason invalid --older-than 1h
+  python tools/dead_letters.py show \\
+    3f2504e0-4f89-11d3-9a0c-0305e82c3301
+  python tools/dead_letters.py replay --reason invalid --dry-run
   python tools/dead_letters.py drop --reason invalid --older-than 7d
 
 replay and drop act at once on every answer that the options leave: try --dry-run first. Only a drop of all of them
 asks before, unless --yes is given. A replay is safe: the engine refuses an answer whose task is gone. Of one that
 was too_large only the first 64 KiB are there.
 
-Exit code: 0 done, 1 nothing found or the broker is away, 2 wrong use.
+Exit code: 0 done; 1 nothing found, you said no, or the broker is away; 2 wrong use, or nobody could be asked.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
 from bridge.answers.side_queues import SENDER_USER_ID
+from bridge.broker import Broker
 from bridge.broker.topology import ERROR_QUEUE
 from bridge.contract import RESPONSE_QUEUE, BodyForm, named_task
 from bridge.counted import counted
@@ -33,8 +35,8 @@ from bridge.process.shared import broker_of
 from bridge.routing import Routing
 from config import Settings
 from tools.lib.browser import Found, QueueBrowser
-from tools.lib.layout import block_of, console
-from tools.lib.toolbox import OK, PROBLEM, agreed, run, show_json
+from tools.lib.layout import block_of, console, plain, say
+from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, run, show_json
 
 NOTHING = "Nothing there."
 BEGINNING = 60  # characters of a body in a list
@@ -53,10 +55,11 @@ class Choice:
 
     def takes(self, found: Found) -> bool:
         """Whether a message is meant."""
-        wanted = (("x-error-reason", self.reason), ("x-topic", self.topic), ("x-task-id", self.task_id))
-        return all(value is None or found.headers.get(name) == value for name, value in wanted) and self._is_old(
-            found
-        )
+        headers = found.headers
+        wanted = ((self.reason, headers.get("x-error-reason")), (self.topic, headers.get("x-topic")))
+        if any(value is not None and value != known for value, known in wanted):
+            return False
+        return self.task_id in (None, task_of(found)) and self._is_old(found)
 
     def _is_old(self, found: Found) -> bool:
         if self.older_than is None:
@@ -75,27 +78,32 @@ def main(argv: Sequence[str]) -> int:
 
 def _do(arguments: argparse.Namespace, settings: Settings) -> int:
     choice = Choice(arguments.reason, arguments.topic, arguments.task_id, arguments.older_than)
-    with QueueBrowser(broker_of(settings), ERROR_QUEUE) as browser:
-        if arguments.command == "drop" and choice == Choice() and not arguments.dry_run:
-            question = f"Drop all of {counted(browser.count(), 'dead letter')}? Nothing brings them back."
-            if not agreed(question, arguments):
-                print("Nothing was done.")
-                return PROBLEM
+    broker = broker_of(settings)
+    drops_all = arguments.command == "drop" and choice == Choice() and not arguments.dry_run
+    if drops_all and not agreed(_question(broker), arguments):
+        print("Nothing was done.")
+        return PROBLEM
+    with QueueBrowser(broker, ERROR_QUEUE) as browser:
         found = (message for message in browser.messages() if choice.takes(message))
         desk = Desk(browser, settings.routing(), arguments)
         return OK if COMMANDS[arguments.command](desk, found) else PROBLEM
 
 
+def _question(broker: Broker) -> str:
+    with QueueBrowser(broker, ERROR_QUEUE) as browser:  # of its own: the broker ends one that waits for a person
+        return f"Drop all of {counted(browser.count(), 'dead letter')}? Nothing brings them back."
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("command", choices=("list", "show", "replay", "drop"))
     parser.add_argument("task_id", nargs="?", help="only the answers for this task")
-    parser.add_argument("--reason", choices=REASONS, help="only those set aside for this reason")
+    reasons = f"only those set aside for this reason: {', '.join(REASONS)}"
+    parser.add_argument("--reason", choices=REASONS, metavar="REASON", help=reasons)
     parser.add_argument("--topic", help="only those whose task was of this topic, where it was known")
     parser.add_argument("--older-than", type=_age, metavar="AGE", help="only older ones, such as 30m, 1h or 7d")
     parser.add_argument("--dry-run", action="store_true", help="say what replay or drop would do, and do nothing")
     parser.add_argument("--yes", action="store_true", help="drop all of them without a question")
-    parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
     return parser
 
 
@@ -141,19 +149,36 @@ def _block(row: dict[str, object], width: int) -> Iterator[str]:
 def _row(desk: Desk, found: Found) -> dict[str, object]:
     names = ("failed_at", "error_reason", "topic", "task_id", "error_detail", "attempts")
     values = {name.removeprefix("error_"): found.headers.get(f"x-{name.replace('_', '-')}", "") for name in names}
-    properties, topic = found.properties, values["topic"]
-    named = named_task(found.body, _text(properties.correlation_id), _form(found))
-    systems = desk.routing.systems_of(topic) if isinstance(topic, str) and topic else ()
+    properties, user = found.properties, _user_of(found)
     return {
         **values,
-        "task_id": values["task_id"] or (named.task_id if named else ""),
-        "system": ", ".join(system.name for system in systems),
+        "task_id": task_of(found),
+        "system": _system_of(_text(values["topic"]), user, desk.routing),
         "app_id": properties.app_id,
-        "user_id": found.headers.get(SENDER_USER_ID),
+        "user_id": user,
         "correlation_id": properties.correlation_id,
         "bytes": len(found.body),
         "body": _beginning(found),
     }
+
+
+def task_of(found: Found) -> str:
+    """Return the task that an answer is about, also where that is all that can be read; else nothing."""
+    known = _text(found.headers.get("x-task-id"))
+    named = None if known else named_task(found.body, _text(found.properties.correlation_id), _form(found))
+    return known or (named.task_id if named else "")
+
+
+def _user_of(found: Found) -> str | None:
+    """Return the user who sent an answer, as the broker knows him; a copy of the worker has him in a header."""
+    is_copy = "x-error-reason" in found.headers
+    return _text(found.headers.get(SENDER_USER_ID) if is_copy else found.properties.user_id)
+
+
+def _system_of(topic: str | None, user: str | None, routing: Routing) -> str:
+    """Return the system that gets the tasks of the topic; without one, the system that the user may answer for."""
+    systems = routing.systems_of(topic) if topic else [one for one in routing.systems if one.is_user(user)]
+    return ", ".join(system.name for system in systems)
 
 
 def _form(found: Found) -> BodyForm:
@@ -178,8 +203,10 @@ def _show(desk: Desk, found: Iterable[Found]) -> int:
         if arguments.json:
             show_json([{**_row(desk, message), "headers": message.headers, "body": body}])
         else:
-            head = "\n".join(f"{name}: {value}" for name, value in message.headers.items())
-            print(head, body, sep="\n\n", end="\n\n")
+            row = {name: value for name, value in _row(desk, message).items() if name != "body"}
+            print(*_block(row, console().width), sep="\n", end="\n\n")
+            say("\n".join(f"{name}: {value}" for name, value in message.headers.items()))
+            print("", plain(body), "", sep="\n")
     if not count:
         of_task = f" for task {arguments.task_id}" if arguments.task_id else ""
         print(f"{NOTHING.removesuffix('.')}{of_task}.", file=sys.stderr if arguments.json else sys.stdout)
@@ -201,8 +228,8 @@ def _do_each(act: str, desk: Desk, found: Iterable[Found], do: Callable[[Found],
     """Say and do it for each message; only say so in a dry run."""
     is_dry, count = desk.arguments.dry_run, 0
     for count, message in enumerate(found, 1):  # noqa: B007
-        reason, task_id = (message.headers.get(name, "") for name in ("x-error-reason", "x-task-id"))
-        print(f"{'would ' if is_dry else ''}{act} {reason} {task_id}".rstrip())
+        reason = message.headers.get("x-error-reason", "")
+        print(f"{'would ' if is_dry else ''}{act} {reason} {task_of(message)}".rstrip())
         if not is_dry:
             do(message)
     print(counted(count, "message") if count else NOTHING)

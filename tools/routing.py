@@ -1,10 +1,13 @@
 """Where do tasks go, and why? Asks the routing of this worker, or a routing file before it is used.
 
 Examples:
-  python tools/routing.py                            all topics that are deployed or have tasks
-  python tools/routing.py bitrix_create_task sap_x   these topics; asks no engine
-  python tools/routing.py --file routing.toml        what such a file would do; each mistake is named
+  python tools/routing.py
+  python tools/routing.py bitrix_create_task sap_x
+  python tools/routing.py --file routing.toml
   python tools/routing.py --json
+
+It shows all topics that are deployed or have tasks, or those that are named, for which it asks no engine. --file
+shows what such a file would do, and names each mistake in it.
 
 Exit code: 0; 1 where a topic belongs to no system and goes to the default queue; 2 a mistake in the routing.
 """

@@ -2,9 +2,11 @@
 
 Examples:
   python tools/start_process.py one_c_sync
-  python tools/start_process.py email --variables '{"recipient": "anna@example.com", "attempts": 3}'
-  python tools/start_process.py email --variables variables.json --business-key "order 7"
-  python tools/start_process.py bitrix24_task --count 200 --business-key load
+  python tools/start_process.py email --variables '{"attempts": 3}'
+  python tools/start_process.py email --variables variables.json \\
+    --business-key "order 7"
+  python tools/start_process.py bitrix24_task --count 200 \\
+    --business-key load
 
 Variables are a JSON object, given directly or as a file; a value may be bare (its type is inferred) or an envelope
 such as {"value": 3, "type": "Long"}. With --count above 1 the business key gets a number: load-1, load-2 ...
@@ -30,6 +32,7 @@ from bridge.contract.variables import typed
 from bridge.errors import Unprocessable
 from config import Settings
 from tools.lib.inspection import Inspection
+from tools.lib.layout import say
 from tools.lib.operations import Operations
 from tools.lib.toolbox import OK, parser_of, positive, rest_of, run, show_json
 
@@ -85,10 +88,10 @@ def _start(arguments: argparse.Namespace, settings: Settings) -> int:
             if arguments.json:
                 show_json([row])
             elif arguments.count == 1:
-                print(f"started {arguments.key}: instance {row['instance']}")
+                say(f"started {arguments.key}: instance {row['instance']}")
     finally:  # also where it ends early, it is told how far it came
         if arguments.count > 1 and not arguments.json:
-            print(f"started {started} of {arguments.count} {arguments.key} in {clock.now() - began:.1f} s")
+            say(f"started {started} of {arguments.count} {arguments.key} in {clock.now() - began:.1f} s")
     return OK
 
 

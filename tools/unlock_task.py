@@ -1,10 +1,11 @@
 """Free tasks that are locked, so that they can be fetched again at once. Says who holds them, and asks first.
 
 Examples:
-  python tools/unlock_task.py --task-id 3f2504e0-4f89-11d3-9a0c-0305e82c3301
+  python tools/unlock_task.py \\
+    --task-id 3f2504e0-4f89-11d3-9a0c-0305e82c3301
   python tools/unlock_task.py --topic bitrix_create_task
   python tools/unlock_task.py --all-expired --yes
-  python tools/unlock_task.py --topic 1c_sync_data --all-expired --json --yes
+  python tools/unlock_task.py --topic 1c_sync_data --all-expired --yes
 
 The engine does not ask whose lock it is. A system that still works on a freed task may see its answer refused, and
 the work may be done twice: free only what nobody works on. --all-expired takes the tasks whose lock has ended and
@@ -27,6 +28,7 @@ from bridge.contract.fields import TASK_ID
 from bridge.counted import counted
 from bridge.errors import Unprocessable
 from config import Settings
+from tools.lib.layout import say
 from tools.lib.operations import Operations, lock_end_of
 from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, rest_of, run, show, show_json
 
@@ -69,7 +71,7 @@ def _unlock(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.json:
         show_json({**row_of(task), "freed": freed[task.id]} for task in tasks)
     else:
-        print(
+        say(
             f"freed {sum(freed.values())} of {counted(len(tasks), 'task')}{'' if all(freed.values()) else CHANGED}"
         )
     return OK if all(freed.values()) else PROBLEM

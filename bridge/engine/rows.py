@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from loguru import logger
 
 from bridge import clock, metrics
+from bridge.counted import counted
 
 NAMED_AGAIN_SECONDS = 600.0
 MOST_NAMED = 1000
@@ -49,9 +50,6 @@ def _say(call: str, troubles: Iterable[str]) -> None:
         _named_at.clear()
     _named_at.update({(call, trouble): now + NAMED_AGAIN_SECONDS for trouble in fresh})
     if fresh:
-        logger.warning(
-            "the engine's reply to {} has {} rows that cannot be read and are skipped: {}",
-            call,
-            len(fresh),
-            "; ".join(fresh[:10]),
-        )
+        skipped = ("row that cannot be read and is skipped", "rows that cannot be read and are skipped")
+        rows = counted(len(fresh), *skipped)
+        logger.warning("the engine's reply to {} has {}: {}", call, rows, "; ".join(fresh[:10]))

@@ -14,7 +14,7 @@ from tests.faults.worker import ROOT
 MILLENNIA_MS = 2**53 - 1
 EVERY = 50  # each so-manieth system asks for too much at its first attempt
 TOOL_SECONDS = 60
-NAMED = "cannot be read and are skipped"
+NAMED = "that cannot be read and"
 TOOLS = (
     ["camunda_processes.py", "--tasks"],
     ["unlock_task.py", "--task-id", "{task}", "--yes"],

@@ -1,10 +1,14 @@
 """The tools as an operator runs them: a process with an environment, an exit code, stdout and stderr."""
 
+import fcntl
 import json
 import os
 import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +17,8 @@ from typing import Any
 from tests.sandbox.processes import REPOSITORY
 
 SECONDS = 60
+TERMINAL = (24, 80)
+COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,21 @@ class Tools:
             os.close(terminal)
             os.close(keyboard)
 
+    def on_terminal(self, tool: str, *arguments: str, answer: str = "") -> list[str]:
+        """Runs it on a terminal of 80 columns; returns the lines that stand there, without their colours."""
+        master, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *TERMINAL, 0, 0))
+        os.write(master, answer.encode())
+        command = [sys.executable, str(REPOSITORY / "tools" / f"{tool}.py"), *arguments]
+        environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "xterm", **self.settings}
+        streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+        with subprocess.Popen(command, cwd=REPOSITORY, env=environment, **streams) as process:
+            os.close(terminal)
+            shown = COLOURS.sub("", _all_of(master).decode())
+            assert process.wait(SECONDS) in (0, 1, 2), shown
+        assert "Traceback" not in shown
+        return [line.rstrip() for line in re.split(r"[\r\n]+", shown)]
+
     def _run(self, tool: str, arguments: Sequence[str], folder: Path, stdin: int) -> Done:
         done = subprocess.run(
             [sys.executable, str(REPOSITORY / "tools" / f"{tool}.py"), *arguments],
@@ -68,3 +89,15 @@ class Tools:
         )
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
+
+
+def _all_of(master: int) -> bytes:
+    """Returns what is written to a terminal until nobody has it open any more, which is an error to Linux."""
+    written = b""
+    with open(master, "rb", buffering=0) as terminal:
+        try:
+            while chunk := terminal.read(65_536):
+                written += chunk
+        except OSError:
+            pass
+    return written

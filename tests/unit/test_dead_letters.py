@@ -122,6 +122,21 @@ def test_odd_headers_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out.splitlines()[0])["headers"]["odd"][0]["a"][1] == 0.75
 
 
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b'{"taskId": "t7", "response_type"', {}),
+        (b"?", {"x-task-id": "t7"}),
+        (b'{"task_id": "t8"}', {"x-task-id": "t7"}),
+    ],
+)
+def test_an_answer_is_found_by_the_task_that_is_listed(body: bytes, headers: dict[str, Any]) -> None:
+    letter = Found(1, body, headers, BasicProperties())
+
+    assert Choice(task_id="t7").takes(letter)
+    assert not Choice(task_id="t8").takes(letter)
+
+
 @pytest.mark.parametrize("failed_at", ["", "yesterday", 5, None, [1]])
 def test_a_letter_of_no_known_age_is_not_old(failed_at: object) -> None:
     letter = Found(1, b"", {"x-failed-at": failed_at}, BasicProperties())

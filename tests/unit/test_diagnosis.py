@@ -142,7 +142,7 @@ def test_holders_of_our_topics_are_counted() -> None:
     seen = engine_checks.judged_others([task("b", "w2"), task("a", "w1"), task("b", "w2")])
 
     assert seen.details == ("a: 1 held by w1", "b: 2 held by w2")
-    assert "CAMUNDA_TOPICS_EXCLUDE=a,b" in seen.remedy
+    assert "CAMUNDA_TOPICS_EXCLUDE" in seen.remedy
 
 
 @pytest.mark.parametrize(

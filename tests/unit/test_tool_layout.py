@@ -1,5 +1,6 @@
 """What the tools print fits a terminal of 80 columns, and nothing that somebody copies is cut or broken."""
 
+import subprocess
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,8 @@ from tools.dead_letters import COMMANDS, Desk
 from tools.lib.browser import Found
 from tools.lib.diagnosis import remedies
 from tools.lib.diagnosis.finding import Finding, Level, Seen
-from tools.lib.layout import block_of, folded, show_rows
-from tools.lib.toolbox import show
+from tools.lib.layout import block_of, console, folded, folded_command, plain
+from tools.lib.toolbox import _described, show
 
 WIDTH = 80
 ID = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
@@ -97,6 +98,32 @@ def test_a_command_is_never_broken_into_two_lines() -> None:
     assert any(COMMAND in line for line in lines)
 
 
+@pytest.mark.parametrize("width", [20, 40, WIDTH])
+def test_a_shell_reads_a_folded_command_as_the_whole_one(width: int) -> None:
+    pattern = "^(" + "|".join(["1c\\.queue", "it's", RUSSIAN] * 4) + ")$"
+    words = ["printf", "%s\\n", "a b", pattern, "", '{"a": 1}']
+
+    lines = folded_command(words, width)
+
+    assert max(map(cell_len, lines)) <= width
+    assert width < WIDTH or sum(RUSSIAN in line for line in lines) == 4
+    done = subprocess.run(["/bin/sh", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:-1] == words[2:]
+
+
+def test_what_others_wrote_does_not_command_the_terminal() -> None:
+    assert plain("[bold]red\x1b[31m\u202e\ta\nb") == "[bold]red\\x1b[31m\\u202e a\nb"
+
+
+def test_help_is_folded_and_its_examples_are_not() -> None:
+    example = f"Examples:\n  {COMMAND} --and more than fits"
+
+    assert _described(f"{'some words ' * 9}\n\n{example}\n", 40).split("\n\n") == [
+        "some words some words some words some\nwords some words some words some words\nsome words some words",
+        example,
+    ]
+
+
 def test_findings_fit(capsys: pytest.CaptureFixture[str]) -> None:
     seen = Seen(Level.PROBLEM, f"{ERROR}: {ERROR}", f"mend it, then {COMMAND}", (f"task {ID} of topic {TOPIC}",))
 
@@ -108,9 +135,9 @@ def test_findings_fit(capsys: pytest.CaptureFixture[str]) -> None:
 def test_queues_fit_as_people_see_them(capsys: pytest.CaptureFixture[str]) -> None:
     row = check_queues.row_of("1c.queue", None, check_queues.UNKNOWN, expects_reader=True, now=0)
 
-    show_rows([check_queues._for_people(row)])
+    console().print(check_queues.layout([row, {**row, "queue": f"{TOPIC}.queue"}], WIDTH))
 
-    assert_fits(capsys.readouterr().out, "1c.queue")
+    assert_fits(capsys.readouterr().out, "1c.queue", f"{TOPIC}.queue", check_queues.MISSING)
 
 
 def test_failed_tasks_fit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,6 +168,17 @@ def test_a_dead_letter_is_shown_with_its_task_its_sender_and_its_beginning(
 
     assert_fits(shown, ID, TOPIC, "bitrix24", "bitrix-client 1.2", "order 7", body[:60].decode())
     assert "bitrix\n" in shown
+
+
+def test_a_letter_of_an_unknown_topic_is_of_the_system_whose_user_sent_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sent = {"x-error-reason": "invalid", "x-sender-user-id": "bitrix24"}
+
+    assert "system   bitrix24" in listed(b"?", sent, capsys)
+    assert "system" not in listed(b"?", {**sent, "x-sender-user-id": "guest"}, capsys)
+    assert "system" not in listed(b"?", {"x-error-reason": "invalid"}, capsys, user_id="bitrix24")
+    assert "system   bitrix24" in listed(b"?", {}, capsys, user_id="bitrix24")
 
 
 def test_of_a_letter_that_is_no_json_all_is_shown_that_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,6 +231,12 @@ def test_the_remedy_fits_the_error_of_the_broker(error: Unavailable, remedy: str
 )
 def test_the_remedy_fits_the_error_of_the_engine(text: str, remedy: str) -> None:
     assert remedy in remedies.for_engine(Unavailable(text))
+
+
+def test_a_login_that_the_engine_refuses_has_a_remedy_of_its_own() -> None:
+    refused = LoginRefused("CAMUNDA_BASE_URL http://e wants a login: check CAMUNDA_AUTH_USERNAME")
+
+    assert "CAMUNDA_AUTH_PASSWORD; after a wrong one" in remedies.for_engine(refused)
 
 
 def test_numbers_have_their_nouns() -> None:

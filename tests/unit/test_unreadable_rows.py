@@ -101,7 +101,7 @@ def test_a_row_is_named_with_its_task_and_what_is_odd_and_without_its_variables(
     engine.client().fetch_and_lock([Subscription("t", 60_000)], max_tasks=10, wait_ms=0)
 
     (line,) = [line for line in logged if "cannot be read" in line]
-    assert line.startswith("WARNING the engine's reply to fetchAndLock has 1 rows")
+    assert line.startswith("WARNING the engine's reply to fetchAndLock has 1 row that cannot be read")
     assert "id 'odd-7' of topicName 'bitrix_create_task'" in line
     assert FAR in line
     assert "hush" not in line

@@ -4,12 +4,13 @@ Nothing that somebody may copy (an id, a name, a command) is ever cut or broken 
 """
 
 import re
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +20,8 @@ PROSE = ("message", "error", "detail", "problem", "why")  # may be folded betwee
 LEAST_PROSE = 24  # cells; narrower than that nobody likes to read it
 FRAME = 3  # cells that each column needs besides
 COMMAND = re.compile(
-    r"(?:sudo |python (?:tools/|main)|camunda-worker-tool |rabbitmqctl |systemctl |journalctl )[^;)]*[^;) ]"
+    r"(?:sudo |python (?:tools/|main)|camunda-worker-tool |rabbitmqctl |systemctl |journalctl |openssl )"
+    r"[^;)]*[^;) ]"
 )
 HARD_SPACE = "\N{NO-BREAK SPACE}"
 
@@ -32,16 +34,60 @@ def console() -> Console:
     return usual if usual.is_terminal or usual.width != UNKNOWN_WIDTH else Console(width=PIPE_WIDTH)
 
 
+def say(text: str, *, aside: bool = False) -> None:
+    """Print a sentence, on a terminal folded between words; `aside`: on stderr."""
+    place = Console(stderr=aside)
+    if place.is_terminal:
+        text = "\n".join(line for part in plain(text).splitlines() for line in folded(part, place.width))
+    print(text, file=place.file)
+
+
+def show_command(words: Sequence[str]) -> None:
+    """Print a command for a shell, on a terminal in lines that fit and end in a backslash."""
+    place = Console()
+    print(*(folded_command(words, place.width) if place.is_terminal else [shlex.join(words)]), sep="\n")
+
+
+def folded_command(words: Sequence[str], width: int) -> list[str]:
+    """Return the lines of a command that a shell reads as one; a word that fits no line is in several quotes."""
+    lines = [""]
+    for word in words:
+        first, *others = _quoted_pieces(word, width - 1)
+        joined = f"{lines[-1]} {first}".lstrip()
+        if cell_len(joined) <= width - len(" \\"):
+            lines[-1] = joined
+        else:
+            lines[-1] += " \\"
+            lines.append(first)
+        for piece in others:
+            lines[-1] += "\\"
+            lines.append(piece)
+    return lines
+
+
+def _quoted_pieces(word: str, room: int) -> Iterator[str]:
+    while cell_len(shlex.quote(word)) > room:
+        most = next(size for size in range(len(word), 0, -1) if cell_len(shlex.quote(word[:size])) <= room)
+        size = max(word.rfind("|", 0, most), word.rfind(" ", 0, most)) + 1 or most  # rather than within a name
+        yield shlex.quote(word[:size])
+        word = word[size:]
+    yield shlex.quote(word)
+
+
 def show_rows(rows: Sequence[Row], title: str = "") -> None:
     """Print rows with the same keys as a table, or as blocks where the terminal is too narrow for it."""
     place = console()
-    if _least_width(rows) > place.width:
+    place.print(layout_of(rows, place.width, title), crop=False)
+
+
+def layout_of(rows: Sequence[Row], width: int, title: str = "") -> RenderableType:
+    """Return rows with the same keys as a table, or as blocks where that width is too narrow for it."""
+    if _least_width(rows) > width:
         rows = _without_empty(rows)
-    if _least_width(rows) <= place.width:
-        place.print(table_of(rows, title))
-    else:
-        blocks = ("\n".join(block_of(row, place.width)) for row in rows)
-        print(*([title] if title else []), *blocks, sep="\n\n")
+    if _least_width(rows) <= width:
+        return table_of(rows, title)
+    blocks = ("\n".join(block_of(row, width)) for row in rows)
+    return Text("\n\n".join([*([title] if title else []), *blocks]), no_wrap=True, overflow="ignore")
 
 
 def _without_empty(rows: Sequence[Row]) -> list[Row]:
@@ -61,7 +107,16 @@ def _widest(texts: Iterable[str]) -> int:
 
 
 def _text(value: object) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else plain(str(value))
+
+
+def plain(text: str) -> str:
+    """Return what somebody else wrote without what would command the terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return " " if letter.isspace() else letter.encode("unicode_escape").decode()
 
 
 def table_of(rows: Sequence[Row], title: str = "") -> Table:

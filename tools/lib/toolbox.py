@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from io import TextIOWrapper
@@ -13,10 +14,11 @@ from bridge.engine import Rest
 from bridge.errors import SettingsError, Unavailable, Unprocessable
 from bridge.process.shared import http_of
 from config import Settings, load_settings
-from tools.lib.layout import show_rows
+from tools.lib.layout import folded, say, show_rows
 
 OK, PROBLEM, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
+LONGEST_LINE = 100
 
 
 def run(tool: Callable[[argparse.Namespace, Settings], int], arguments: argparse.Namespace) -> int:
@@ -42,15 +44,23 @@ def run(tool: Callable[[argparse.Namespace, Settings], int], arguments: argparse
 
 
 def _complain(name: str, text: str, code: int) -> int:
-    print(f"{name}: {text}", file=sys.stderr)
+    say(f"{name}: {text}", aside=True)
     return code
 
 
 def parser_of(description: str | None) -> argparse.ArgumentParser:
     """Return a parser that shows a module's docstring, its examples as they are, and knows --json."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    width = min(shutil.get_terminal_size().columns - 2, LONGEST_LINE)
+    text = _described(description or "", width)
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of tables")
     return parser
+
+
+def _described(text: str, width: int) -> str:
+    """Return text with its paragraphs in lines of that width; examples, which are indented, stay as they are."""
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(one if "\n  " in one else "\n".join(folded(one, width)) for one in paragraphs)
 
 
 def positive(text: str) -> int:

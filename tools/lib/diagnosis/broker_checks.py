@@ -143,10 +143,10 @@ def judged_topology(missing: tuple[str, ...], different: tuple[str, ...], *, pas
     if any("ACCESS_REFUSED" in line for line in different):
         return Seen(Level.PROBLEM, f"{user!r} may not declare all of it", DECLARE, different)
     if different:
-        return Seen(Level.PROBLEM, f"{len(different)} are not as wanted", DIFFERENT, different)
+        return Seen(Level.PROBLEM, counted(len(different), "differs", "differ"), DIFFERENT, different)
     if missing:
         level, remedy = (Level.PROBLEM, PASSIVE) if passive else (Level.WARNING, START)
-        return Seen(level, f"{len(missing)} are missing", remedy, missing)
+        return Seen(level, counted(len(missing), "is missing", "are missing"), remedy, missing)
     return Seen(Level.OK, "every exchange and queue is there" + ("" if passive else " as wanted"))
 
 

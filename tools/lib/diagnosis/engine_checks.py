@@ -47,7 +47,11 @@ class EngineChecks:
                 remedies.for_engine,
             ),
             Check(
-                "engine: login and version", f"GET {url}/version {login}", self._version, LOGIN, lambda _: LOGIN
+                "engine: login and version",
+                f"GET {url}/version {login}",
+                self._version,
+                RIGHTS,
+                remedies.for_engine,
             ),
             Check("engine: proxy", "CAMUNDA_PROXY, http_proxy, https_proxy, no_proxy", self._proxy, PROXY),
             Check("engine: permissions", "GET /authorization/check", self._permissions, RIGHTS),
@@ -139,10 +143,6 @@ class EngineChecks:
 
 
 MISSING = "wait for it to finish its start, or correct the engine's name in CAMUNDA_BASE_URL"
-LOGIN = (
-    "correct CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD; after a wrong one Camunda refuses "
-    "even the right one for up to a minute, and after ten it may lock the user"
-)
 RIGHTS = (
     "in Admin grant the user of CAMUNDA_AUTH_USERNAME READ and UPDATE on Process Instance * "
     "(or READ_INSTANCE and UPDATE_INSTANCE on Process Definition *); without it the engine says there are no tasks"
@@ -163,6 +163,10 @@ GIVEN_OUT_TRIED = f"what a fetch reads of open tasks, up to {MOST_READ} of them"
 GIVEN_OUT = (
     "repair the variable or deploy what its type needs; a process whose BPMN cannot be parsed any more must be "
     "deployed again and its instances migrated or deleted; then: python tools/retry_incidents.py --topic TOPIC"
+)
+OTHERS = (
+    "to leave them to that worker, name these topics in CAMUNDA_TOPICS_EXCLUDE, with commas between; else stop "
+    "that worker"
 )
 FAILED = (
     "see why: python tools/camunda_processes.py --incidents; then python tools/retry_incidents.py --topic TOPIC"
@@ -250,11 +254,8 @@ def judged_others(tasks: list[TaskState]) -> Seen:
     lines = tuple(
         f"{topic}: {count} held by {worker}" for (topic, worker), count in sorted(holders.items(), key=str)
     )
-    topics = ",".join(sorted({task.topic for task in tasks}))
-    remedy = f"to leave them to that worker: CAMUNDA_TOPICS_EXCLUDE={topics}; else stop that worker"
-    return Seen(
-        Level.WARNING, f"{counted(len(tasks), 'task')} of topics that this worker takes too", remedy, lines
-    )
+    saw = f"{counted(len(tasks), 'task')} of topics that this worker takes too"
+    return Seen(Level.WARNING, saw, OTHERS, lines)
 
 
 def _uncaught() -> Seen:

@@ -1,5 +1,7 @@
 """What to do where a server cannot be used: what fits its error, and nothing else."""
 
+import shlex
+
 from bridge.errors import LoginRefused, Unavailable
 from config import Settings
 
@@ -11,6 +13,10 @@ BROKER_TLS = "set what is named above; openssl s_client -connect {host}:{port} s
 ENGINE_AWAY = (
     "start the engine or correct CAMUNDA_BASE_URL (it usually ends in /engine-rest); look for a proxy between"
 )
+ENGINE_LOGIN = (
+    "correct CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD; after a wrong one Camunda refuses "
+    "even the right one for up to a minute, and after ten it may lock the user"
+)
 ENGINE_TLS = "set what is named above; openssl s_client -connect HOST:PORT shows its certificate"
 PROVIDER = "make the identity provider answer, or correct the settings of the token that are named above"
 TLS_WORDS = ("TLS", "certificate", "_CA_FILE")
@@ -18,7 +24,10 @@ TLS_WORDS = ("TLS", "certificate", "_CA_FILE")
 
 def for_broker(error: Unavailable, settings: Settings) -> str:
     """Return what to do where the broker cannot be used."""
-    text, user, vhost = str(error), settings.rabbitmq_username, settings.rabbitmq_virtual_host
+    text, (user, vhost) = (
+        str(error),
+        map(shlex.quote, (settings.rabbitmq_username, settings.rabbitmq_virtual_host)),
+    )
     if "OAUTH" in text:
         return PROVIDER
     if "RABBITMQ_VIRTUAL_HOST" in text:
@@ -43,6 +52,8 @@ def for_engine(error: Unavailable) -> str:
     text = str(error)
     if "OAUTH" in text:
         return PROVIDER
+    if isinstance(error, LoginRefused):
+        return ENGINE_LOGIN
     if "CAMUNDA_PROXY" in text:
         return "correct CAMUNDA_PROXY or the environment's proxy; CAMUNDA_PROXY=none uses no proxy"
     return ENGINE_TLS if any(word in text for word in TLS_WORDS) else ENGINE_AWAY
