@@ -19,6 +19,7 @@ from bridge.errors import SettingsError
 from bridge.retry_policy import USUAL, RetryPolicy
 from bridge.routing import LONGEST_LOCK_MS, Routing, System
 from bridge.routing_file import LockMs, read_routing_file
+from bridge.texts import language_of_environment
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER = re.compile(r"[!-9;-~]+: ?[\x20-\x7e]+")
@@ -424,6 +425,11 @@ def worker_settings() -> Settings:
     for warning in misspelt_settings():
         logger.warning("{}", warning)
     return load_settings()
+
+
+def terminal_language() -> str:
+    """Return the language in which a tool speaks to whoever started it."""
+    return language_of_environment(os.environ)
 
 
 def misspelt_settings() -> list[str]:

@@ -10,10 +10,10 @@ from loguru import logger
 from bridge import clock
 from bridge.broker import Inbox, Publisher, QueueState
 from bridge.contract import RESPONSE_QUEUE
-from bridge.counted import counted
 from bridge.errors import Unavailable
 from bridge.leases import LeaseKeeper, LeaseTable
 from bridge.routing import System
+from bridge.texts import Said
 
 CATCHING_UP_SECONDS = 10.0
 ON_ITS_WAY_SECONDS = 0.25  # what the broker has delivered is not ready any more, and not in hand yet
@@ -171,15 +171,20 @@ class Admission:
         if state.trouble:
             return state.trouble
         if state.is_lost:
-            return f"{system.queue} was deleted or lost its binding"
+            return Said("{queue} was deleted or lost its binding", queue=system.queue)
         if system.name in self._refused_until and clock.now() < self._refused_until[system.name]:
-            return f"{system.queue} took no message lately"
+            return Said("{queue} took no message lately", queue=system.queue)
         if self._ready(system, state) >= self._limits.queue_high_water:
-            return f"{system.queue} holds {counted(state.ready, 'message')}, RABBITMQ_QUEUE_HIGH_WATER is reached"
+            return Said(
+                "messages in {queue}: {ready}, RABBITMQ_QUEUE_HIGH_WATER is reached",
+                queue=system.queue,
+                ready=state.ready,
+            )
         if self._room(system) <= 0:
             self._reconcile()
             if self._room(system) <= 0:
-                return f"{'CAMUNDA_MAX_IN_FLIGHT' if system.max_in_flight is None else 'max_in_flight'} is reached"
+                name = "CAMUNDA_MAX_IN_FLIGHT" if system.max_in_flight is None else "max_in_flight"
+                return Said("{setting} is reached", setting=name)
         return ""
 
     def _ready(self, system: System, state: QueueState) -> int:

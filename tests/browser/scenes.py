@@ -81,7 +81,7 @@ ENGINE_DOWN = Situation(
     ),
     Counted(),
     "Work does not flow",
-    ("Could not connect to server", "away", "84"),
+    ("Could not connect to server", "unavailable", "84"),
 )
 DEAD_LETTERS = Situation(
     "dead-letters",
@@ -99,7 +99,7 @@ DEAD_LETTERS = Situation(
         "7 unusable answers wait",
         "invalid 5",
         "python tools/dead_letters.py list",
-        "1c took 3 tasks in the last hour and stayed silent",
+        "1c took 3 tasks in the last hour and was silent",
     ),
 )
 SITUATIONS = (FLOWS, UNHEARD, BROKER_DOWN, ENGINE_DOWN, DEAD_LETTERS)

@@ -80,9 +80,9 @@ def test_what_stops_the_work_comes_first() -> None:
     assert texts(now, stuck=("leases has not turned: 7 s overdue",)) == [
         "Stuck, restart the worker: leases has not turned: 7 s overdue",
         "Connection for tasks: refused",
-        "Nobody listens to 1c.queue: a message waits. Is its system running?",
+        "Nobody listens to 1c.queue: 1 message waits. Is its system running?",
         "Tasks for bitrix24 stay in the engine: it is full",
-        "An unusable answer waits in errors.camunda_tasks.queue",
+        "1 unusable answer waits in errors.camunda_tasks.queue",
     ]
 
 
@@ -132,9 +132,9 @@ def test_silence_lapsed_locks_and_tasks_without_a_message_are_told() -> None:
     last_hour = Counter({("no_answers", "1c"): 1, ("leases_lapsed", "1c"): 2, ("unpublishable", "default"): 3})
 
     assert texts(working(), last_hour) == [
-        "The short lock of 2 tasks for 1c ended too early in the last hour: something was slow",
-        "1c took one task in the last hour and stayed silent until the lock ended: a retry each",
-        "No message could carry 3 tasks for default in the last hour; the incident says why",
+        "The short locks of 2 tasks for 1c ended early in the last hour: something is slow",
+        "1c took 1 task in the last hour and was silent until the lock ended: a retry each",
+        "No message could carry 3 tasks for default in the last hour; see their incidents",
     ]
 
 
@@ -143,7 +143,7 @@ def test_what_the_engine_cannot_give_out_is_told_now_and_for_an_hour() -> None:
 
     assert texts(now, Counter({("tasks_not_given_out", "1c"): 1})) == [
         "The engine cannot give out a task of topic x: 500 ENGINE-03040",
-        "The engine could not give out one task for 1c in the last hour; the incident says why",
+        "The engine could not give out 1 task for 1c in the last hour; see its incident",
     ]
 
 

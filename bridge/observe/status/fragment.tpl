@@ -11,16 +11,13 @@
 %   end
 </svg>
 % end
-% def number(value):
-{{f"{value:,}"}}\\
-% end
 <header id="top" data-title="{{title}}" data-icon="{{icon}}">
 <h1><span>Universal Camunda Worker</span> {{installation.worker_id}}</h1>
 <p class="headline {{headline[0]}}" role="status">
 % sign(headline[0])
 <span>{{headline[1]}}</span></p>
 </header>
-<section id="troubles" aria-label="What needs a look">
+<section id="troubles" aria-label="{{_("What needs a look")}}">
 % if troubles:
 <ul>
 % for trouble in troubles:
@@ -37,25 +34,27 @@
 </section>
 <main id="flow">
 <section class="box engine" aria-labelledby="h-engine">
-<h2 id="h-engine">Engine</h2>
+<h2 id="h-engine">{{_("Engine")}}</h2>
 <p class="state">
 % sign("stopped" if now.engine_trouble else "ok")
-{{"away" if now.engine_trouble else "reachable"}}</p>
+{{_("unavailable") if now.engine_trouble else _("reachable")}}</p>
 <p class="where">{{installation.engine}}</p>
 </section>
 <div class="arrow out {{"broken" if out_is_broken else ""}}">
 % if not now.fetches:
-<b>–</b><span>tasks are fetched by another process</span>
+<b>–</b><span>{{_("tasks are fetched by another process")}}</span>
 % else:
-<b>\\
-% number(fetched)
-</b><span>tasks {{"stopped" if out_is_broken else "in the last minute"}}</span>
+<b>{{grouped(fetched)}}</b><span>{{_("tasks: stopped") if out_is_broken else ngettext("task in the last minute", "tasks in the last minute", fetched)}}</span>
 % end
 </div>
 <section class="box systems" aria-labelledby="h-systems">
-<h2 id="h-systems">Systems <small>through RabbitMQ, {{installation.broker}}</small></h2>
+<h2 id="h-systems">{{_("Systems")}} <small>{{_("through RabbitMQ, {place}").format(place=installation.broker)}}</small></h2>
 <table>
-<thead><tr><th scope="col">system</th><th scope="col">state</th><th scope="col">waiting</th><th scope="col">consumers</th><th scope="col">in flight</th><th scope="col">oldest</th><th scope="col">out<small>/min</small></th><th scope="col">back<small>/min</small></th></tr></thead>
+<thead><tr><th scope="col">{{_("system")}}</th><th scope="col">{{_("state")}}</th>
+% for label in (_("waiting"), _("consumers"), _("in flight"), _("oldest"), _("out/min"), _("back/min")):
+<th scope="col">{{label}}</th>
+% end
+</tr></thead>
 <tbody>
 % for row in rows:
 <tr class="{{row.mark}}"><th scope="row">{{row.view.name}}</th>
@@ -63,42 +62,38 @@
 % sign(row.mark)
 {{row.state}}</td>
 % known = row.view.queue.is_known
-<td data-label="waiting">{{f"{row.view.queue.ready:,}" if known else "?"}}</td>
-<td data-label="consumers">{{row.view.queue.consumers if known else "?"}}</td>
-<td data-label="in flight">{{f"{row.view.in_flight:,}" if now.fetches else "–"}}</td>
-<td data-label="oldest">{{row.oldest}}</td>
-<td data-label="out/min">{{f"{row.published:,}" if now.fetches else "–"}}</td>
-<td data-label="back/min">{{f"{row.answered:,}" if now.fetches else "–"}}</td></tr>
+<td data-label="{{_("waiting")}}">{{grouped(row.view.queue.ready) if known else "?"}}</td>
+<td data-label="{{_("consumers")}}">{{row.view.queue.consumers if known else "?"}}</td>
+<td data-label="{{_("in flight")}}">{{grouped(row.view.in_flight) if now.fetches else "–"}}</td>
+<td data-label="{{_("oldest")}}">{{row.oldest}}</td>
+<td data-label="{{_("out/min")}}">{{grouped(row.published) if now.fetches else "–"}}</td>
+<td data-label="{{_("back/min")}}">{{grouped(row.answered) if now.fetches else "–"}}</td></tr>
 % end
 </tbody>
 </table>
 </section>
-<div class="arrow in {{"broken" if in_is_broken else ""}}"><b>\\
-% number(arrived)
-</b><span>answers {{"not read" if in_is_broken else "in the last minute"}}</span></div>
+<div class="arrow in {{"broken" if in_is_broken else ""}}"><b>{{grouped(arrived)}}</b><span>{{_("answers: not read") if in_is_broken else ngettext("answer in the last minute", "answers in the last minute", arrived)}}</span></div>
 <section class="box answers" aria-labelledby="h-answers">
-<h2 id="h-answers">Answers</h2>
+<h2 id="h-answers">{{_("Answers")}}</h2>
 % if now.subscribed is None:
 <p class="state">
 % sign("idle")
-read by another process</p>
+{{_("read by another process")}}</p>
 % else:
 <p class="state">
 % sign("ok" if now.subscribed else "stopped")
-{{"read" if now.subscribed else "not read"}}</p>
+{{_("read") if now.subscribed else _("not read")}}</p>
 % end
 <dl>
-<div><dt>waiting</dt><dd>{{f"{now.answers.ready:,}" if now.answers.is_known else "?"}}</dd></div>
-<div><dt>delayed<small>/min</small></dt><dd>{{delayed}}</dd></div>
-<div class="{{"look" if now.errors.ready else ""}}"><dt>error queue</dt><dd>{{f"{now.errors.ready:,}" if now.errors.is_known else "?"}}</dd></div>
+<div><dt>{{_("waiting")}}</dt><dd>{{grouped(now.answers.ready) if now.answers.is_known else "?"}}</dd></div>
+<div><dt>{{_("delayed/min")}}</dt><dd>{{grouped(delayed)}}</dd></div>
+<div class="{{"look" if now.errors.ready else ""}}"><dt>{{_("error queue")}}</dt><dd>{{grouped(now.errors.ready) if now.errors.is_known else "?"}}</dd></div>
 </dl>
 </section>
-<div class="back {{"broken" if now.engine_trouble else ""}}"><span><b>\\
-% number(applied)
-</b> answers applied at the engine{{": stopped" if now.engine_trouble else " in the last minute"}}</span></div>
+<div class="back {{"broken" if now.engine_trouble else ""}}"><span><b>{{grouped(applied)}}</b> {{_("answers applied at the engine: stopped") if now.engine_trouble else ngettext("answer applied at the engine in the last minute", "answers applied at the engine in the last minute", applied)}}</span></div>
 </main>
 <section id="errors" aria-labelledby="h-errors">
-<h2 id="h-errors">Last errors in the log</h2>
+<h2 id="h-errors">{{_("Last errors in the log")}}</h2>
 % if errors:
 <ol>
 % for error in errors:
@@ -106,7 +101,7 @@ read by another process</p>
 % end
 </ol>
 % else:
-<p>none since the start</p>
+<p>{{_("none since the start")}}</p>
 % end
 </section>
-<footer id="foot">version {{version}}, up {{up}}, as of {{clock}} · <a href="metrics">metrics</a> · <a href="livez">livez</a> · <a href="readyz">readyz</a></footer>
+<footer id="foot">{{_("version {version}, up {up}, as of {clock}").format(version=version, up=up, clock=clock)}} · <a href="metrics">metrics</a> · <a href="livez">livez</a> · <a href="readyz">readyz</a></footer>

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator
 
 from bridge import heartbeats
 from bridge.observe.status.snapshot import Snapshot
+from bridge.texts import gettext
 
 
 def stuck_loops(loops: Iterable[str], begun: float) -> list[str]:
     """Return a line for each loop that should have turned again, whatever became of the engine or the broker."""
     late = ((loop, heartbeats.overdue_seconds(loop, begun)) for loop in loops)
-    return [f"{loop} has not turned: {seconds:.0f} s overdue" for loop, seconds in late if seconds]
+    text = gettext("{loop} has not turned: {seconds:.0f} s overdue")
+    return [text.format(loop=loop, seconds=seconds) for loop, seconds in late if seconds]
 
 
 def reasons_not_ready(now: Snapshot) -> Iterator[str]:
@@ -19,8 +21,8 @@ def reasons_not_ready(now: Snapshot) -> Iterator[str]:
         if connection.trouble:
             kinds_by_trouble.setdefault(connection.trouble, []).append(connection.kind)
     for trouble, kinds in kinds_by_trouble.items():
-        yield f"connection for {', '.join(kinds)}: {trouble}"
+        yield gettext("connection for {kinds}: {trouble}").format(kinds=", ".join(kinds), trouble=trouble)
     if now.engine_trouble:
-        yield f"engine: {now.engine_trouble}"
+        yield gettext("engine: {trouble}").format(trouble=now.engine_trouble)
     elif now.subscribed is False and not any("answers" in kinds for kinds in kinds_by_trouble.values()):
-        yield "answers are not read: the consumer is not subscribed"
+        yield gettext("answers are not read: the consumer is not subscribed")

@@ -16,6 +16,7 @@ from bridge.observe.logs import recent_errors
 from bridge.observe.status.history import History
 from bridge.observe.status.snapshot import Snapshot, SystemView
 from bridge.observe.status.troubles import Level, Trouble, troubles
+from bridge.texts import gettext, grouped, language, ngettext, translated
 
 _FOLDER = Path(__file__).parent
 _STYLE = (_FOLDER / "page.css").read_text(encoding="utf-8")
@@ -104,6 +105,10 @@ class Page:
             for view in now.systems
         ]
         return {
+            "_": gettext,
+            "ngettext": ngettext,
+            "grouped": grouped,
+            "language": language(),
             "now": now,
             "installation": self._installation,
             "troubles": wrong,
@@ -131,11 +136,11 @@ def _sum(counts: dict[tuple[str, str], int], what: str) -> int:
 def headline(now: Snapshot, wrong: list[Trouble], fetched: int) -> tuple[str, str]:
     """Return the mark and the words that sum everything up."""
     if any(trouble.level is Level.STOPPED for trouble in wrong):
-        return "stopped", "Work does not flow"
+        return "stopped", gettext("Work does not flow")
     is_idle = not fetched and not any(system.in_flight for system in now.systems)
-    words = "Ready; nothing to do now" if is_idle else "Work flows"
+    words = gettext("Ready; nothing to do now") if is_idle else gettext("Work flows")
     if wrong:
-        return "look", f"{words}, but something needs a look"
+        return "look", gettext("{words}, but something needs a look").format(words=words)
     return "ok", words
 
 
@@ -148,13 +153,13 @@ def row_of(view: SystemView, *, published: int, answered: int) -> Row:
 
 def _state_of(view: SystemView, *, flows: bool) -> tuple[str, str]:
     if view.paused or view.queue.trouble:
-        return "look", f"paused: {view.paused or view.queue.trouble}"
+        return "look", gettext("paused: {reason}").format(reason=translated(view.paused or view.queue.trouble))
     if not view.queue.is_known:
-        return "idle", "unknown"
+        return "idle", gettext("unknown")
     if view.queue.is_unheard:
-        return "look", "nobody listens"
+        return "look", gettext("nobody listens")
     if not view.queue.consumers:
-        return "idle", "no listener"
+        return "idle", gettext("no listener")
     if flows:
-        return "ok", "flows"
-    return "ok", "at work" if view.in_flight else "listens"
+        return "ok", gettext("flows")
+    return "ok", gettext("at work") if view.in_flight else gettext("listens")

@@ -1,5 +1,5 @@
 <!DOCTYPE html>
-<html lang="en">
+<html lang="{{language}}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -10,7 +10,7 @@
 <style>{{!style}}</style>
 </head>
 <body>
-<p id="stale" role="alert" hidden>The worker does not answer: what you see is old.</p>
+<p id="stale" role="alert" hidden>{{_("The worker does not answer: what you see is old.")}}</p>
 {{!fragment}}
 <script>{{!script}}</script>
 </body>

@@ -8,6 +8,7 @@ from bridge.broker import QueueState
 from bridge.observe.status.health import reasons_not_ready
 from bridge.observe.status.history import Counts
 from bridge.observe.status.snapshot import Snapshot
+from bridge.texts import gettext, ngettext, translated
 
 DIAGNOSTICS = "python tools/worker_diagnostics.py --problems"
 QUEUES = "python tools/check_queues.py --watch"
@@ -34,7 +35,8 @@ class Trouble:
 
 def troubles(now: Snapshot, last_hour: Counts, stuck: list[str]) -> list[Trouble]:
     """Return all that is wrong, the worst first."""
-    stopped = [Trouble(Level.STOPPED, f"Stuck, restart the worker: {line}", DIAGNOSTICS) for line in stuck]
+    restart = gettext("Stuck, restart the worker: {loop}")
+    stopped = [Trouble(Level.STOPPED, restart.format(loop=line), DIAGNOSTICS) for line in stuck]
     stopped += [Trouble(Level.STOPPED, _sentence(reason), DIAGNOSTICS) for reason in reasons_not_ready(now)]
     not_given = [Trouble(Level.LOOK, _sentence(line), DIAGNOSTICS) for line in now.not_given_out]
     return [
@@ -56,63 +58,103 @@ def _of_failed_tasks(now: Snapshot) -> Iterator[Trouble]:
     for (system, topic), count in sorted(now.failed_tasks.items()):
         by_system.setdefault(system, []).append(f"{topic} {count}")
     for system, topics in by_system.items():
-        text = f"Tasks of {system} failed for good and wait for a person: {', '.join(topics)}"
-        yield Trouble(Level.LOOK, text, FAILED_TASKS)
+        text = gettext("Tasks of {system} failed for good and wait for a person: {topics}")
+        yield Trouble(Level.LOOK, text.format(system=system, topics=", ".join(topics)), FAILED_TASKS)
 
 
 def _of_queues(now: Snapshot) -> Iterator[Trouble]:
     for queue in (system.queue for system in now.systems):
         if queue.is_known and queue.is_unheard:
-            wait = f"{queue.ready} messages wait" if queue.ready > 1 else "a message waits"
-            yield Trouble(Level.LOOK, f"Nobody listens to {queue.name}: {wait}. Is its system running?", QUEUES)
+            text = ngettext(
+                "Nobody listens to {queue}: {number} message waits. Is its system running?",
+                "Nobody listens to {queue}: {number} messages wait. Is its system running?",
+                queue.ready,
+            )
+            yield Trouble(Level.LOOK, text.format(queue=queue.name, number=queue.ready), QUEUES)
     if now.answers.is_known and now.answers.is_unheard:
         yield Trouble(Level.LOOK, _of_unread_answers(now), QUEUES)
     for system in now.systems:
         if system.paused:
-            yield Trouble(Level.LOOK, f"Tasks for {system.name} stay in the engine: {system.paused}", QUEUES)
+            text = gettext("Tasks for {system} stay in the engine: {reason}")
+            reason = translated(system.paused)
+            yield Trouble(Level.LOOK, text.format(system=system.name, reason=reason), QUEUES)
 
 
 def _of_unread_answers(now: Snapshot) -> str:
     """Say who should read them: we, where the engine is unavailable or our consumer is not subscribed."""
-    queue = now.answers
-    wait = f"{queue.ready} answers wait" if queue.ready > 1 else "an answer waits"
     if now.engine_trouble:
-        return f"{_sentence(wait)} in {queue.name} until the engine is back"
-    if now.subscribed is False:
-        return f"{_sentence(wait)} in {queue.name} until we read it again"
-    return f"Nobody reads {queue.name}: {wait}. Is the response handler running?"
+        text = ngettext(
+            "{number} answer waits in {queue} until the engine is back",
+            "{number} answers wait in {queue} until the engine is back",
+            now.answers.ready,
+        )
+    elif now.subscribed is False:
+        text = ngettext(
+            "{number} answer waits in {queue} until we read it again",
+            "{number} answers wait in {queue} until we read it again",
+            now.answers.ready,
+        )
+    else:
+        text = ngettext(
+            "Nobody reads {queue}: {number} answer waits. Is the response handler running?",
+            "Nobody reads {queue}: {number} answers wait. Is the response handler running?",
+            now.answers.ready,
+        )
+    return text.format(queue=now.answers.name, number=now.answers.ready)
 
 
 def _of_the_error_queue(errors: QueueState, last_hour: Counts) -> Iterator[Trouble]:
     if errors.is_known and errors.ready:
         lately = [f"{reason} {count}" for (what, reason), count in last_hour.items() if what == "dead_letters"]
-        reasons = f" (in the last hour: {', '.join(lately)})" if lately else ""
-        wait = f"{errors.ready} unusable answers wait" if errors.ready > 1 else "An unusable answer waits"
-        yield Trouble(Level.LOOK, f"{wait} in {errors.name}{reasons}", DEAD_LETTERS)
+        text = ngettext(
+            "{number} unusable answer waits in {queue}", "{number} unusable answers wait in {queue}", errors.ready
+        ).format(number=errors.ready, queue=errors.name)
+        if lately:
+            text += gettext(" (in the last hour: {reasons})").format(reasons=", ".join(lately))
+        yield Trouble(Level.LOOK, text, DEAD_LETTERS)
 
 
 def _of_the_last_hour(last_hour: Counts) -> Iterator[Trouble]:
     for (what, system), count in sorted(last_hour.items()):
-        tasks = f"{count} tasks" if count > 1 else "one task"
-        match what:
-            case "no_answers":
-                text = (
-                    f"{system} took {tasks} in the last hour and stayed silent until the lock ended: a retry each"
-                )
-                yield Trouble(Level.LOOK, text, FAILED_TASKS)
-            case "rejected":
-                text = f"{system} rejected the message of {tasks} in the last hour, or gave it back too often"
-                yield Trouble(Level.LOOK, text, FAILED_TASKS)
-            case "unpublishable":
-                text = f"No message could carry {tasks} for {system} in the last hour; the incident says why"
-                yield Trouble(Level.LOOK, text, FAILED_TASKS)
-            case "tasks_not_given_out":
-                text = (
-                    f"The engine could not give out {tasks} for {system} in the last hour; the incident says why"
-                )
-                yield Trouble(Level.LOOK, text, FAILED_TASKS)
-            case "leases_lapsed":
-                text = (
-                    f"The short lock of {tasks} for {system} ended too early in the last hour: something was slow"
-                )
-                yield Trouble(Level.LOOK, text, OPEN_TASKS)
+        if found := _lately(what, count):
+            text, command = found
+            yield Trouble(Level.LOOK, text.format(system=system, number=count), command)
+
+
+def _lately(what: str, count: int) -> tuple[str, str] | None:
+    """Return how this is told of the last hour, and the command; None for what needs no look."""
+    match what:
+        case "no_answers":
+            text = ngettext(
+                "{system} took {number} task in the last hour and was silent until the lock ended: a retry each",
+                "{system} took {number} tasks in the last hour and was silent until the lock ended: a retry each",
+                count,
+            )
+        case "rejected":
+            text = ngettext(
+                "{system} rejected the message of {number} task in the last hour, or gave it back too often",
+                "{system} rejected the messages of {number} tasks in the last hour, or gave them back too often",
+                count,
+            )
+        case "unpublishable":
+            text = ngettext(
+                "No message could carry {number} task for {system} in the last hour; see its incident",
+                "No message could carry {number} tasks for {system} in the last hour; see their incidents",
+                count,
+            )
+        case "tasks_not_given_out":
+            text = ngettext(
+                "The engine could not give out {number} task for {system} in the last hour; see its incident",
+                "The engine could not give out {number} tasks for {system} in the last hour; see their incidents",
+                count,
+            )
+        case "leases_lapsed":
+            text = ngettext(
+                "The short lock of {number} task for {system} ended early in the last hour: something is slow",
+                "The short locks of {number} tasks for {system} ended early in the last hour: something is slow",
+                count,
+            )
+            return text, OPEN_TASKS
+        case _:
+            return None
+    return text, FAILED_TASKS
