@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
@@ -63,7 +64,7 @@ def night(
     return Night(instances, locked, failed, missing)
 
 
-def _put_aside(channel: BlockingChannel, body: str, *, topic: str = "", user: str = "", **properties: str) -> None:
+def _put_aside(channel: BlockingChannel, body: str, *, topic: str = "", user: str = "", **properties: Any) -> None:
     known = {"x-error-reason": "invalid", "x-topic": topic, "x-sender-user-id": user, "x-error-detail": MESSAGE}
     headers = {name: value for name, value in known.items() if value}
     channel.basic_publish(

@@ -69,8 +69,9 @@ class Tools:
         os.write(master, answer.encode())
         command = [sys.executable, str(REPOSITORY / "tools" / f"{tool}.py"), *arguments]
         environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "xterm", **self.settings}
-        streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
-        with subprocess.Popen(command, cwd=REPOSITORY, env=environment, **streams) as process:
+        with subprocess.Popen(
+            command, cwd=REPOSITORY, env=environment, stdin=terminal, stdout=terminal, stderr=terminal
+        ) as process:
             os.close(terminal)
             shown = COLOURS.sub("", _all_of(master).decode())
             assert process.wait(SECONDS) in (0, 1, 2), shown
