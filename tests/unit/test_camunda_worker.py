@@ -216,13 +216,15 @@ def test_beside_a_system_with_a_backlog_no_poll_waits(bench: Bench) -> None:
 
 
 class SlowEngine(FakeEngine):
-    """Lets a poll that waits fail only after a while."""
+    """Needs a while for each fetch, as one does that waits for tasks."""
 
-    seconds = 0.35
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
 
     def send(self, method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
         if path.endswith("/fetchAndLock"):
-            threading.Event().wait(self.seconds)
+            self._clock.advance(0.35)
         return super().send(method, path, body, timeout_seconds=timeout_seconds)
 
 
@@ -230,8 +232,10 @@ GATEWAY_TIMEOUT = Reply(504, b"<html>Gateway Timeout</html>")
 
 
 @pytest.mark.parametrize("cut", [GATEWAY_TIMEOUT, Reply(502, b""), Reply(200, b"<html>sorry</html>"), fakes.AWAY])
-def test_a_poll_that_a_gateway_cuts_off_makes_polls_shorter_and_is_no_outage(cut: Reply | None) -> None:
-    bench = Bench(SlowEngine())
+def test_a_poll_that_a_gateway_cuts_off_makes_polls_shorter_and_is_no_outage(
+    cut: Reply | None, clock: Clock
+) -> None:
+    bench = Bench(SlowEngine(clock))
     bench.engine.replies["fetchAndLock"] = [cut]
     bench.worker.turn()
     bench.nothing_more()
@@ -244,8 +248,8 @@ def test_a_poll_that_a_gateway_cuts_off_makes_polls_shorter_and_is_no_outage(cut
     assert bench.worker.engine_trouble == ""
 
 
-def test_a_poll_that_fails_late_while_the_engine_is_away_is_an_outage() -> None:
-    bench = Bench(SlowEngine())
+def test_a_poll_that_fails_late_while_the_engine_is_away_is_an_outage(clock: Clock) -> None:
+    bench = Bench(SlowEngine(clock))
     bench.engine.replies["fetchAndLock"] = [GATEWAY_TIMEOUT]
     bench.engine.replies["topic-names"] = [Reply(200, b"[]"), GATEWAY_TIMEOUT]
 
