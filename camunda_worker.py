@@ -92,7 +92,7 @@ class CamundaWorker:
                 self.engine_trouble = str(error)
                 self._admission.note_outage()
                 pause = max(self._backoff.pause(), error.wait_seconds)
-                logger.warning("{}; next attempt in {:.1f} s", error, pause)
+                logger.log(error.log_level, "{}; next attempt in {:.1f} s", error, pause)
                 heartbeats.beat(within=pause + heartbeats.PATIENCE_SECONDS)
                 self._stopping.wait(pause)
         self._outbox.close()

@@ -41,6 +41,8 @@ class Unavailable(WorkerError):
     `wait_seconds`: for so long the server asked to be left alone (`Retry-After`).
     """
 
+    log_level = "WARNING"  # we will try again
+
     def __init__(self, text: str = "", *, wait_seconds: float = 0.0) -> None:
         super().__init__(text)
         self.wait_seconds = wait_seconds
@@ -57,6 +59,8 @@ class Unanswered(Unavailable):
 
 class LoginRefused(Unavailable):
     """A server refuses our login; the engine locks an account that asks often (`bridge/engine/login.py`)."""
+
+    log_level = "ERROR"  # trying again helps nobody until a person looks
 
 
 class NotGivenOut(Unavailable):

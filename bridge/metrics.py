@@ -156,6 +156,7 @@ def totals() -> Iterator[tuple[str, list[str], float]]:
         _RESPONSES,
         _DEAD_LETTERS,
         _ROUND_TRIP,
+        _RECONNECTS,
     )
     for metric in counters:
         for family in metric.collect():

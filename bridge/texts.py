@@ -78,7 +78,10 @@ class Said(str):
 
 def translated(text: str) -> str:
     """Return what was said in the language that is spoken here; any other text stays as it is."""
-    return gettext(text.message).format(**text.values) if isinstance(text, Said) else text
+    if not isinstance(text, Said):
+        return text
+    values = {name: translated(value) if isinstance(value, str) else value for name, value in text.values.items()}
+    return gettext(text.message).format(**values)
 
 
 def language_of_header(accept_language: str) -> str:

@@ -129,7 +129,7 @@ class CircuitBreaker:
                 self._probe()
             except Unavailable as error:
                 wait_seconds = error.wait_seconds
-                logger.warning("the engine is still unavailable: {}", error)
+                logger.log(error.log_level, "the engine is still unavailable: {}", error)
                 continue
             logger.info("the engine is back")
             with self._changed:

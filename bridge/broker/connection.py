@@ -85,7 +85,7 @@ class BrokerConnection:
                     raise
                 self._pause("ERROR", error)
             except Unavailable as error:
-                self._pause("WARNING", error, error.wait_seconds)
+                self._pause(error.log_level, error, error.wait_seconds)
 
     def _pause(self, level: str, error: Exception, seconds: float = 0.0) -> None:
         """Wait before the next attempt: `seconds`, if they are given, else longer each time.

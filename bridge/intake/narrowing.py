@@ -16,6 +16,7 @@ from bridge.contract import ExternalTask
 from bridge.engine import FOR_NOW, CamundaClient, Verdict
 from bridge.errors import NotGivenOut, Unavailable
 from bridge.routing import Routing, Subscription, System
+from bridge.texts import Said
 
 PAGE = 10  # tasks of a suspect topic at once: each may have to be looked at by itself
 LONGEST_PAUSE_SECONDS = 60.0
@@ -71,7 +72,11 @@ class Narrowing:
         """Return a line for each topic whose tasks cannot be given out now. From any thread."""
         now = clock.now()
         suspects = [
-            f"the engine cannot give out a task of topic {suspect.topic}: {suspect.words}"
+            Said(
+                "the engine cannot give out a task of topic {topic}: {words}",
+                topic=suspect.topic,
+                words=suspect.words,
+            )
             for suspect in self._suspects.copy().values()
         ]
         return [*suspects, *(text for until, text in self._put_aside.copy().values() if now < until)]
@@ -186,5 +191,10 @@ class Narrowing:
             has_properties=False,
             process_definition_id=definition,
         )
-        text = f"the engine cannot give out the tasks of topic {task.topic} of process {definition}: {words}"
+        text = Said(
+            "the engine cannot give out the tasks of topic {topic} of process {process}: {words}",
+            topic=task.topic,
+            process=definition,
+            words=words,
+        )
         self._put_aside[task.topic, definition] = (clock.now() + held_ms / 1000, text)

@@ -2,8 +2,8 @@
 
 import logging
 import os
+import re
 import sys
-from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,8 @@ REPEATS_SHOWN = 10
 HELD_BACK = "held_back"
 RECENT_ERRORS = 8
 WARNING = logger.level("WARNING").no
+_HELD_BACK_BEFORE = re.compile(r" \(and \d+ more like it before\)$")
+_NUMBERS = re.compile(r"\b(?:[0-9a-f]{8}-[0-9a-f-]{27}|\d+(?:\.\d+)?)\b")  # an id, or any other number
 
 
 def configure_logs(directory: Path, level: str, log_format: str, *, file_name: str) -> None:
@@ -34,7 +36,7 @@ def configure_logs(directory: Path, level: str, log_format: str, *, file_name: s
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
     logger.remove()
     logger.configure(patcher=Repeats().note)
-    logger.add(_remember, level="ERROR", filter=_is_shown, format="{message}")
+    logger.add(_remember, level="ERROR", format="{message}")
     as_json = log_format == "json"
     _add_sink(sys.stderr, level, as_json=as_json)
     try:
@@ -74,23 +76,31 @@ def _is_shown(record: "Record") -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LoggedError:
-    """A line of the error log."""
+    """An error as it was logged last, how often it was, and since when."""
 
     moment: datetime
     text: str
+    count: int
+    since: datetime
 
 
-_recent_errors: deque[LoggedError] = deque(maxlen=RECENT_ERRORS)
+_recent_errors: dict[str, LoggedError] = {}
 
 
 def recent_errors() -> list[LoggedError]:
-    """Return the last errors that were logged, the latest first."""
-    return list(reversed(_recent_errors.copy()))
+    """Return the last errors that were logged, the latest first; those that differ in numbers only are one."""
+    return list(reversed(_recent_errors.copy().values()))
 
 
 def _remember(message: "Message") -> None:
-    record = message.record
-    _recent_errors.append(LoggedError(record["time"], record["message"]))
+    """Keep an error, also one that is held back in the log; the sink's own lock lets in one thread at a time."""
+    moment, text = message.record["time"], _HELD_BACK_BEFORE.sub("", message.record["message"])
+    kind = _NUMBERS.sub("#", text)
+    known = _recent_errors.pop(kind, None)
+    since, count = (known.since, known.count) if known else (moment, 0)
+    _recent_errors[kind] = LoggedError(moment, text, count + 1, since)
+    if len(_recent_errors) > RECENT_ERRORS:
+        del _recent_errors[next(iter(_recent_errors))]
 
 
 class Repeats:

@@ -23,6 +23,7 @@ from bridge.process.component import Component
 from bridge.process.daemon import Service
 from bridge.process.shared import Shared
 from bridge.process.systemd import ServiceManager
+from bridge.texts import Said
 
 HANDLERS_STATUS_PORT = 8091  # beside a worker that runs on the same machine with the default port
 
@@ -70,9 +71,9 @@ def _status_page(
     if not shared.fetches and "status_port" not in settings.model_fields_set:
         port = HANDLERS_STATUS_PORT
     if port:
-        broker = f"{shared.broker.place}, virtual host {shared.broker.virtual_host}"
+        broker = Said("{place}, virtual host {name}", place=shared.broker.place, name=shared.broker.virtual_host)
         installation = Installation(settings.camunda_worker_id, shared.engine.base_url, broker)
-        history = History(count_all, shared.stopping)
+        history = History(count_all, snapshot, shared.stopping)
         page = Page(installation, snapshot, history, stuck)
         server = StatusServer(settings.status_host, port, application(snapshot, page, stuck))
         yield Service("history", history.run, turns=False)

@@ -1,9 +1,11 @@
-"""How a worker stands in the five situations that an operator must tell apart at a glance."""
+"""How a worker stands in the situations that an operator must tell apart at a glance."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from bridge.observe.status.snapshot import Snapshot
-from tests.unit.status_views import Counted, connection, queue, system, working
+from bridge.texts import Said
+from tests.unit.status_views import Counted, after_an_hour, connection, queue, system, working
 
 BROKER_GONE = (
     "RabbitMQ at rabbit.example:5672 (RABBITMQ_HOST, RABBITMQ_PORT) cannot be reached or went away: "
@@ -102,4 +104,47 @@ DEAD_LETTERS = Situation(
         "1c took 3 tasks in the last hour and was silent",
     ),
 )
-SITUATIONS = (FLOWS, UNHEARD, BROKER_DOWN, ENGINE_DOWN, DEAD_LETTERS)
+
+
+def _minute(minute: int) -> tuple[Snapshot, Counter[tuple[str, str]]]:
+    """Return how it stood in a minute of an hour in which 1c was full for a while and the broker restarted."""
+    is_full = 20 <= minute < 35
+    waiting = 50 * (minute - 15) if is_full else minute % 7
+    of_1c = system("1c", ready=waiting, paused="it is full" if is_full else "")
+    is_away = minute == 45
+    links = tuple(connection(kind, "refused" if is_away else "") for kind in ("tasks", "answers", "detours"))
+    counts = {("answered", view.name): minute * (number + 1) * 10 for number, view in enumerate(BUSY)}
+    counts["answered", "1c"] += 200 * (minute > 36) * (minute - 36)
+    reconnects = {("reconnects", kind): int(minute > 45) for kind in ("tasks", "answers", "detours")}
+    return working(systems=(*BUSY[:2], of_1c, *BUSY[3:]), connections=links), Counter(counts | reconnects)
+
+
+FULL = Said(
+    "messages in {queue}: {ready}, RABBITMQ_QUEUE_HIGH_WATER is reached",
+    queue="python-services.queue",
+    ready=10_000,
+)
+PAUSED = Situation(
+    "paused-after-an-hour",
+    working(
+        systems=(
+            *BUSY[:3],
+            system(
+                "python-services", ready=10_000, consumers=8, in_flight=10_000, oldest_seconds=86_000, paused=FULL
+            ),
+            system("default", queue=queue("default.queue", trouble="default.queue is missing")),
+        ),
+        failed_tasks={("1c", "1c_sync_data"): 3},
+        not_given_out=(
+            Said(
+                "the engine cannot give out a task of topic {topic}: {words}",
+                topic="bitrix_x",
+                words="500 ENGINE-03040",
+            ),
+        ),
+    ),
+    after_an_hour(_minute),
+    "Work flows, but something needs a look",
+    ("RABBITMQ_QUEUE_HIGH_WATER", "1c: resumed", "connected again: tasks, answers, detours"),
+)
+SITUATIONS = (FLOWS, UNHEARD, BROKER_DOWN, ENGINE_DOWN, DEAD_LETTERS, PAUSED)

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 from bridge import clock
 from bridge.broker import QueueState
 from bridge.observe import History, Installation, Page, application
 from bridge.observe.status.snapshot import ConnectionView, Snapshot, SystemView
+from bridge.texts import Said
 
 
 def queue(name: str, *, seen_seconds_ago: float | None = -math.inf, **fields: Any) -> QueueState:
@@ -49,14 +51,27 @@ class Counted:
 
     def __init__(self, **counts: Mapping[str, int]) -> None:
         self.now: Counter[tuple[str, str]] = Counter()
-        self.history = History(lambda: self.now.copy(), threading.Event())
+        self.snapshot = working()
+        self.history = History(lambda: self.now.copy(), lambda: self.snapshot, threading.Event())
         self.now = Counter({(what, name): n for what, names in counts.items() for name, n in names.items()})
+
+
+def after_an_hour(course: Callable[[int], tuple[Snapshot, Counter[tuple[str, str]]]]) -> Counted:
+    """Return what an hour left behind: `course` says how it stood, and what was counted, after each minute."""
+    begin = clock.now() - 3600
+    with patch.object(clock, "now", return_value=begin) as now:
+        counted = Counted()
+        for minute in range(1, 61):
+            now.return_value = begin + 60 * minute
+            counted.snapshot, counted.now = course(minute)
+            counted.history.note()
+    return counted
 
 
 def page_of(
     snapshot: Callable[[], Snapshot], counted: Counted | None = None, stuck: Callable[[], list[str]] = list
 ) -> Page:
-    broker = "rabbit.example:5672, virtual host /"
+    broker = Said("{place}, virtual host {name}", place="rabbit.example:5672", name="/")
     installation = Installation("universal-worker", "http://engine.example/engine-rest", broker)
     return Page(installation, snapshot, (counted or Counted()).history, stuck)
 

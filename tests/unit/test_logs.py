@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from loguru import logger
@@ -80,15 +81,29 @@ def test_a_warning_that_repeats_is_held_back_and_counted(
     ]
 
 
-def test_the_last_errors_that_were_shown_are_remembered(tmp_path: Path) -> None:
+def test_the_last_kinds_of_errors_are_remembered(tmp_path: Path) -> None:
     configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
 
     logger.warning("no error")
-    for number in range(20):
-        logger.error("error {}", number)
+    for letter in "abcdefghij":
+        logger.error("error {}", letter)
 
     texts = [error.text for error in recent_errors()]
-    assert texts == [f"error {number}" for number in reversed(range(2, 10))]  # ten are shown, eight remembered
+    assert texts == [f"error {letter}" for letter in "jihgfedc"]
+
+
+def test_errors_that_differ_in_numbers_and_ids_only_are_one_with_a_count(tmp_path: Path) -> None:
+    configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
+
+    for number in range(20):
+        logger.error("task {}: refused, next attempt in {:.1f} s", uuid4(), number / 3)
+    logger.error("another")
+
+    other, refused = recent_errors()[:2]
+    assert (other.text, other.count) == ("another", 1)
+    assert refused.text.endswith("next attempt in 6.3 s")
+    assert refused.count == 20  # ten of them are not in the log
+    assert refused.since <= refused.moment
 
 
 def test_lines_that_say_what_was_done_are_never_held_back(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ import pytest
 
 from bridge import metrics
 from bridge.observe.status import page as page_module
-from bridge.observe.status.history import History, count_all
+from bridge.observe.status.changes import Changes
+from bridge.observe.status.history import Course, History, count_all
 from bridge.observe.status.page import headline, row_of
 from bridge.observe.status.snapshot import Snapshot, SystemView
+from bridge.observe.status.sparkline import sparkline
 from bridge.observe.status.troubles import Level, Trouble, troubles
+from bridge.texts import in_language
 from tests.unit.conftest import Clock
-from tests.unit.status_views import Counted, connection, page_of, queue, system, working
+from tests.unit.status_views import Counted, after_an_hour, connection, page_of, queue, system, working
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 NOTHING: Counter[tuple[str, str]] = Counter()
@@ -198,7 +201,92 @@ def test_a_young_process_shows_what_it_has(clock: Clock, monkeypatch: pytest.Mon
 def test_what_was_counted_before_a_history_began_is_not_in_it() -> None:
     counted = Counter({("fetched", "1c"): 1000})
 
-    assert History(lambda: counted, stopping=None).lately() == ({}, {})  # type: ignore[arg-type]
+    assert History(lambda: counted, working, stopping=None).lately() == ({}, {})  # type: ignore[arg-type]
+
+
+def test_each_minute_of_the_last_hour_is_remembered(clock: Clock) -> None:
+    clock.advance(7200)
+
+    def course(minute: int) -> tuple[Snapshot, Counter[tuple[str, str]]]:
+        now = working(systems=(system("1c", ready=minute), system("new", queue=queue("q", seen_seconds_ago=None))))
+        return now, Counter({("answered", "1c"): minute * minute})
+
+    history = after_an_hour(course).history
+
+    of_1c, of_new = history.course("1c"), history.course("new")
+    assert of_1c.answered == tuple(2 * minute - 1 for minute in range(1, 61))
+    assert of_1c.waiting == tuple(range(1, 61))
+    assert (set(of_new.answered), set(of_new.waiting)) == ({0}, {None})
+
+
+def test_a_sparkline_is_drawn_from_the_right_each_part_up_to_its_own_top() -> None:
+    drawn = sparkline(Course(answered=(0, 50, 100), waiting=(None, 1, 2)))
+
+    assert drawn is not None
+    assert drawn.rate == "M57.5 19.0L58.5 10.0L59.5 1.0"
+    assert drawn.waiting == "M57.5 20L57.5 19.0L58.5 10.0L59.5 1.0L59.5 20Z"
+    assert drawn.words == "last hour: at most 100 answers a minute, at most 2 messages waiting"
+
+
+def test_where_nothing_waited_no_area_is_drawn_and_a_young_process_draws_nothing() -> None:
+    still = sparkline(Course(answered=(0, 0), waiting=(0, 0)))
+
+    assert still is not None
+    assert still.waiting == ""
+    assert sparkline(Course(answered=(1,), waiting=(1,))) is None
+
+
+def changes(*snapshots: Snapshot, reconnects: int = 0) -> list[tuple[str, int]]:
+    noted = Changes(working())
+    for snapshot in snapshots:
+        noted.note(snapshot, {"tasks": reconnects})
+    return [(change.text, change.count) for change in noted.lately()]
+
+
+def test_what_changed_is_told_with_the_latest_first_and_equal_changes_once() -> None:
+    paused = working(systems=(system("1c", paused="it is full"), system("default")))
+
+    assert changes(paused, working(), paused, paused) == [("1c: paused", 2), ("1c: resumed", 1)]
+
+
+def test_a_connection_that_was_lost_and_made_again_is_told() -> None:
+    lost = working(connections=(connection("tasks", "refused"),))
+
+    assert changes(lost, lost) == [("connection lost: tasks", 1)]
+    assert changes(working(), reconnects=1) == [("connected again: tasks", 1)]
+
+
+def test_an_engine_that_went_and_came_back_is_told() -> None:
+    gone = working(engine_trouble="refused")
+
+    assert changes(gone, gone, working()) == [("engine: back", 1), ("engine: unavailable", 1)]
+
+
+def test_changes_are_forgotten_after_an_hour_and_are_few(clock: Clock) -> None:
+    noted = Changes(working())
+    names = [f"system-{number}" for number in range(20)]
+    noted.note(working(systems=tuple(system(name, paused="full") for name in names)), {})
+
+    told = [change.text for change in noted.lately()]
+    assert told == [f"system-{number}: paused" for number in range(19, 7, -1)]
+    clock.advance(3601)
+    assert noted.lately() == []
+
+
+def test_the_page_tells_the_last_hour_in_the_readers_language() -> None:
+    def course(minute: int) -> tuple[Snapshot, Counter[tuple[str, str]]]:
+        paused = "it is full" if 20 <= minute < 25 else ""
+        return working(systems=(system("1c", paused=paused),)), Counter({("answered", "1c"): 3 * minute})
+
+    page = page_of(working, after_an_hour(course))
+    with in_language("ru"):
+        russian = page.whole()
+    english = page.whole()
+
+    assert '<html lang="ru">' in russian
+    assert "1c: снова получает задачи" in russian
+    assert "1c: resumed" in english
+    assert "last hour: at most 3 answers a minute, at most 0 messages waiting" in english
 
 
 def test_a_process_that_takes_no_tasks_says_so() -> None:

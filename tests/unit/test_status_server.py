@@ -29,8 +29,8 @@ class Served:
     def _now(self) -> Snapshot:
         return self.snapshot
 
-    def get(self, path: str) -> requests.Response:
-        return self.session.get(self.url + path, timeout=5)
+    def get(self, path: str, **headers: str) -> requests.Response:
+        return self.session.get(self.url + path, headers=headers, timeout=5)
 
     def answers(self) -> bool:
         try:
@@ -82,6 +82,19 @@ def test_a_worker_lives_though_neither_engine_nor_broker_is_there(served: Served
 
     assert served.get("/livez").status_code == 200
     assert served.get("/readyz").status_code == 503
+
+
+def test_the_page_speaks_the_readers_language_and_health_speaks_english(served: Served) -> None:
+    served.snapshot = working(engine_trouble="refused")
+    russian = {"Accept-Language": "ru-RU,ru;q=0.9,en;q=0.8"}
+
+    for path in ("/", "/fragment"):
+        answer = served.get(path, **russian)
+        assert "Движок: refused" in answer.text
+        assert (answer.headers["Content-Language"], answer.headers["Vary"]) == ("ru", "Accept-Language")
+    for _ in range(8):  # whichever thread answers
+        assert served.get("/readyz", **russian).text == "engine: refused\n"
+    assert "Engine: refused" in served.get("/", **{"Accept-Language": "de"}).text
 
 
 def test_a_worker_whose_work_flows_is_ready(served: Served) -> None:

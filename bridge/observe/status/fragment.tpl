@@ -11,6 +11,9 @@
 %   end
 </svg>
 % end
+% def moment(at):
+<time datetime="{{at.isoformat()}}">{{at.strftime("%d.%m. %H:%M:%S")}}</time>\\
+% end
 <header id="top" data-title="{{title}}" data-icon="{{icon}}">
 <h1><span>Universal Camunda Worker</span> {{installation.worker_id}}</h1>
 <p class="headline {{headline[0]}}" role="status">
@@ -48,13 +51,13 @@
 % end
 </div>
 <section class="box systems" aria-labelledby="h-systems">
-<h2 id="h-systems">{{_("Systems")}} <small>{{_("through RabbitMQ, {place}").format(place=installation.broker)}}</small></h2>
+<h2 id="h-systems">{{_("Systems")}} <small>{{_("through RabbitMQ, {place}").format(place=translated(installation.broker))}}</small></h2>
 <table>
 <thead><tr><th scope="col">{{_("system")}}</th><th scope="col">{{_("state")}}</th>
 % for label in (_("waiting"), _("consumers"), _("in flight"), _("oldest"), _("out/min"), _("back/min")):
 <th scope="col">{{label}}</th>
 % end
-</tr></thead>
+<th scope="col">{{_("last hour")}} <small><span class="rate">{{_("rate")}}</span>, <span class="waiting">{{_("waiting")}}</span></small></th></tr></thead>
 <tbody>
 % for row in rows:
 <tr class="{{row.mark}}"><th scope="row">{{row.view.name}}</th>
@@ -67,7 +70,14 @@
 <td data-label="{{_("in flight")}}">{{grouped(row.view.in_flight) if now.fetches else "–"}}</td>
 <td data-label="{{_("oldest")}}">{{row.oldest}}</td>
 <td data-label="{{_("out/min")}}">{{grouped(row.published) if now.fetches else "–"}}</td>
-<td data-label="{{_("back/min")}}">{{grouped(row.answered) if now.fetches else "–"}}</td></tr>
+<td data-label="{{_("back/min")}}">{{grouped(row.answered) if now.fetches else "–"}}</td>
+<td class="hour" data-label="{{_("last hour")}}">\\
+% if row.hour:
+<svg class="sparkline" viewBox="0 0 60 20" preserveAspectRatio="none" role="img" aria-label="{{row.hour.words}}"><title>{{row.hour.words}}</title><path class="waiting" d="{{row.hour.waiting}}"/><path class="rate" d="{{row.hour.rate}}"/></svg>\\
+% else:
+–\\
+% end
+</td></tr>
 % end
 </tbody>
 </table>
@@ -92,16 +102,41 @@
 </section>
 <div class="back {{"broken" if now.engine_trouble else ""}}"><span><b>{{grouped(applied)}}</b> {{_("answers applied at the engine: stopped") if now.engine_trouble else ngettext("answer applied at the engine in the last minute", "answers applied at the engine in the last minute", applied)}}</span></div>
 </main>
+<div id="lately">
+<section id="changes" aria-labelledby="h-changes">
+<h2 id="h-changes">{{_("What changed in the last hour")}}</h2>
+% if changes:
+<ol>
+% for change in changes:
+<li>\\
+% moment(change.moment)
+ <span>{{translated(change.text)}}</span>\\
+% if change.count > 1:
+ <b>×{{grouped(change.count)}}</b>\\
+% end
+</li>
+% end
+</ol>
+% else:
+<p>{{_("nothing")}}</p>
+% end
+</section>
 <section id="errors" aria-labelledby="h-errors">
 <h2 id="h-errors">{{_("Last errors in the log")}}</h2>
 % if errors:
 <ol>
 % for error in errors:
-<li><time datetime="{{error.moment.isoformat()}}">{{error.moment.strftime("%d.%m. %H:%M:%S")}}</time> <span>{{error.text}}</span></li>
+<li>\\
+% moment(error.moment)
+% if error.count > 1:
+ <b>{{_("{number} times since {moment}").format(number=grouped(error.count), moment=error.since.strftime("%d.%m. %H:%M:%S"))}}</b>\\
+% end
+ <span lang="en">{{error.text}}</span></li>
 % end
 </ol>
 % else:
 <p>{{_("none since the start")}}</p>
 % end
 </section>
+</div>
 <footer id="foot">{{_("version {version}, up {up}, as of {clock}").format(version=version, up=up, clock=clock)}} · <a href="metrics">metrics</a> · <a href="livez">livez</a> · <a href="readyz">readyz</a></footer>

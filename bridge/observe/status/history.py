@@ -1,12 +1,16 @@
-"""What was counted in the last minute and the last hour."""
+"""What was counted in the last minute and the last hour, how full the queues were, and what changed."""
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 
 from bridge import clock, metrics
+from bridge.observe.status.changes import HOUR, Change, Changes
+from bridge.observe.status.snapshot import Snapshot
 
-MINUTE, HOUR = 60.0, 3600.0
+MINUTE = 60.0
 NOTE_SECONDS = 5.0
 Counts = Counter[tuple[str, str]]
 
@@ -33,14 +37,35 @@ def _kind_of(name: str, labels: list[str]) -> tuple[str, str]:
             return name, labels[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was counted up to a moment, and how many messages waited then, by system, as far as known."""
+
+    moment: float
+    counts: Counts
+    waiting: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a system fared in each minute of the last hour, the latest last: answers, and messages that waited."""
+
+    answered: tuple[int, ...]
+    waiting: tuple[int | None, ...]
+
+
 class History:
     """Remembers the counts: each 5 s for a minute, each minute for an hour."""
 
-    def __init__(self, count: Callable[[], Counts], stopping: threading.Event) -> None:
+    def __init__(
+        self, count: Callable[[], Counts], snapshot: Callable[[], Snapshot], stopping: threading.Event
+    ) -> None:
         self._count = count
+        self._snapshot = snapshot
         self._stopping = stopping
-        self._minute: deque[tuple[float, Counts]] = deque(maxlen=int(MINUTE / NOTE_SECONDS) + 1)
-        self._hour: deque[tuple[float, Counts]] = deque(maxlen=int(HOUR / MINUTE) + 1)
+        self._minute: deque[Note] = deque(maxlen=int(MINUTE / NOTE_SECONDS) + 1)
+        self._hour: deque[Note] = deque(maxlen=int(HOUR / MINUTE) + 1)
+        self._changes = Changes(snapshot())
         self.note()
 
     def run(self) -> None:
@@ -49,18 +74,34 @@ class History:
             self.note()
 
     def note(self) -> None:
-        """Remember the counts of now."""
-        moment = clock.now(), self._count()
-        self._minute.append(moment)
-        if not self._hour or moment[0] - self._hour[-1][0] >= MINUTE:
-            self._hour.append(moment)
+        """Remember the counts of now, and what has changed."""
+        now, counts = self._snapshot(), self._count()
+        waiting = {system.name: system.queue.ready for system in now.systems if system.queue.is_known}
+        note = Note(clock.now(), counts, waiting)
+        self._minute.append(note)
+        if not self._hour or note.moment - self._hour[-1].moment >= MINUTE:
+            self._hour.append(note)
+        self._changes.note(now, {kind: count for (what, kind), count in counts.items() if what == "reconnects"})
 
     def lately(self) -> tuple[Counts, Counts]:
         """Return what was counted in the last minute and the last hour; less where the process is younger."""
         now = self._count()
         return now - _counts_before(self._minute, MINUTE), now - _counts_before(self._hour, HOUR)
 
+    def course(self, system: str) -> Course:
+        """Return the last hour of a system; shorter where the process is younger."""
+        notes = self._hour.copy()
+        answered = [note.counts["answered", system] for note in notes]
+        return Course(
+            tuple(later - earlier for earlier, later in pairwise(answered)),
+            tuple(note.waiting.get(system) for note in list(notes)[1:]),
+        )
 
-def _counts_before(notes: deque[tuple[float, Counts]], seconds: float) -> Counts:
+    def changes(self) -> list[Change]:
+        """Return what changed in the last hour, the latest first."""
+        return self._changes.lately()
+
+
+def _counts_before(notes: deque[Note], seconds: float) -> Counts:
     begin = clock.now() - seconds - NOTE_SECONDS / 2
-    return next((counts for moment, counts in notes.copy() if moment >= begin), Counter())
+    return next((note.counts for note in notes.copy() if note.moment >= begin), Counter())

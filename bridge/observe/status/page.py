@@ -13,8 +13,9 @@ from bottle import SimpleTemplate
 from bridge import clock, metrics
 from bridge.observe.durations import in_one_unit
 from bridge.observe.logs import recent_errors
-from bridge.observe.status.history import History
+from bridge.observe.status.history import Course, History
 from bridge.observe.status.snapshot import Snapshot, SystemView
+from bridge.observe.status.sparkline import Sparkline, sparkline
 from bridge.observe.status.troubles import Level, Trouble, troubles
 from bridge.texts import gettext, grouped, language, ngettext, translated
 
@@ -48,6 +49,9 @@ ICONS = {
 }
 
 
+NO_COURSE = Course((), ())
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """Which worker it is, and the engine and the broker that it works with, for people."""
@@ -67,6 +71,7 @@ class Row:
     published: int
     answered: int
     oldest: str
+    hour: Sparkline | None
 
 
 class Page:
@@ -101,7 +106,12 @@ class Page:
         mark, words = headline(now, wrong, fetched)
         links = {connection.kind: connection.trouble for connection in now.connections}
         rows = [
-            row_of(view, published=minute["published", view.name], answered=minute["answered", view.name])
+            row_of(
+                view,
+                published=minute["published", view.name],
+                answered=minute["answered", view.name],
+                course=self._history.course(view.name),
+            )
             for view in now.systems
         ]
         return {
@@ -123,6 +133,8 @@ class Page:
             "out_is_broken": bool(now.engine_trouble or links.get("tasks")),
             "in_is_broken": bool(links.get("answers")) or now.subscribed is False,
             "errors": recent_errors(),
+            "changes": self._history.changes(),
+            "translated": translated,
             "version": metrics.VERSION,
             "up": in_one_unit(clock.now() - self._begun),
             "clock": datetime.now().astimezone().strftime("%H:%M:%S %Z"),
@@ -144,11 +156,11 @@ def headline(now: Snapshot, wrong: list[Trouble], fetched: int) -> tuple[str, st
     return "ok", words
 
 
-def row_of(view: SystemView, *, published: int, answered: int) -> Row:
+def row_of(view: SystemView, *, published: int, answered: int, course: Course = NO_COURSE) -> Row:
     """Return how a system stands, in words too: a colour alone says nothing to many."""
     oldest = "–" if view.oldest_seconds is None else in_one_unit(view.oldest_seconds)
     mark, state = _state_of(view, flows=bool(published or answered))
-    return Row(view, mark, state, published, answered, oldest)
+    return Row(view, mark, state, published, answered, oldest, sparkline(course))
 
 
 def _state_of(view: SystemView, *, flows: bool) -> tuple[str, str]:

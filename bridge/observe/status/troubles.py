@@ -38,7 +38,7 @@ def troubles(now: Snapshot, last_hour: Counts, stuck: list[str]) -> list[Trouble
     restart = gettext("Stuck, restart the worker: {loop}")
     stopped = [Trouble(Level.STOPPED, restart.format(loop=line), DIAGNOSTICS) for line in stuck]
     stopped += [Trouble(Level.STOPPED, _sentence(reason), DIAGNOSTICS) for reason in reasons_not_ready(now)]
-    not_given = [Trouble(Level.LOOK, _sentence(line), DIAGNOSTICS) for line in now.not_given_out]
+    not_given = [Trouble(Level.LOOK, _sentence(translated(line)), DIAGNOSTICS) for line in now.not_given_out]
     return [
         *stopped,
         *not_given,
