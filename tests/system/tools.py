@@ -67,7 +67,8 @@ class Tools:
         master, terminal = pty.openpty()
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *TERMINAL, 0, 0))
         os.write(master, answer.encode())
-        command = [sys.executable, str(REPOSITORY / "tools" / f"{tool}.py"), *arguments]
+        program = [sys.executable, str(REPOSITORY / "tools" / f"{tool}.py")]
+        command = ["timeout", "--foreground", str(SECONDS), *program, *arguments]
         environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "xterm", **self.settings}
         with subprocess.Popen(
             command, cwd=REPOSITORY, env=environment, stdin=terminal, stdout=terminal, stderr=terminal
@@ -76,7 +77,8 @@ class Tools:
             shown = COLOURS.sub("", _all_of(master).decode())
             assert process.wait(SECONDS) in (0, 1, 2), shown
         assert "Traceback" not in shown
-        return [line.rstrip() for line in re.split(r"[\r\n]+", shown)]
+        ends = r"[\r\n]+|(?<=\[y/N\] )"  # the key Enter behind a question came before it, and was echoed there
+        return [line.rstrip() for line in re.split(ends, shown)]
 
     def _run(self, tool: str, arguments: Sequence[str], folder: Path, stdin: int) -> Done:
         done = subprocess.run(
