@@ -12,6 +12,7 @@ from rich.table import Table
 
 from sandbox.demo_figures import Outcome, Progress
 from sandbox.demo_stage import LOG_FOLDER, Stage
+from sandbox.programs import REPOSITORY
 
 _LATENCY = "Latency: from a task's creation to its end, both in the engine's history."
 
@@ -45,7 +46,7 @@ def show_links(stage: Stage) -> None:
     print(f"Status page          {stage.status_url}")
     print(f"Cockpit              {stage.sandbox.engine.cockpit_url} (login demo, demo)")
     print(f"RabbitMQ management  {broker.management_url} (login {broker.username}, {broker.password})")
-    print(f"The worker's logs    {LOG_FOLDER}", flush=True)
+    print(f"The worker's logs    {LOG_FOLDER.relative_to(REPOSITORY)}", flush=True)
 
 
 def _print_line(progress: Progress) -> None:

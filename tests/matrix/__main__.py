@@ -71,7 +71,7 @@ CELLS = (
         "operaton-1.0",
         "Operaton 1.0.3",
         choice={"SANDBOX_ENGINE": "operaton-1.0"},
-        without="variables of type Json (its Spin data format was not to be had)",
+        without="variables of type Json (its Spin data format was not available)",
     ),
 )
 
