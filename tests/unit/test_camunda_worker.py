@@ -13,7 +13,7 @@ from bridge.broker import Outcome, Publisher
 from bridge.broker.publisher import OnOutcomes
 from bridge.contract import NamedTask, Publication
 from bridge.engine import Reply
-from bridge.errors import Unavailable
+from bridge.errors import LoginRefused, Unavailable
 from bridge.intake import Admission
 from bridge.intake.held_tasks import HeldTask, HeldTasks, MessageRules
 from bridge.intake.outbox import UNCONFIRMED_BATCHES, Outbox
@@ -270,6 +270,24 @@ def test_a_gateway_that_asks_to_be_left_alone_is_obeyed(bench: Bench, monkeypatc
     bench.worker.run()
 
     assert pauses == [70.0]
+
+
+class RefusingEngine(FakeEngine):
+    """Takes no login, as it was told too often."""
+
+    def send(self, method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
+        raise LoginRefused("the engine refused the login")
+
+
+def test_a_refused_login_is_an_error_that_a_person_sees(
+    monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    bench = Bench(RefusingEngine())
+    monkeypatch.setattr(bench.stopping, "wait", lambda seconds: bench.stopping.set())
+
+    bench.worker.run()
+
+    assert [line for line in logged if line.startswith("ERROR the engine refused the login; next attempt in ")]
 
 
 def test_an_engine_that_answers_polls_at_once_is_asked_slowly(bench: Bench) -> None:
