@@ -38,12 +38,14 @@ def main() -> int:
         os.environ |= {"COLUMNS": str(COLUMNS), "LINES": str(ROWS), "TERM": "xterm-256color"}
         os.execv(_COMMAND[0], _COMMAND)
     shown: list[tuple[float, str]] = [(0.0, f"$ {' '.join(_COMMAND)}\r\n")]
+    is_photographed = False
     for event in _events(terminal):
         shown.append(event)
         sys.stdout.write(event[1])
         sys.stdout.flush()
-        if _STAYS_UP in event[1]:
-            _photograph(_status_url(shown))
+        if not is_photographed and _STAYS_UP in _text(shown):
+            is_photographed = True
+            _photograph(_status_url(_text(shown)))
             os.write(terminal, b"\x03")
     exit_code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if exit_code == 0:
@@ -63,8 +65,12 @@ def _events(terminal: int) -> Iterator[tuple[float, str]]:
         yield time.monotonic() - begun, decoder.decode(chunk)
 
 
-def _status_url(shown: list[tuple[float, str]]) -> str:
-    found = re.search(r"Status page\s+(http://\S+)", "".join(text for _, text in shown))
+def _text(shown: list[tuple[float, str]]) -> str:
+    return "".join(text for _, text in shown)
+
+
+def _status_url(text: str) -> str:
+    found = re.search(r"Status page\s+(http://\S+)", text)
     assert found, "the demo names its status page"
     return found.group(1)
 
