@@ -3,63 +3,16 @@
 Engine and broker are real. systemd checks the unit; a stand-in starts it, since in a folder no systemd runs.
 """
 
-import re
-import time
-from collections.abc import Iterator
 from urllib.request import urlopen
 
 import pytest
 
 from sandbox.ports import free_ports
-from sandbox.sandbox import Sandbox
-from tests.installation.debian import SOURCE, Debian
+from tests.installation.debian import SOURCE
+from tests.installation.machine import ENV_FILE, Machine
 
-ENV_FILE = "/etc/camunda-worker/env"
 PROGRAM = "/opt/camunda-worker"
 VERSION_FILE = f"{SOURCE}/bridge/metrics.py"
-
-
-class Machine:
-    """A fresh Debian beside an engine and a broker."""
-
-    def __init__(self, debian: Debian, sandbox: Sandbox) -> None:
-        self.debian = debian
-        self.settings = {
-            "CAMUNDA_BASE_URL": sandbox.engine.url,
-            "RABBITMQ_HOST": sandbox.broker.host,
-            "RABBITMQ_PORT": str(sandbox.broker.port),
-            "RABBITMQ_USERNAME": sandbox.broker.username,
-            "RABBITMQ_PASSWORD": sandbox.broker.password,
-        }
-
-    def install(self, option: str = "") -> tuple[int, str]:
-        """Return the exit code of `./run install` and what it said; print how long it took."""
-        return self.timed(f"./run install {option}", **self.settings)
-
-    def timed(self, command: str, **settings: str) -> tuple[int, str]:
-        begun = time.monotonic()
-        done = self.debian.run(command, **settings)
-        print(f"\n{command}: exit {done.returncode} in {time.monotonic() - begun:.0f} s")
-        return done.returncode, done.stdout + done.stderr
-
-    def is_active(self) -> bool:
-        return self.debian.run("systemctl is-active --quiet camunda-worker").returncode == 0
-
-    def version(self) -> str:
-        return self.debian.run(f"{PROGRAM}/.venv/bin/python {PROGRAM}/main.py --version").stdout.strip()
-
-    def edit(self, name: str, pattern: str, replacement: str) -> None:
-        file = self.debian.file(name)
-        changed, count = re.subn(pattern, replacement, file.read_text(), flags=re.MULTILINE)
-        assert count, f"{name} holds no {pattern}"
-        file.write_text(changed)
-
-
-@pytest.fixture(scope="module")
-def machine(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    debian = Debian(tmp_path_factory.mktemp("fresh") / "debian")
-    yield Machine(debian, sandbox)
-    debian.run("systemctl stop camunda-worker")
 
 
 @pytest.fixture
@@ -144,14 +97,14 @@ def test_run_again_it_upgrades_keeps_the_settings_and_names_new_ones(installed: 
     code, said = installed.install()
 
     assert code == 0, said
-    assert installed.version().endswith("98.0.0")
+    assert installed.version(PROGRAM).endswith("98.0.0")
     assert installed.is_active()
     assert installed.debian.file(ENV_FILE).read_text() == before
     assert "new settings, each explained in /opt/camunda-worker/config.env.example: CAMUNDA_MAX_IN_FLIGHT" in said
 
 
 def test_a_version_that_does_not_get_ready_is_taken_back(installed: Machine) -> None:
-    version = installed.version()
+    version = installed.version(PROGRAM)
     installed.edit(VERSION_FILE, r'^VERSION = ".*"', 'VERSION = "99.0.0"')
     installed.edit(
         f"{SOURCE}/camunda_worker.py",
@@ -163,7 +116,7 @@ def test_a_version_that_does_not_get_ready_is_taken_back(installed: Machine) -> 
 
     assert code == 1, said
     assert "99.0.0 was not ready within 60 s; the version before runs again" in said
-    assert installed.version() == version
+    assert installed.version(PROGRAM) == version
     assert installed.is_active()
 
 
