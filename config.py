@@ -28,6 +28,8 @@ _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f\\?#]")
 _SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
 AMQPS_PORT = 5671
 ENV_FILE = Path(__file__).with_name(".env")
+# Where systemd puts what LoadCredential= of our unit names, and where that comes from.
+CREDENTIALS, SERVICE_SETTINGS = Path("/run/credentials"), Path("/etc/camunda-worker")
 PREFIXES = ("CAMUNDA_", "RABBITMQ_", "RESPONSES_", "ROUTING_", "STATUS_", "LOG_")
 
 
@@ -175,6 +177,15 @@ class Settings(BaseSettings):
             except SettingsError as error:
                 logger.warning("{}; the last one is used", error)
         return known.get_secret_value() if known else ""
+
+    def place_of(self, name: str) -> str:
+        """Return where a person corrects a secret; what systemd hands over is a copy from the service's start."""
+        path: Path | None = getattr(self, f"{name}_file")
+        if path is None:
+            return name.upper()
+        if path.is_relative_to(CREDENTIALS):
+            return f"{SERVICE_SETTINGS / path.name}, then run: sudo systemctl restart camunda-worker"
+        return f"{name.upper()}_FILE {path}"
 
     @field_validator("camunda_base_url")
     @classmethod

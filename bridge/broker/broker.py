@@ -64,6 +64,7 @@ class Broker:
 
     `more_hosts`: other nodes of the same cluster. `tls` None: without. `has_certificate_login`: our certificate is
     the login, in place of user name and password. `tokens`: where the passwords come from, if they end.
+    `password_place`: where a person corrects the password.
     """
 
     host: str
@@ -76,6 +77,7 @@ class Broker:
     tls: Tls | None = None
     has_certificate_login: bool = False
     tokens: Tokens | None = None
+    password_place: str = "RABBITMQ_PASSWORD"  # noqa: S105  # where it stands, not what it is
     addresses: Addresses = field(init=False, compare=False)
     _identity: Identity = field(init=False, compare=False)
     _logins: Logins = field(init=False, compare=False)
@@ -223,7 +225,7 @@ class Broker:
             return "check what RABBITMQ_OAUTH_SCOPE and RABBITMQ_OAUTH_AUDIENCE ask for, and the broker's keys"
         if self.has_certificate_login:
             return "check the user that RABBITMQ_CLIENT_CERT_FILE names, and RABBITMQ_AUTH=external"
-        return f"check RABBITMQ_USERNAME {self.username!r} and RABBITMQ_PASSWORD"
+        return f"check RABBITMQ_USERNAME {self.username!r} and {self.password_place}"
 
 
 def _innermost(error: BaseException) -> BaseException:

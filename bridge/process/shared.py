@@ -141,6 +141,7 @@ def broker_of(settings: "Settings") -> Broker:
         more_hosts=tuple(more_hosts),
         tls=_tls_of(settings) if settings.rabbitmq_tls else None,
         has_certificate_login=settings.rabbitmq_auth == "external",
+        password_place=settings.place_of("rabbitmq_password"),
     )
 
 

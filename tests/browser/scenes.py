@@ -50,7 +50,7 @@ UNHEARD = Situation(
     ),
     FLOW,
     "Work flows, but something needs a look",
-    ("Nobody listens to 1c.queue: 312 messages wait", "python tools/check_queues.py --watch"),
+    ("Nobody listens to 1c.queue: 312 messages wait", "python tools/check_queues.py"),
 )
 BROKER_DOWN = Situation(
     "broker-down",

@@ -32,6 +32,13 @@ class Machine:
         print(f"\n{command}: exit {done.returncode} in {time.monotonic() - begun:.0f} s")
         return done.returncode, done.stdout + done.stderr
 
+    def typed(self, command: str, answer: str) -> tuple[int, str]:
+        """Run a command on a terminal, with what a person answers; return its exit code and what stood there."""
+        done = self.debian.run(
+            'printf \'%s\' "$ANSWER" | script -qec "$TYPED" /dev/null', TYPED=command, ANSWER=answer
+        )
+        return done.returncode, done.stdout + done.stderr
+
     def is_active(self) -> bool:
         return self.debian.run("systemctl is-active --quiet camunda-worker").returncode == 0
 

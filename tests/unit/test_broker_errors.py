@@ -1,5 +1,7 @@
 """What an operator reads when the broker is away: one sentence in our words, whatever pika raises."""
 
+from dataclasses import replace
+
 import pytest
 from pika.adapters.utils.connection_workflow import (
     AMQPConnectorAMQPHandshakeError,
@@ -51,6 +53,12 @@ def test_a_refused_password_names_the_settings_and_no_secret() -> None:
 
     assert isinstance(told, LoginRefused)
     assert str(told) == f"{PLACE} refuses the login: check RABBITMQ_USERNAME 'worker' and RABBITMQ_PASSWORD"
+
+
+def test_a_refused_password_is_to_be_corrected_where_it_stands() -> None:
+    told = replace(BROKER, password_place="/etc/file").trouble(ProbableAuthenticationError("refused"))
+
+    assert str(told).endswith("check RABBITMQ_USERNAME 'worker' and /etc/file")
 
 
 def test_a_refused_virtual_host_is_named() -> None:

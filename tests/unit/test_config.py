@@ -232,6 +232,23 @@ def test_a_secret_given_directly_wins_over_its_file(load: Load, tmp_path: Path) 
     assert settings.rabbitmq_password.get_secret_value() == SECRET
 
 
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [
+        (None, "RABBITMQ_PASSWORD"),
+        ("/srv/secret", "RABBITMQ_PASSWORD_FILE /srv/secret"),
+        (
+            "/run/credentials/camunda-worker.service/rabbitmq_password",
+            "/etc/camunda-worker/rabbitmq_password, then run: sudo systemctl restart camunda-worker",
+        ),
+    ],
+)
+def test_a_person_is_told_where_to_correct_a_password(load: Load, file: str | None, place: str) -> None:
+    settings = load().model_copy(update={"rabbitmq_password_file": file and Path(file)})
+
+    assert settings.place_of("rabbitmq_password") == place
+
+
 def test_every_secret_has_a_file_setting() -> None:
     assert secret_names() == [
         "camunda_auth_password",

@@ -1,5 +1,6 @@
 """What the status page says: the state in one line, what needs a look, and how each system stands."""
 
+import html
 import re
 from collections import Counter
 from pathlib import Path
@@ -129,6 +130,31 @@ def test_tasks_without_retries_are_told_by_system_and_topic_for_as_long_as_they_
         "Tasks of 1c failed for good and wait for a person: 1c_load 1, 1c_sync 3",
         "Tasks of default failed for good and wait for a person: odd 2",
     ]
+
+
+def test_failed_tasks_are_mended_by_a_command_for_each_topic_that_a_shell_takes_as_it_stands() -> None:
+    now = working(failed_tasks={("1c", "1c_sync"): 3, ("1c", "1c; odd <name>"): 1})
+
+    (trouble,) = troubles(now, NOTHING, [])
+    page = page_of(lambda: now).whole()
+
+    assert trouble.command == "python tools/retry_incidents.py"
+    assert trouble.mending == (
+        "python tools/retry_incidents.py --topic '1c; odd <name>'",
+        "python tools/retry_incidents.py --topic 1c_sync",
+    )
+    codes = [html.unescape(re.sub("<[^>]*>", "", code)).strip() for code in re.findall("<code>(.*?)</code>", page)]
+    assert codes == [trouble.command, *trouble.mending]
+
+
+def test_invalid_answers_may_be_dropped_and_others_are_looked_at_first() -> None:
+    now = working(errors=queue("errors.camunda_tasks.queue", ready=9))
+
+    (invalid,) = troubles(now, Counter({("dead_letters", "invalid"): 5}), [])
+    (exhausted,) = troubles(now, Counter({("dead_letters", "retries_exhausted"): 5}), [])
+
+    assert invalid.mending == ("python tools/dead_letters.py drop --reason invalid",)
+    assert exhausted.mending == ()
 
 
 def test_silence_lapsed_locks_and_tasks_without_a_message_are_told() -> None:

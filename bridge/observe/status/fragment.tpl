@@ -26,11 +26,15 @@
 % for trouble in troubles:
 <li class="{{trouble.level.value}}">
 % sign(trouble.level.value)
-<div><p>{{trouble.text}}</p><code>\\
-% for word in trouble.command.split():
+<div><p>{{trouble.text}}</p>\\
+% for command in (trouble.command, *trouble.mending):
+<code>\\
+%   for word in command.split(" "):
 <span>{{word}}</span> \\
+%   end
+</code>\\
 % end
-</code></div></li>
+</div></li>
 % end
 </ul>
 % end

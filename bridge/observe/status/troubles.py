@@ -1,5 +1,6 @@
-"""What a person should do something about, each with the command that shows more or mends it."""
+"""What a person should do something about, each with the commands that show more and mend it."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -11,8 +12,9 @@ from bridge.observe.status.snapshot import Snapshot
 from bridge.texts import gettext, ngettext, translated
 
 DIAGNOSTICS = "python tools/worker_diagnostics.py --problems"
-QUEUES = "python tools/check_queues.py --watch"
+QUEUES = "python tools/check_queues.py"
 DEAD_LETTERS = "python tools/dead_letters.py list"
+DROP_DEAD_LETTERS = "python tools/dead_letters.py drop --reason invalid"
 FAILED_TASKS = "python tools/retry_incidents.py"
 OPEN_TASKS = "python tools/camunda_processes.py --tasks"
 
@@ -26,11 +28,12 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One thing that is wrong."""
+    """One thing that is wrong; `command` shows more, `mending` is for when the cause is gone."""
 
     level: Level
     text: str
     command: str
+    mending: tuple[str, ...] = ()
 
 
 def troubles(now: Snapshot, last_hour: Counts, stuck: list[str]) -> list[Trouble]:
@@ -54,12 +57,14 @@ def _sentence(text: str) -> str:
 
 
 def _of_failed_tasks(now: Snapshot) -> Iterator[Trouble]:
-    by_system: dict[str, list[str]] = {}
+    by_system: dict[str, dict[str, int]] = {}
     for (system, topic), count in sorted(now.failed_tasks.items()):
-        by_system.setdefault(system, []).append(f"{topic} {count}")
-    for system, topics in by_system.items():
+        by_system.setdefault(system, {})[topic] = count
+    for system, counts in by_system.items():
+        topics = ", ".join(f"{topic} {count}" for topic, count in counts.items())
         text = gettext("Tasks of {system} failed for good and wait for a person: {topics}")
-        yield Trouble(Level.LOOK, text.format(system=system, topics=", ".join(topics)), FAILED_TASKS)
+        retries = tuple(f"{FAILED_TASKS} --topic {shlex.quote(topic)}" for topic in counts)
+        yield Trouble(Level.LOOK, text.format(system=system, topics=topics), FAILED_TASKS, retries)
 
 
 def _of_queues(now: Snapshot) -> Iterator[Trouble]:
@@ -105,13 +110,15 @@ def _of_unread_answers(now: Snapshot) -> str:
 
 def _of_the_error_queue(errors: QueueState, last_hour: Counts) -> Iterator[Trouble]:
     if errors.is_known and errors.ready:
-        lately = [f"{reason} {count}" for (what, reason), count in last_hour.items() if what == "dead_letters"]
+        counts = {reason: count for (what, reason), count in last_hour.items() if what == "dead_letters"}
+        lately = [f"{reason} {count}" for reason, count in counts.items()]
         text = ngettext(
             "{number} unusable answer waits in {queue}", "{number} unusable answers wait in {queue}", errors.ready
         ).format(number=errors.ready, queue=errors.name)
         if lately:
             text += gettext(" (in the last hour: {reasons})").format(reasons=", ".join(lately))
-        yield Trouble(Level.LOOK, text, DEAD_LETTERS)
+        # Others may be worth a replay: who has looked at them knows.
+        yield Trouble(Level.LOOK, text, DEAD_LETTERS, (DROP_DEAD_LETTERS,) if "invalid" in counts else ())
 
 
 def _of_the_last_hour(last_hour: Counts) -> Iterator[Trouble]:
