@@ -29,10 +29,18 @@ from tests.system.partner import EchoSystem, Reply, TaskMessage, Work, complete,
 
 PASSWORD_FILE = "/etc/camunda-worker/rabbitmq_password"
 VHOST = "/"
+DOWN, RUBBISH, INCIDENT, FULL, PASSWORD = NIGHTS = (
+    "a system is down",
+    "a system answers rubbish",
+    "a process has an incident",
+    "a queue is full",
+    "a wrong password after a restart",
+)
 TASKS, HIGH_WATER = 3, 20
 SECONDS = 180.0
 DOCS = REPOSITORY / "docs/operations.md"
 BEGIN, END = "<!-- nights -->", "<!-- /nights -->"
+Start = Callable[[str, Work], EchoSystem]
 
 
 @dataclass(frozen=True)
@@ -75,35 +83,31 @@ class Night:
     def find(self, words: str) -> Shown | None:
         return next((one for one in self.shown() if words in one.text), None)
 
+    def page(self) -> str:
+        """Return the page, or nothing while none is served."""
+        try:
+            return requests.get(self.page_url, headers={"Accept-Language": "en"}, timeout=5).text
+        except requests.RequestException:
+            return ""
+
     def shown(self) -> list[Shown]:
         """Return the troubles on the page as an operator sees them."""
-        try:
-            page = requests.get(self.page_url, headers={"Accept-Language": "en"}, timeout=5).text
-        except requests.RequestException:
-            return []
-        section = page.partition('<section id="troubles"')[2].partition("</section>")[0]
+        section = self.page().partition('<section id="troubles"')[2].partition("</section>")[0]
         return [_shown(item) for item in re.findall(r"<li .*?</li>", section, re.DOTALL)]
 
     def run(self, command: str, *, answer: str = "") -> str:
-        """Run a command of the page, as it stands, on a terminal where it may ask; return what it said."""
+        """Run a command of the page, as it stands, on a terminal where it may ask; return its words."""
         print(f"  # {command}")
         code, said = self.machine.typed(command, answer)
         assert code in (0, 1), said  # 1: there is a problem
         assert "Traceback" not in said
-        return said
+        return " ".join(said.split())
 
     def ends_calmly(self, instances: Sequence[str]) -> None:
         """Wait until every task is done, and nothing of this night is on the page."""
         for instance in instances:
             wait_for_state(self.engine_api, instance)
-        assert eventually(lambda: self.is_calm(), seconds=SECONDS), self.shown()
-
-    def is_calm(self) -> bool:
-        try:
-            page = requests.get(self.page_url, headers={"Accept-Language": "en"}, timeout=5).text
-        except requests.RequestException:
-            return False
-        return "headline ok" in page
+        assert eventually(lambda: "headline ok" in self.page(), seconds=SECONDS), self.shown()
 
 
 def _shown(item: str) -> Shown:
@@ -136,20 +140,10 @@ def night(sandbox: Sandbox, engine_api: EngineApi, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture
-def start(sandbox: Sandbox) -> Iterator[Callable[[str, Work], EchoSystem]]:
+def start(sandbox: Sandbox) -> Iterator[Start]:
     """Starts a system of a queue with its work."""
     with ExitStack() as systems:
         yield lambda queue, work: systems.enter_context(echo_system(sandbox, VHOST, [queue], work))
-
-
-Start = Callable[[str, Work], EchoSystem]
-DOWN, RUBBISH, INCIDENT, FULL, PASSWORD = NIGHTS = (
-    "a system is down",
-    "a system answers rubbish",
-    "a process has an incident",
-    "a queue is full",
-    "a wrong password after a restart",
-)
 
 
 def test_a_system_that_is_down_is_named_until_it_runs_again(night: Night, start: Start) -> None:
@@ -193,7 +187,7 @@ def test_a_process_with_an_incident_gets_new_retries(night: Night, start: Start)
     start("python-services.queue", work)
     instances = night.begin("py_night", TASKS)
 
-    shown = night.told(INCIDENT, "Tasks of python failed for good")
+    shown = night.told(INCIDENT, "Tasks of python-services failed for good")
 
     is_mended.set()
     assert "no disk" in night.run(shown.commands[0])
