@@ -29,16 +29,21 @@ from tests.system.partner import EchoSystem, Reply, TaskMessage, Work, complete,
 
 PASSWORD_FILE = "/etc/camunda-worker/rabbitmq_password"
 VHOST = "/"
+Name = tuple[str, str]
 DOWN, RUBBISH, INCIDENT, FULL, PASSWORD = NIGHTS = (
-    "a system is down",
-    "a system answers rubbish",
-    "a process has an incident",
-    "a queue is full",
-    "a wrong password after a restart",
+    ("a system is down", "система не работает"),
+    ("a system answers rubbish", "система отвечает бессмыслицей"),
+    ("a process has an incident", "у процесса инцидент"),
+    ("a queue is full", "очередь полна"),
+    ("a wrong password after a restart", "неверный пароль после перезапуска"),
 )
 TASKS, HIGH_WATER = 3, 20
 SECONDS = 180.0
-DOCS = REPOSITORY / "docs/operations.md"
+# Each document, the head of its table, and which of a night's names it has.
+DOCUMENTS = (
+    ("operations.md", "| the night | on the page after, s | what the page says to run |", 0),
+    ("operations.ru.md", "| ночь | на странице через, с | что предлагает страница |", 1),
+)
 BEGIN, END = "<!-- nights -->", "<!-- /nights -->"
 Start = Callable[[str, Work], EchoSystem]
 
@@ -60,7 +65,7 @@ class Night:
     page_url: str
     folder: Path
     begun: float = 0.0
-    table: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict)
+    table: dict[Name, tuple[float, Sequence[str]]] = field(default_factory=dict)
 
     def begin(self, topic: str, count: int) -> list[str]:
         """Start instances of a process with one task of that topic."""
@@ -69,13 +74,13 @@ class Night:
         self.begun = time.monotonic()
         return start_many(self.engine_api, [key] * count)
 
-    def told(self, night: str, words: str) -> Shown:
+    def told(self, night: Name, words: str) -> Shown:
         """Wait until the page shows a trouble with these words; note how long that took, and the commands."""
         assert eventually(lambda: self.find(words) is not None, seconds=SECONDS), self.shown()
         seconds = time.monotonic() - self.begun
         found = self.find(words)
         assert found
-        print(f"\n{night}: {seconds:.1f} s: {found.text}")
+        print(f"\n{night[0]}: {seconds:.1f} s: {found.text}")
         first, commands = self.table.get(night, (seconds, ()))
         self.table[night] = (first, (*commands, *found.commands))
         return found
@@ -233,19 +238,16 @@ def test_a_wrong_password_is_named_with_its_file_and_typed_anew(night: Night, st
     night.ends_calmly(instances)
 
 
-def write_table(table: dict[str, tuple[float, Sequence[str]]]) -> None:
-    """Write what was measured into the docs, with the tools' names as in a checkout."""
-    rows = [
-        f"| {name} | {seconds:.0f} | {'<br>'.join(f'`{command}`' for command in commands)} |"
-        for name, (seconds, commands) in table.items()
-    ]
-    lines = [
-        BEGIN,
-        "| the night | on the page after, s | what the page says to run |",
-        "|---|---|---|",
-        *rows,
-        END,
-    ]
-    text = re.sub(r"sudo camunda-worker-tool (\w+)", r"python tools/\1.py", "\n".join(lines))
-    page = DOCS.read_text(encoding="utf-8")
-    DOCS.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: text, page, flags=re.DOTALL), encoding="utf-8")
+def write_table(table: dict[Name, tuple[float, Sequence[str]]]) -> None:
+    """Write what was measured into the docs of both languages, with the tools' names as in a checkout."""
+    for document, head, language in DOCUMENTS:
+        rows = [
+            f"| {name[language]} | {seconds:.0f} | {'<br>'.join(f'`{command}`' for command in commands)} |"
+            for name, (seconds, commands) in table.items()
+        ]
+        lines = [BEGIN, head, "|---|---|---|", *rows, END]
+        text = re.sub(r"sudo camunda-worker-tool (\w+)", r"python tools/\1.py", "\n".join(lines))
+        file = REPOSITORY / "docs" / document
+        page = file.read_text(encoding="utf-8")
+        written = re.sub(f"{BEGIN}.*{END}", text.replace("\\", r"\\"), page, flags=re.DOTALL)
+        file.write_text(written, encoding="utf-8")
