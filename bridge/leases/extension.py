@@ -102,6 +102,8 @@ class Extension:
 
     def _extend_one(self, lease: Lease) -> bool:
         """Return whether the lease needs no further attempt."""
+        if lease.extended:  # a fetch or a sign of life made its lock longer meanwhile
+            return True
         ends_soon = lease.lock_ends - clock.now() < URGENT_SECONDS
         with self._table.extending(lease, beside_others=ends_soon) as may_extend:
             try:

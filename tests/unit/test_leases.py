@@ -326,6 +326,28 @@ def test_the_leases_extended_at_the_end_are_looked_at_too(house: House) -> None:
     assert house.engine.words() == ["external-task", "extendLock", "external-task"]
 
 
+def test_a_lease_that_is_fetched_again_while_it_is_read_keeps_the_promise_of_its_message(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = house.publish(fetched_ago=70)
+    house.was_taken()
+    promised = lease.full_lock_ends = time.monotonic() + 30
+    read = house.engine.send
+
+    def fetch_then_read(method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
+        if path.startswith("/external-task?"):
+            house.engine.tasks["t1"] = task_row(lock_ends_in=130)
+            assert not house.table.add(external_task(lock_ends_in=130), BITRIX, time.monotonic())
+        return read(method, path, body, timeout_seconds=timeout_seconds)
+
+    monkeypatch.setattr(house.engine, "send", fetch_then_read)
+
+    house.keeper.tick()
+
+    assert house.engine.words() == ["external-task"]
+    assert lease.full_lock_ends == promised
+
+
 def test_no_extension_happens_while_an_answer_is_applied(house: House) -> None:
     lease = house.publish()
 
