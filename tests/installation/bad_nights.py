@@ -22,7 +22,7 @@ from sandbox.engine_api import EngineApi
 from sandbox.ports import free_ports
 from sandbox.sandbox import Sandbox
 from tests.installation.debian import Debian
-from tests.installation.fresh_debian import ENV_FILE, Machine
+from tests.installation.machine import ENV_FILE, Machine
 from tests.sandbox.processes import REPOSITORY, eventually
 from tests.system.engine import process_file, start_many, wait_for_state
 from tests.system.partner import EchoSystem, Reply, TaskMessage, Work, complete, completing, echo_system
