@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,6 +240,15 @@ class Scene:
         while time.monotonic() < ends:
             time.sleep(0.5)
             self.watch.note_risk()
+
+    def at_risk_while(self, act: Callable[[], None]) -> None:
+        """Do something that takes its time, and note meanwhile which tasks may come twice."""
+        with ThreadPoolExecutor(1) as pool:
+            acting = pool.submit(act)
+            while not acting.done():
+                self.pause_at_risk(0.0)
+                time.sleep(0.2)
+            acting.result()
 
     def freeze(self, pid: int, seconds: float) -> None:
         """Stop the clock of a process for that long."""

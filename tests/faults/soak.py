@@ -42,7 +42,7 @@ class Soak:
     def roll_broker_nodes(self) -> None:
         """Stop and start one node after the other, as an update does."""
         for node in cluster_of(self._scene).nodes:
-            node.stop()
+            self._scene.at_risk_while(node.stop)
             self._scene.pause_at_risk(ROLL_SECONDS)
             node.start()
 
