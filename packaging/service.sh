@@ -93,9 +93,9 @@ place_login() { # the engine's login, where it wants one, as a credential of the
 
 # --- the service -------------------------------------------------------------------------------------------------
 
-verify_unit() {
+verify_unit() { # UNIT is the file: a name would be taken for one in the present folder
   if command -v systemd-analyze >/dev/null; then
-    systemd-analyze verify $SERVICE.service >&2 || die "systemd does not accept $SERVICE.service"
+    systemd-analyze verify "$UNIT" >&2 || die "systemd does not accept $UNIT"
     say "the unit is accepted by systemd"
   fi
 }

@@ -28,7 +28,7 @@ class Debian:
         self.root = root
         subprocess.run(["cp", "-a", str(_made_once()), str(root)], check=True)
         (root / "run/systemd/system").mkdir(parents=True)  # as if systemd ran
-        shutil.copy(STAND_IN, root / "usr/local/sbin/systemctl")
+        shutil.copy(STAND_IN, root / "usr/bin/systemctl")  # apt looks nowhere else
         self._lend("/etc/pip.conf", "/etc/resolv.conf", os.environ.get("PIP_CERT", ""))
         checkout = root / SOURCE.lstrip("/")
         checkout.mkdir(parents=True)
