@@ -15,7 +15,7 @@ from tests.sandbox.processes import eventually
 PROGRAM = "/usr/lib/camunda-worker"
 FIND_OURS = (
     "find / -xdev -path /root -prune -o -path /proc -prune -o -path /var/lib/dpkg -prune -o -path /run -prune "
-    "-o -name '*camunda*worker*' -print"
+    "-o -name '*camunda*worker*' -print -prune"
 )
 SECONDS = 60
 
