@@ -58,7 +58,7 @@ def assert_ends_with_78(worker: WorkerProcess, *words: str) -> None:
 
 def assert_keeps_trying(worker: WorkerProcess, *words: str) -> None:
     """Checks that the process tries again with growing pauses, saying why, and ends well when it is told to."""
-    complaints = worker.wait_for("WARNING", *words, count=3)
+    complaints = worker.wait_for("next attempt in", *words, count=3)
     by_speaker: dict[str, list[float]] = {}
     for line in complaints:
         pause = re.search(r"(.*?)next attempt in ([\d.]+) s", line.split("|", 2)[2])
@@ -256,7 +256,7 @@ def test_it_works_as_soon_as_its_vhost_is_made(
 ) -> None:
     sandbox.broker.delete_vhost(vhost)
     worker = start_worker()
-    worker.wait_for("WARNING", "RABBITMQ_VIRTUAL_HOST")
+    worker.wait_for("ERROR", "RABBITMQ_VIRTUAL_HOST")
     instance = engine_api.start_instance("bitrix24_task")
 
     sandbox.broker.add_vhost(vhost)
