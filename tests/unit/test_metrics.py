@@ -45,6 +45,24 @@ def test_no_metric_of_ours_has_a_label_without_a_bound() -> None:
     assert labels <= BOUNDED
 
 
+def test_a_topic_costs_few_series() -> None:
+    metrics.begin_at_zero(["bitrix24"])
+    before = _series()
+
+    for number in range(300):
+        topic = f"topic_{number}"
+        metrics.fetched("bitrix24", topic).inc()
+        metrics.round_trip("bitrix24").observe(1)
+        for result in ("complete", "failure", "bpmn_error"):
+            metrics.task_results("bitrix24", topic, result).inc()
+
+    assert _series() - before <= 4 * 300 + 20
+
+
+def _series() -> int:
+    return sum(len(metric.samples) for metric in REGISTRY.collect() if metric.name.startswith("camunda_worker_"))
+
+
 def test_what_alerts_look_at_is_there_before_it_happens() -> None:
     metrics.begin_at_zero(["newcomer"])
 
