@@ -13,7 +13,7 @@ from sandbox.sandbox import Sandbox
 from tests.faults import chaos, soak
 from tests.faults.figures import Figures, markdown, table
 from tests.faults.registry import FAULTS, Fault
-from tests.faults.scene import FULL, QUICK
+from tests.faults.scene import FULL, QUICK, Kept
 from tests.faults.suite import run_fault
 
 REPORT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="short waits, as in ./run test")
     parser.add_argument("--sabotage", choices=SABOTAGES, help="take a safeguard away: the suite must notice")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the workers' logs there")
+    parser.add_argument("--metrics", type=Path, metavar="FOLDER", help="record the workers' metrics there")
     parser.add_argument("--write", action="store_true", help="write the table to docs/reliability.md")
     return parser
 
@@ -74,7 +75,7 @@ def _run_all(
                 QUICK if options.quick else FULL,
                 options.seed,
                 sabotage=options.sabotage or "",
-                logs=options.logs,
+                kept=Kept(options.logs, options.metrics),
             )
             figures.append(one)
             _say(console, one)

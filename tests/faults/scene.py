@@ -22,8 +22,10 @@ from sandbox.toxiproxy import Proxy
 from tests.faults import checks
 from tests.faults.figures import Figures
 from tests.faults.lock_watch import LockWatch
+from tests.faults.metrics_page import MetricsPage
 from tests.faults.observer import Message, Observer
 from tests.faults.process import deploy
+from tests.faults.recorder import Recorder
 from tests.faults.starter import Starter
 from tests.faults.worker import Worker
 
@@ -88,6 +90,17 @@ QUICK = Scale(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The folders in which a fault leaves its workers' logs and recorded metrics; none: it leaves none."""
+
+    logs: Path | None = None
+    metrics: Path | None = None
+
+
+KEPT_NOTHING = Kept()
+
+
 class Late(AssertionError):
     """What a fault waited for did not come in time."""
 
@@ -96,7 +109,7 @@ class Scene:
     """All that a fault function needs; leaving it ends the worker and the watchers."""
 
     def __init__(
-        self, sandbox: Sandbox, scale: Scale, figures: Figures, *, sabotage: str = "", logs: Path | None = None
+        self, sandbox: Sandbox, scale: Scale, figures: Figures, *, sabotage: str = "", kept: Kept = KEPT_NOTHING
     ) -> None:
         self.sandbox = sandbox
         self.engine = sandbox.engine
@@ -113,7 +126,7 @@ class Scene:
         self.may_be_dead_letters = 0
         self.secrets = [sandbox.broker.password]
         self.may_be_cancelled = 0
-        self._logs = logs
+        self._kept = kept
         self._sabotage = sabotage
         self._workers: list[Worker] = []
         self._exit_stack = ExitStack()
@@ -139,9 +152,9 @@ class Scene:
     def _clean_up(self) -> None:
         for worker in self._workers:
             worker.kill()
-            if self._logs is not None and worker.log.exists():
-                self._logs.mkdir(parents=True, exist_ok=True)
-                shutil.copy(worker.log, self._logs / f"{self.name}-{worker.name}.log")
+            if self._kept.logs is not None and worker.log.exists():
+                self._kept.logs.mkdir(parents=True, exist_ok=True)
+                shutil.copy(worker.log, self._kept.logs / f"{self.name}-{worker.name}.log")
         self.broker.delete_vhost(self.name)
 
     # --- those who act
@@ -160,10 +173,19 @@ class Scene:
             spoilt["FAULT_SABOTAGE"] = self._sabotage
         if kill_at:
             spoilt |= {"FAULT_KILL_AT": kill_at, "FAULT_TRIGGER": str(self.trigger)}
+        if self._kept.metrics is not None and "STATUS_PORT" not in settings:
+            settings |= self._recorded(name, self._kept.metrics)
         worker = Worker(self.folder, name, {**usual, **settings}, part=part, spoilt=spoilt)
         self._workers.append(worker)
         worker.start()
         return worker
+
+    def _recorded(self, name: str, folder: Path) -> dict[str, str]:
+        """Record the page of a worker to come, and return the setting that makes it serve one."""
+        page = MetricsPage.free()
+        file = folder / f"{self.name}-{name}.jsonl"
+        self._exit_stack.enter_context(Recorder(page.port, file, self.figures.name))
+        return page.setting
 
     def proxy(self, target_port: int | None = None) -> Proxy:
         """Start a proxy before the broker, or another port, for a worker that is given its port."""

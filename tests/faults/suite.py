@@ -13,11 +13,11 @@ from sandbox.sandbox import Sandbox
 from tests.authority import Authority
 from tests.faults.figures import Figures
 from tests.faults.registry import Fault
-from tests.faults.scene import Late, Scale, Scene
+from tests.faults.scene import KEPT_NOTHING, Kept, Late, Scale, Scene
 
 
 def run_fault(
-    sandbox: Sandbox, fault: Fault, scale: Scale, seed: int, *, sabotage: str = "", logs: Path | None = None
+    sandbox: Sandbox, fault: Fault, scale: Scale, seed: int, *, sabotage: str = "", kept: Kept = KEPT_NOTHING
 ) -> Figures:
     """Let one fault happen and return what it showed; what goes wrong on the way is a problem in the figures."""
     figures = Figures(fault.number, fault.name, seed)
@@ -25,7 +25,7 @@ def run_fault(
     scale = replace(scale, lease_ms=fault.lease_ms or scale.lease_ms)
     with (
         _stage_of(fault, sandbox) as stage,
-        Scene(stage, scale, figures, sabotage=sabotage, logs=logs) as scene,
+        Scene(stage, scale, figures, sabotage=sabotage, kept=kept) as scene,
     ):
         try:
             fault.run(scene)

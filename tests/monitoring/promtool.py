@@ -7,11 +7,15 @@ from pathlib import Path
 from sandbox.cache import cache_folder
 
 
+def program() -> str | Path:
+    """Returns where it is."""
+    return shutil.which("promtool") or cache_folder() / "promtool"
+
+
 def promtool(*arguments: str | Path, given: str | None = None) -> str:
     """Runs it and returns what it prints; it must find nothing wrong."""
-    program = shutil.which("promtool") or cache_folder() / "promtool"
     done = subprocess.run(
-        [program, *arguments],
+        [program(), *arguments],
         input=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
