@@ -174,11 +174,11 @@ class Admission:
             return Said("{queue} was deleted or lost its binding", queue=system.queue)
         if system.name in self._refused_until and clock.now() < self._refused_until[system.name]:
             return Said("{queue} took no message lately", queue=system.queue)
-        if self._ready(system, state) >= self._limits.queue_high_water:
+        if (ready := self._ready(system, state)) >= self._limits.queue_high_water:
             return Said(
                 "messages in {queue}: {ready}, RABBITMQ_QUEUE_HIGH_WATER is reached",
                 queue=system.queue,
-                ready=state.ready,
+                ready=ready,
             )
         if self._room(system) <= 0:
             self._reconcile()

@@ -243,6 +243,7 @@ def test_what_was_published_since_the_last_look_counts(side: Side, table: LeaseT
 
     gate.note_published(BITRIX, 40)
     assert not gate.is_open(BITRIX)
+    assert "messages in bitrix24.queue: 100, " in gate.paused()["bitrix24"]
     assert side.watch.hurried == 1
 
     side.watch.states[BITRIX.queue] = QueueState(BITRIX.queue, ready=5, seen_at=2.0)
