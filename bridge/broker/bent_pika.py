@@ -69,7 +69,8 @@ class LineConnection(SelectConnection):
         self._write(b"".join(ack_of(tag, channel) for tag in tags))
 
     def _write(self, data: bytes) -> None:
-        if unsent := self._send_now(data):
+        """Write what there is: of nothing TLS makes an error, or a record for nothing."""
+        if data and (unsent := self._send_now(data)):
             self._adapter_emit_data(unsent)  # type: ignore[attr-defined]  # not in the stubs
 
     def _send_now(self, data: bytes) -> bytes:

@@ -24,7 +24,9 @@ from pika.frame import Method as MethodFrame
 from pika.spec import Basic, BasicProperties
 
 from bridge.broker import headers
-from bridge.broker.bent_pika import CHECKED_VERSIONS, CutBody, bound_bodies
+from bridge.broker.bent_pika import CHECKED_VERSIONS, CutBody, LineConnection, bound_bodies
+from bridge.broker.frames import frames_of
+from bridge.contract import Publication
 
 TRANSPORT: Any = io_services_utils._AsyncTransportBase
 BASE: Any = BaseConnection  # the stubs do not know what is private
@@ -53,6 +55,32 @@ def test_the_code_beneath_a_bend_is_as_it_was_read(what: str) -> None:
     code, digest = READ_CODE[what]
 
     assert hashlib.sha256(inspect.getsource(code).encode()).hexdigest()[:16] == digest
+
+
+class Line(LineConnection):
+    """A connection without a socket, which keeps what it would send."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self._body_max_length = 131_064
+
+    def _send_now(self, data: bytes) -> bytes:
+        self.sent.append(data)
+        return b""
+
+
+@pytest.mark.parametrize(("sizes", "writes"), [((), 0), ((10, 10), 1), ((100_000,), 1), ((100_000, 10), 2)])
+def test_messages_are_written_together_and_nothing_is_written_for_nothing(
+    sizes: tuple[int, ...], writes: int
+) -> None:
+    line = Line()
+    messages = [Publication("e", "k", b"x" * size, {}, {}) for size in sizes]
+
+    line.publish(1, messages)
+    line.acknowledge(1, ())
+
+    assert len(line.sent) == writes
+    assert b"".join(line.sent) == b"".join(frames_of(message, 1, line._body_max_length) for message in messages)
 
 
 def bodies_of(*fragments: list[bytes], most: int, kept: int) -> list[bytes]:

@@ -74,6 +74,14 @@ class House:
         self.table.plan(lease, 0.0)
         return lease
 
+    def has_a_silent_task(self) -> None:
+        """Let a task be due whose system took it, while all answers are read."""
+        lease = self.extended()
+        self.was_taken()
+        self.keeper.tick()
+        self.answers_were_read()
+        self.table.plan(lease, 0.0)
+
     def was_taken(self) -> None:
         self.table.all()[0].is_taken = True
 
@@ -412,11 +420,7 @@ def test_a_system_whose_full_lock_is_the_lease_needs_no_extension(house: House) 
 
 
 def test_a_system_that_took_the_message_and_stays_silent_costs_a_retry(house: House) -> None:
-    lease = house.extended()
-    house.was_taken()
-    house.keeper.tick()
-    house.answers_were_read()
-    house.table.plan(lease, 0.0)
+    house.has_a_silent_task()
 
     house.keeper.tick()
 
@@ -450,11 +454,7 @@ def test_the_lock_of_the_next_fetch_is_not_cut_where_the_reply_to_the_failure_wa
 
 
 def test_no_silence_is_reported_after_a_look_that_took_long(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    lease = house.extended()
-    house.was_taken()
-    house.keeper.tick()
-    house.answers_were_read()
-    house.table.plan(lease, 0.0)
+    house.has_a_silent_task()
     read, passed = house.engine.send, [0.0]
 
     def read_slowly(method: str, path: str, body: bytes | None = None, *, timeout_seconds: float) -> Reply:
@@ -628,11 +628,7 @@ def test_answered_tasks_leave_nothing_behind(house: House) -> None:
 
 
 def test_a_system_is_silent_until_it_answers(house: House) -> None:
-    lease = house.extended()
-    house.was_taken()
-    house.keeper.tick()
-    house.answers_were_read()
-    house.table.plan(lease, 0.0)
+    house.has_a_silent_task()
     house.keeper.tick()
     after_the_silence = value("system_silent", system=BITRIX.name)
 
