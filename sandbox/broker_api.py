@@ -1,6 +1,7 @@
 """The broker's management API, as far as demo and tests need it."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import requests
 from sandbox.errors import SandboxError
 
 _TIMEOUT_SECONDS = 30
+_LOOKS, _LOOK_AGAIN_SECONDS = 20, 0.25
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,21 @@ class BrokerApi:
         self.request("PUT", f"/policies/{_quoted(vhost)}/{_quoted(name)}", body)
 
     def queues(self, vhost: str) -> dict[str, QueueState]:
-        """Returns the state of each queue of a vhost by its name."""
+        """Returns the state of each queue of a vhost by its name.
+
+        RabbitMQ leaves out what does not tell it within 1 s (`rabbit_amqqueue:wait_for_queues`): on a busy machine
+        one that exists may be missing.
+        """
         path = f"/queues/{_quoted(vhost)}?disable_stats=true&enable_queue_totals=true"
         return {row["name"]: _queue_state(row) for row in self.request("GET", path)}
+
+    def queue(self, vhost: str, name: str) -> QueueState:
+        """Returns the state of a queue that is there; raises SandboxError if it is not."""
+        for _ in range(_LOOKS):
+            if state := self.queues(vhost).get(name):
+                return state
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        raise SandboxError(f"the broker names no queue {name} in vhost {vhost}")
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         """Does one call and returns the decoded answer, None where there is none."""

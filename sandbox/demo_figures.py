@@ -118,7 +118,7 @@ def _causes(stage: Stage, engine: EngineApi) -> list[str]:
     """Says where an open task waits and what else shows that something is wrong."""
     waiting = Counter(task["topicName"] for task in engine.external_tasks())
     incidents = Counter(str(incident["incidentMessage"]) for incident in engine.incidents())
-    set_aside = stage.sandbox.broker.api.queues("/")[ERROR_QUEUE].ready
+    set_aside = stage.sandbox.broker.api.queue("/", ERROR_QUEUE).ready
     return [
         *(f"{count} tasks wait in the engine: {topic}" for topic, count in waiting.items()),
         *(f"{count} incidents: {message}" for message, count in incidents.items()),

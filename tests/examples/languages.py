@@ -213,7 +213,7 @@ def test_a_message_whose_lock_is_over_is_dropped(
 
 
 def is_empty(sandbox: Sandbox, vhost: str) -> bool:
-    state = sandbox.broker.api.queues(vhost)[QUEUE]
+    state = sandbox.broker.api.queue(vhost, QUEUE)
     return state.ready == state.unacked == 0
 
 
@@ -240,7 +240,7 @@ def test_sigterm_ends_what_is_in_hand_and_gives_back_the_rest(
     assert warehouse.process.stop() == 0
 
     assert len(warehouse.answers) == 1
-    assert eventually(lambda: sandbox.broker.api.queues(vhost)[QUEUE].ready == 2)
+    assert eventually(lambda: sandbox.broker.api.queue(vhost, QUEUE).ready == 2)
     warehouse.start()
     assert eventually(lambda: engine_api.finished_count(KEY) == 3, seconds=SECONDS), warehouse.output
     assert warehouse.output.count("begins") == 3

@@ -27,7 +27,7 @@ def task_queue_deleted(scene: Scene) -> None:
         scene.worker(**SHORT_LOCK)
         for number in scene.strikes():
             scene.observer.leave(QUEUE)
-            scene.until(lambda: scene.broker.api.queues(scene.name)[QUEUE].ready > 0, "a message that waits")
+            scene.until(lambda: scene.broker.api.queue(scene.name, QUEUE).ready > 0, "a message that waits")
             delete_queue(scene, QUEUE)
             deleted_at = time.time()
             scene.observer.declares = number % 2 == 0  # in turn its system and the worker are the first to do so

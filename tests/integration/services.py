@@ -56,7 +56,7 @@ def close_connections(sandbox: Sandbox, vhost: str) -> None:
 
 def held(sandbox: Sandbox, vhost: str, queue: str) -> tuple[int, int]:
     """Returns how many messages a queue holds: ready, and delivered but not acknowledged."""
-    state = sandbox.broker.api.queues(vhost)[queue]
+    state = sandbox.broker.api.queue(vhost, queue)
     return state.ready, state.unacked
 
 

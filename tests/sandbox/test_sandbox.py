@@ -83,7 +83,7 @@ def test_a_vhost_can_be_used_and_its_queues_counted(sandbox: Sandbox, vhost: str
 
         channel.basic_get("q")
 
-        assert sandbox.broker.api.queues(vhost) == {"q": QueueState("q", ready=1, unacked=1)}
+        assert sandbox.broker.api.queue(vhost, "q") == QueueState("q", ready=1, unacked=1)
 
 
 def test_rabbitmqctl_reaches_the_node(sandbox: Sandbox) -> None:
@@ -103,7 +103,7 @@ def test_a_killed_broker_comes_back_with_its_messages(sandbox: Sandbox, vhost: s
     sandbox.broker.kill()
     sandbox.broker.start()
 
-    assert sandbox.broker.api.queues(vhost)["q"].ready == 1
+    assert sandbox.broker.api.queue(vhost, "q").ready == 1
 
 
 def test_a_killed_owner_leaves_nothing() -> None:

@@ -42,7 +42,7 @@ def failing(task: TaskMessage) -> Sequence[Reply]:
 
 def all_answers_applied(sandbox: Sandbox, vhost: str) -> bool:
     return eventually(
-        lambda: sandbox.broker.api.queues(vhost)[ANSWERS] == QueueState(ANSWERS, ready=0, unacked=0), seconds=20
+        lambda: sandbox.broker.api.queue(vhost, ANSWERS) == QueueState(ANSWERS, ready=0, unacked=0), seconds=20
     )
 
 
@@ -110,7 +110,7 @@ def test_a_failure_that_comes_twice_counts_once(
 
     assert all_answers_applied(sandbox, vhost)
     assert task_of(engine_api, instance)["retries"] == 3
-    assert sandbox.broker.api.queues(vhost)[ERRORS].ready == 0
+    assert sandbox.broker.api.queue(vhost, ERRORS).ready == 0
 
 
 @pytest.mark.usefixtures("worker")
@@ -152,7 +152,7 @@ def test_a_heartbeat_for_a_finished_task_is_dropped(
     answer(channel, {"task_id": system.tasks[0].id, "response_type": "extend_lock"})
 
     assert all_answers_applied(sandbox, vhost)
-    assert sandbox.broker.api.queues(vhost)[ERRORS].ready == 0
+    assert sandbox.broker.api.queue(vhost, ERRORS).ready == 0
 
 
 @pytest.mark.usefixtures("worker")
@@ -284,7 +284,7 @@ def test_an_answer_for_a_finished_task_is_acknowledged_and_not_an_error(
     answer(channel, {"task_id": "aaaaaaaa-0000-0000-0000-000000000000", "response_type": "complete"})
 
     assert all_answers_applied(sandbox, vhost)
-    assert sandbox.broker.api.queues(vhost)[ERRORS].ready == 0
+    assert sandbox.broker.api.queue(vhost, ERRORS).ready == 0
 
 
 @pytest.mark.usefixtures("worker")

@@ -88,7 +88,7 @@ def test_a_thousand_instances_are_carried_without_loss_or_repeat(
     seen = watcher.look()
     assert len(seen) == TASKS
     assert set(seen.values()) == {1}
-    assert sandbox.broker.api.queues(vhost)[ERRORS].ready == 0
+    assert sandbox.broker.api.queue(vhost, ERRORS).ready == 0
     worker.stop()
     assert f"Обработано: {TASKS} | Успешно: {TASKS} | Ошибки: 0" in worker.output
     assert worker.lines("| ERROR") == []

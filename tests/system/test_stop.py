@@ -47,7 +47,7 @@ def test_a_stop_under_load_loses_nothing_and_doubles_nothing(
     seen = watcher.look()
     assert len(seen) == len(KEYS)
     assert set(seen.values()) == {1}
-    assert sandbox.broker.api.queues(vhost)[ERRORS].ready == 0
+    assert sandbox.broker.api.queue(vhost, ERRORS).ready == 0
 
 
 def test_no_task_is_left_locked_that_is_in_no_queue(
@@ -136,7 +136,7 @@ def test_a_restart_of_the_broker_in_mid_flow_loses_nothing(
 ) -> None:
     worker = start_worker().wait_connected()
     start_many(engine_api, KEYS)
-    assert eventually(lambda: sandbox.broker.api.queues(vhost)["1c.queue"].ready > 10)
+    assert eventually(lambda: sandbox.broker.api.queue(vhost, "1c.queue").ready > 10)
 
     sandbox.broker.stop()
     sandbox.broker.start()
@@ -144,5 +144,5 @@ def test_a_restart_of_the_broker_in_mid_flow_loses_nothing(
     start_system(QUEUES, completing)
     done = eventually(lambda: engine_api.finished_count() == len(KEYS), seconds=90)
     assert done, engine_api.finished_count()
-    assert sandbox.broker.api.queues(vhost)[ERRORS].ready == 0
+    assert sandbox.broker.api.queue(vhost, ERRORS).ready == 0
     assert "Traceback" not in worker.output

@@ -101,7 +101,7 @@ def test_what_the_old_version_left_is_brought_to_its_end_and_nothing_is_done_twi
     with connect(sandbox, vhost) as connection:
         connection.channel().basic_publish(ANSWERS_EXCHANGE, ANSWERS, UNUSABLE)
     assert eventually(lambda: in_delay_tiers() == SUSPENDED, seconds=SECONDS)
-    assert eventually(lambda: sandbox.broker.api.queues(vhost)[ERRORS].ready == 1, seconds=SECONDS)
+    assert eventually(lambda: sandbox.broker.api.queue(vhost, ERRORS).ready == 1, seconds=SECONDS)
 
     under_load: list[str] = []
     load = threading.Thread(target=lambda: under_load.extend(start_many(engine_api, ["email"] * LOAD)))
