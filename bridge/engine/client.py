@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from loguru import logger
 
 from bridge.contract import ExternalTask, TaskState, Variables, encode_json, with_encoded
-from bridge.contract.fields import text
+from bridge.contract.fields import lock_end, text
 from bridge.engine.back_offs import BackOffs
 from bridge.engine.dates import EngineDates
 from bridge.engine.error_texts import shortened, storable
@@ -31,6 +32,7 @@ NO_VARIABLES: Mapping[str, Variables] = {}
 NO_TASK = "universal-camunda-worker-asks"  # no id of a task
 SERVER_ERROR, GATEWAY_TIMEOUT = 500, 504
 UNKNOWN_OR_FORBIDDEN = (403, 404)
+LAST_FAILURE = "failureLog=true&sortBy=timestamp&sortOrder=desc&maxResults=1"
 # Within these calls the engine goes on with the process as far as it can, and also after we have given up.
 RUNS_ON = frozenset({"complete", "bpmnError"})
 COMPLETE_TIMEOUT_SECONDS = 300.0
@@ -154,6 +156,20 @@ class CamundaClient:
             logger.warning("history does not say whether {} was cancelled: {}", activity_instance_id, reply.status)
             return False
         return bool(self._usable(reply, dict).get("canceled"))
+
+    def failed_after(self, task_id: str, moment: datetime) -> bool:
+        """Whether history tells of a failure of a task after a moment at the engine; False where it does not say.
+
+        Raises Unavailable.
+        """
+        path = f"/history/external-task-log?externalTaskId={task_id}&{LAST_FAILURE}"
+        reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        if reply.status in UNKNOWN_OR_FORBIDDEN:
+            return False
+        failures = readable("external-task-log", lambda row: row["timestamp"], self._usable(reply, list))
+        dates = [{"lockExpirationTime": timestamp} for timestamp in failures]  # written as all of its dates
+        self._dates.complete(dates)
+        return any(date > moment for date in readable("external-task-log", lock_end, dates) if date)
 
     def read_task(self, task_id: str) -> TaskState:
         """Return how a task stands now, without the end of its lock where that cannot be read. Raises TaskGone."""

@@ -14,8 +14,9 @@ TOLERANCE_SECONDS = 10.0
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """One task in flight. `lock_expires_at` is a moment at the engine, the others are monotonic seconds.
+    """One task in flight. Dates are moments at the engine, numbers are monotonic seconds.
 
+    `fetched_at`: when the engine locked it for us at first; None where an earlier process of ours fetched it.
     `full_lock_ends`: until when its message promises the lock; `message_ends`: when the message expires unread.
     `is_taken`: its queue was seen empty before that while somebody listened, and no message came back since; or
     `is_heard`: its system gave a sign of life.
@@ -33,6 +34,7 @@ class Lease:
     lock_ends: float
     full_lock_ends: float
     activity_instance_id: str = ""
+    fetched_at: datetime | None = None
     message_ends: float = 0.0
     published_at: float = 0.0
     extended: bool = False

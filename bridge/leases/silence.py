@@ -85,12 +85,23 @@ class Silence:
         if state.retries != lease.retries or state.worker_id != self._camunda.worker_id:
             give_back_pause(self._camunda, self._table, lease, state)
             self._table.drop(lease)
+        elif self._has_failed(lease, state):
+            self._table.drop(lease)
         elif state.suspended:
             self._table.plan(lease, now + SUSPENDED_SECONDS)
         elif longer > HEARTBEAT_TOLERANCE_SECONDS:
             self._adopt(lease, longer)
         else:
             self._ask_for_answer(lease, state, now)
+
+    def _has_failed(self, lease: Lease, state: TaskState) -> bool:
+        """Whether another process of ours reported a failure that left the retries as they were.
+
+        Nothing but history then tells its pause from a longer lock.
+        """
+        if state.error_message is None or lease.fetched_at is None:
+            return False
+        return self._camunda.failed_after(lease.task_id, lease.fetched_at)
 
     def _ask_for_answer(self, lease: Lease, state: TaskState, now: float) -> None:
         """Hold on to a task whose lock is as we know it while it may be answered, then report its silence."""

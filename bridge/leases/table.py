@@ -129,6 +129,7 @@ class LeaseTable:
         return any(answer.is_of_attempt(lease.retries) for answer in self._answers_in_hand(lease.task_id))
 
     def _lease_of(self, task: ExternalTask, system: System, fetch_sent: float) -> Lease:
+        lease_ms = self._rules.lease_ms_of(system)
         return Lease(
             task_id=task.id,
             topic=task.topic,
@@ -136,8 +137,9 @@ class LeaseTable:
             system=system,
             retries=task.retries,
             lock_expires_at=task.lock_expires_at,
-            lock_ends=fetch_sent + self._rules.lease_ms_of(system) / 1000,
+            lock_ends=fetch_sent + lease_ms / 1000,
             activity_instance_id=task.activity_instance_id,
+            fetched_at=task.lock_expires_at - timedelta(milliseconds=lease_ms),
             # The engine counts from somewhere between the request and now, and so does what the message promises.
             full_lock_ends=clock.now() + system.lock_ms / 1000,
             message_ends=fetch_sent + (system.lock_ms - system.margin_ms) / 1000,

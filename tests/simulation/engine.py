@@ -49,6 +49,7 @@ class Task:
     lock_ends: float = 0.0
     retries: int | None = None
     error: str | None = None
+    failed_at: float | None = None
     end: str = ""
     version: int = 0
 
@@ -179,6 +180,8 @@ class Engine:
                 return self._rows(list(self._matches(request.body, query))[first : first + most])
             case "GET", ["external-task", task_id]:
                 return _json(self.row(self._task(task_id)))
+            case "GET", ["history", "external-task-log"]:
+                return _json(self._last_failure(query["externalTaskId"][0]))
             case "POST", ["external-task", task_id, call] if call in CALLS:
                 CALLS[call](self, request, task_id)
                 return ACCEPTED
@@ -191,6 +194,10 @@ class Engine:
         """Return the topics of tasks that nobody holds, be they suspended or without retries."""
         now = self.clock()
         return sorted({task.topic for task in self.open_tasks() if not task.is_locked(now)})
+
+    def _last_failure(self, task_id: str) -> list[Body]:
+        failed_at = self.tasks[task_id].failed_at
+        return [] if failed_at is None else [{"id": f"f-{task_id}", "timestamp": moment(failed_at)}]
 
     def _matches(self, wanted: Body, query: dict[str, list[str]]) -> Iterator[Task]:
         now, ids = self.clock(), wanted.get("externalTaskIdIn")
@@ -303,7 +310,8 @@ class Engine:
         before, pause = task.retries, request.body.get("retryTimeout", 0) / 1000
         task.retries = request.body.get("retries") or 0
         task.error = (request.body.get("errorMessage") or "")[:LONGEST_MESSAGE] or None
-        task.lock_ends = self.clock() + pause
+        task.failed_at = self.clock()
+        task.lock_ends = task.failed_at + pause
         self.observer.failed(task, before, pause)
 
     def _extend(self, request: Request, task_id: str) -> None:

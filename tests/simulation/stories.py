@@ -359,4 +359,27 @@ STORIES = [
             faults=(Fault("broker down", when="answered", after=0.3, lasts=40.0),),
         ),
     ),
+    Story(
+        "a failure in another process, after which a task looks as before but for its lock, is no sign of life",
+        "pause became a lock",
+        Plan(
+            (
+                System(
+                    "1c",
+                    lock=20.0,
+                    answers=(
+                        "failure 60",
+                        "failure 60",
+                        "complete",
+                    ),
+                ),
+            ),
+            (Start(3.0, ("1c",)),),
+            faults=(
+                Fault("kill", of="1", when="extendLock", lasts=12.0),
+                Fault("set retries", after=20.0, lasts=12.0),
+            ),
+            processes=("worker", "handler"),
+        ),
+    ),
 ]

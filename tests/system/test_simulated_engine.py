@@ -12,6 +12,7 @@ import pytest
 
 from bridge.contract import encode_json
 from bridge.engine import Http, Login, Reply
+from bridge.engine.client import LAST_FAILURE
 from bridge.engine.verdict import judge
 from sandbox.engine_api import EngineApi
 from sandbox.sandbox import Sandbox
@@ -93,6 +94,7 @@ def script(chance: random.Random) -> Iterator[tuple[str, str, Body | None]]:
                 ("GET", "/external-task/topic-names?withUnlockedTasks=true", None),
                 ("POST", "/external-task?maxResults=9", {"externalTaskIdIn": ["TASK"], "locked": True}),
                 ("POST", "/external-task?maxResults=9", {"workerId": worker, "withRetriesLeft": True}),
+                ("GET", f"/history/external-task-log?externalTaskId=TASK&{LAST_FAILURE}", None),
                 ("PUT", "/external-task/TASK/retries", {"retries": 2}),
                 ("suspend", "", None),
                 ("activate", "", None),
@@ -147,6 +149,8 @@ def told(reply: Reply) -> object:
 
 
 def row(fields: Mapping[str, Any]) -> dict[str, Any]:
+    if "timestamp" in fields:
+        return {"is_failure": True}
     kept = ("topicName", "workerId", "retries", "suspended", "errorMessage", "priority")
     return {name: fields.get(name) for name in kept} | {"locked": fields["lockExpirationTime"] is not None}
 

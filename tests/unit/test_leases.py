@@ -575,6 +575,45 @@ def test_a_heartbeat_that_came_another_way_is_adopted(house: House) -> None:
     assert house.engine.words() == ["t1"]
 
 
+def history(*failed_at: datetime) -> Reply:
+    return Reply(200, json.dumps([{"timestamp": moment.isoformat()} for moment in failed_at]).encode())
+
+
+@pytest.mark.parametrize("lock_grew_by", [timedelta(hours=1), timedelta(0)])
+def test_a_failure_that_only_history_tells_of_is_no_sign_of_life(house: House, lock_grew_by: timedelta) -> None:
+    lease = house.extended(retries=None)
+    assert lease.fetched_at is not None
+    house.was_taken()
+    row = house.engine.tasks["t1"]
+    row["lockExpirationTime"] = (datetime.fromisoformat(row["lockExpirationTime"]) + lock_grew_by).isoformat()
+    row["errorMessage"] = "Bitrix24 is down"
+    house.engine.replies["external-task-log"] = [history(lease.fetched_at + timedelta(seconds=1))]
+
+    house.keeper.tick()
+
+    assert house.table.all() == []
+    assert house.engine.words() == ["t1", "external-task-log"]
+
+
+@pytest.mark.parametrize(
+    "reply", [history(), fakes.refusal(403, "no"), fakes.refusal(404, "no such resource"), None]
+)
+def test_a_failure_of_an_earlier_attempt_hides_no_sign_of_life(house: House, reply: Reply | None) -> None:
+    lease = house.extended()
+    assert lease.fetched_at is not None
+    house.was_taken()
+    row = house.engine.tasks["t1"]
+    row["lockExpirationTime"] = (
+        datetime.fromisoformat(row["lockExpirationTime"]) + timedelta(hours=1)
+    ).isoformat()
+    row["errorMessage"] = "Bitrix24 was down"
+    house.engine.replies["external-task-log"] = [reply or history(lease.fetched_at)]
+
+    house.keeper.tick()
+
+    assert 3_590 < lease.lock_ends - time.monotonic() < 3_610
+
+
 def test_a_suspended_task_is_looked_at_later(house: House) -> None:
     lease = house.extended()
     house.was_taken()
