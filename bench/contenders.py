@@ -82,7 +82,7 @@ class Contender:
         if self.kind is Kind.DIRECT:
             return None
         if self.kind is Kind.OURS:
-            systems = (topic.rpartition("_")[2] for topic in topics)  # see bench/routing.toml
+            systems = dict.fromkeys(topic.rpartition("_")[2] for topic in topics)  # see bench/routing.toml
             queues = tuple(f"{system}.queue" for system in systems)
             return Wiring(queues, "camunda.task.responses", "camunda.responses.queue")
         queues = tuple(f"peer.task.{topic}" for topic in topics)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from bridge.errors import Unavailable
 from sandbox.engine_api import EngineApi
 from sandbox.errors import SandboxError
 
-_LETTERS = "abcd"  # one topic each
+SYSTEMS = "abcd"  # as in bench/routing.toml
+_ROWS = 10_000
 _STARTERS = 8
 _CALL_SECONDS = 60.0
 _DELETE_SECONDS = 900.0  # thousands of instances with their history
@@ -57,17 +59,18 @@ class Started:
 class Load:
     """Processes deployed for one run: nobody else knows their topics, so a long poll left behind takes nothing."""
 
-    def __init__(self, engine_url: str, run: str, folder: Path) -> None:
-        """Takes 8 hexadecimal digits that mark the run; connects on the first call."""
+    def __init__(self, engine_url: str, run: str, folder: Path, topics: int = len(SYSTEMS)) -> None:
+        """Takes 8 hexadecimal digits that mark the run; connects on the first call. The systems take turns."""
         self._api = EngineApi(engine_url)
         self._http = Http(engine_url, Login(None))  # starting must be cheap: it shares the machine with the run
         self._run = run
         self._folder = folder
-        self.topics = tuple(f"bench_{run}_{letter}" for letter in _LETTERS)  # and the keys of the processes
+        systems = islice(cycle(SYSTEMS), topics)
+        self.topics = tuple(f"bench_{run}_{number}_{system}" for number, system in enumerate(systems))
         self._deployment = ""
 
     def deploy(self) -> None:
-        """Deploys a process for each topic."""
+        """Deploys a process for each topic, with the topic's name as its key."""
         files = [self._folder / f"{topic}.bpmn" for topic in self.topics]
         for topic, file in zip(self.topics, files, strict=True):
             file.write_text(_PROCESS.format(name=topic))
@@ -95,10 +98,16 @@ class Load:
 
     def ends(self) -> dict[str, float]:
         """Returns when each ended instance ended (Unix time): the engine's clock is this machine's."""
-        keys = ",".join(self.topics)
-        query = f"processDefinitionKeyIn={keys}&finished=true"
-        rows = self._call("GET", f"/history/process-instance?{query}")
-        return {row["id"]: datetime.fromisoformat(row["endTime"]).timestamp() for row in rows}
+        ends: dict[str, float] = {}
+        for topic in self.topics:
+            query = f"processDefinitionKey={topic}&finished=true&sortBy=instanceId&sortOrder=asc"
+            for first in count(step=_ROWS):
+                page = f"firstResult={first}&maxResults={_ROWS}"
+                rows = self._call("GET", f"/history/process-instance?{query}&{page}")
+                ends |= {row["id"]: datetime.fromisoformat(row["endTime"]).timestamp() for row in rows}
+                if len(rows) < _ROWS:
+                    break
+        return ends
 
     def _start(self, number: int, due_at: float | None) -> Started:
         topic = self.topics[number % len(self.topics)]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from bench.contenders import Contender, Kind, Wiring
 from bench.echo import READY, Had, read_had
-from bench.load import Load
+from bench.load import SYSTEMS, Load
 from bench.processes import Meter
 from bench.spending import Ledger
 from sandbox.children import Child
@@ -65,11 +65,17 @@ class Bridge:
 class Scene:
     """One run of one contender; only from the main thread."""
 
-    def __init__(self, stage: Stage, contender: Contender) -> None:
-        """Prepares names; nothing is there before it is entered."""
+    def __init__(
+        self, stage: Stage, contender: Contender, *, topics: int = len(SYSTEMS), leaves_load: bool = False
+    ) -> None:
+        """Prepares names; nothing is there before it is entered.
+
+        `leaves_load`: its instances stay in the engine, where to delete them would take longer than all the rest.
+        """
         self.stage = stage
         self.run_id = secrets.token_hex(4)
-        self.load = Load(stage.sandbox.engine.url, self.run_id, stage.run.folder)
+        self.load = Load(stage.sandbox.engine.url, self.run_id, stage.run.folder, topics)
+        self._leaves_load = leaves_load
         self._contender = contender
         self._vhost = f"bench-{self.run_id}"
         self._had_file = stage.run.folder / f"echo-{self.run_id}.json"
@@ -81,7 +87,8 @@ class Scene:
         with ExitStack() as exit_stack:
             broker.add_vhost(self._vhost)
             exit_stack.callback(broker.delete_vhost, self._vhost)
-            exit_stack.callback(self.load.delete)
+            if not self._leaves_load:
+                exit_stack.callback(self.load.delete)
             self.load.deploy()
             if wiring := self._contender.wiring(self.load.topics):
                 self._wire(wiring)

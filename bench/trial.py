@@ -56,7 +56,12 @@ class Trial:
 
 def backlog(stage: Stage, contender: Contender, count: int) -> Trial:
     """Starts the instances first and then the bridge: how fast does it drain them, at what cost?"""
-    with Scene(stage, contender) as scene:
+    return drained(stage, Scene(stage, contender), count)
+
+
+def drained(stage: Stage, scene: Scene, count: int) -> Trial:
+    """Does the same in a scene of one's own, which it enters."""
+    with scene:
         started = scene.load.start(range(count))
         stage.wait_calm()
         with scene.bridge() as bridge:

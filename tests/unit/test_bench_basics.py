@@ -3,12 +3,14 @@
 import json
 import os
 import subprocess
+from dataclasses import astuple
 from pathlib import Path
 
 import pika
 import pytest
 
 from bench import echo, processes
+from bench.backlog import Slices, slices_of
 from bench.figures import Spread, percentile, rate_between, ratios, spread_of
 from bench.profiles import part_of
 from sandbox.programs import REPOSITORY
@@ -35,6 +37,14 @@ def test_the_steady_rate_leaves_out_begin_and_end() -> None:
     moments = [0.0, *(100 + number / 10 for number in range(8)), 500.0]
 
     assert rate_between(moments, 0.2, 0.8) == pytest.approx(10)
+
+
+def test_the_slices_of_a_backlog_follow_the_order_in_which_tasks_ended() -> None:
+    ended_at = [*(number / 10 for number in range(10)), *(1 + number / 2 for number in range(10))]
+    ended_at += [6 + number / 5 for number in range(11)]
+
+    assert astuple(slices_of(ended_at[::-1], 10)) == pytest.approx((10, 2, 5))
+    assert slices_of(ended_at[:10], 10) == Slices(0, 0, 0)
 
 
 def test_a_process_tree_holds_children_and_their_children() -> None:
