@@ -17,6 +17,7 @@ from bridge.contract.wire import (
     RESPONSE_QUEUE,
     TASK_EXCHANGE,
     Publication,
+    decode_json,
     encode_json,
     with_encoded,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "cancellation_message",
     "cancelled_queue",
     "check_size",
+    "decode_json",
     "doubts",
     "encode_json",
     "has_path",

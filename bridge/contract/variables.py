@@ -3,7 +3,7 @@
 import math
 from typing import Any, TypeGuard
 
-from bridge.contract.wire import dump_json
+from bridge.contract.wire import encode_json
 from bridge.errors import Unprocessable
 
 Variables = dict[str, dict[str, Any]]
@@ -91,6 +91,6 @@ def _inferred(name: str, value: Any, json_type: str) -> dict[str, Any]:
 
 def _json_text(name: str, value: Any) -> str:
     try:
-        return dump_json(value)
+        return encode_json(value).decode()
     except ValueError as error:
         raise Unprocessable("invalid", f"variable {name!r}: {error}") from error

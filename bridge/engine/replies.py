@@ -1,8 +1,8 @@
 """What a reply must be to be of use: 200 with JSON of the kind that was asked for."""
 
-import json
 from typing import Any
 
+from bridge.contract import decode_json
 from bridge.engine.http import Reply
 from bridge.engine.verdict import judge
 from bridge.errors import LoginRefused, Unavailable
@@ -22,7 +22,7 @@ def usable(base_url: str, reply: Reply, wanted: Any) -> Any:
         detail = judge(reply.status, reply.body).detail
         raise Unavailable(f"{place} answers {detail}", wait_seconds=reply.wait_seconds)
     try:
-        document = json.loads(reply.body)
+        document = decode_json(reply.body)
     except (ValueError, RecursionError) as error:
         raise Unavailable(f"no engine at {place}: 200 without JSON: {reply.body[:80]!r}") from error
     if not isinstance(document, wanted):
