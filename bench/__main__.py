@@ -1,11 +1,11 @@
-"""Measures: python -m bench compare | backlog | ceiling | growth | profile | latency | http."""
+"""Measures: python -m bench compare | backlog | ceiling | growth | ways | profile | latency | http."""
 
 import argparse
 import signal
 import sys
 from collections.abc import Sequence
 
-from bench import backlog, ceiling, compare, growth, http_clients, latency, profiles
+from bench import backlog, ceiling, compare, growth, http_clients, latency, profiles, ways
 from sandbox.errors import SandboxError
 
 
@@ -14,12 +14,15 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="./run bench", description="Measures the worker, other bridges or HTTP clients."
     )
-    commands = parser.add_subparsers(required=True, metavar="compare|backlog|ceiling|growth|profile|latency|http")
+    commands = parser.add_subparsers(
+        required=True, metavar="compare|backlog|ceiling|growth|ways|profile|latency|http"
+    )
     for measurement, name in (
         (compare, "compare"),
         (backlog, "backlog"),
         (ceiling, "ceiling"),
         (growth, "growth"),
+        (ways, "ways"),
         (profiles, "profile"),
         (latency, "latency"),
         (http_clients, "http"),

@@ -16,7 +16,7 @@ import requests
 from bench.echo import read_had
 from bench.processes import Meter
 from bench.stand_in import Batch, StandIn
-from sandbox.broker import Broker
+from sandbox.broker import Broker, TlsFiles
 from sandbox.children import Child
 from sandbox.errors import SandboxError
 from sandbox.ports import LOOPBACK, free_ports
@@ -35,10 +35,10 @@ _EMPTY_SECONDS = 15.0
 class Servers:
     """The stand-in and a broker; they stay while workers come and go."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, tls: TlsFiles | None = None) -> None:
         """Prepares both; what else is started beside them belongs to `run` too."""
         self.run = run
-        self.broker = Broker(run)
+        self.broker = Broker(run, tls=tls)
         self.stand_in = StandIn(run)
 
     def start(self) -> Self:

@@ -29,6 +29,14 @@ def spread_of(values: Iterable[float | None]) -> Spread | None:
     return Spread(median(known), min(known), max(known)) if known else None
 
 
+def shown(spread: Spread | None, digits: int) -> str:
+    """Returns the median with its range, or that alone where all are the same; `-` for none."""
+    if spread is None:
+        return "-"
+    middle, lowest, highest = (f"{value:.{digits}f}" for value in (spread.median, spread.lowest, spread.highest))
+    return middle if lowest == highest else f"{middle} ({lowest}-{highest})"
+
+
 def ratios(ours: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> list[float]:
     """Returns ours divided by theirs for each round that has both: what the machine did to a round cancels out."""
     return [

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bench.circuit import HELD_TOPIC, Circuit, Servers
 from bench.drain import Drain, Drained
-from bench.figures import Spread, ratios, spread_of
+from bench.figures import Spread, ratios, shown, spread_of
 from bench.growth_cases import AXES, Axis, Case
 from sandbox.errors import SandboxError
 from sandbox.runs import Run
@@ -125,8 +125,8 @@ def _table(axis: Axis, sizes: Mapping[int, Rounds]) -> Table:
     for heading in (axis.title, *_FIGURES, "µs x first", "MB x first", "lost", "doubled"):
         table.add_column(heading, justify="right", no_wrap=True)
     for size, rounds in sizes.items():
-        cells = [_cell(_spread(rounds, figure), 0) for figure in _FIGURES.values()]
-        cells += [_cell(_ratio(sizes, size, figure), 2) for figure in ("worker_us", "peak_mb")]
+        cells = [shown(_spread(rounds, figure), 0) for figure in _FIGURES.values()]
+        cells += [shown(_ratio(sizes, size, figure), 2) for figure in ("worker_us", "peak_mb")]
         wrong = [sum(getattr(result, name) for result in rounds.values()) for name in ("lost", "doubled")]
         table.add_row(f"{size:,}", *cells, *map(str, wrong))
     return table
@@ -151,13 +151,6 @@ def verdict(axis: Axis, sizes: Mapping[int, Rounds]) -> str:
         return ""
     word = "holds" if ratio.median <= axis.limit else "DOES NOT HOLD"
     return f"The last may cost {axis.limit:g} times the first: {ratio.median:.2f}, {word}."
-
-
-def _cell(spread: Spread | None, digits: int) -> str:
-    if spread is None:
-        return "-"
-    middle, lowest, highest = (f"{value:.{digits}f}" for value in (spread.median, spread.lowest, spread.highest))
-    return middle if lowest == highest else f"{middle} ({lowest}-{highest})"
 
 
 def _write(options: Namespace, results: Results) -> None:
