@@ -313,8 +313,11 @@ class CamundaClient:
         path = f"/external-task/{task_id}/{call}"
         timeout = self._complete_timeout_seconds if call in RUNS_ON else CALL_TIMEOUT_SECONDS
         reply = self._http.send("POST", path, body, timeout_seconds=timeout)
+        answer = judge(reply.status, reply.body)
+        if answer.verdict is Verdict.ACCEPTED:
+            return answer
         may_run = reply.status == GATEWAY_TIMEOUT and reply.seconds >= MAY_RUN_SECONDS
-        return replace(judge(reply.status, reply.body), wait_seconds=reply.wait_seconds, may_run=may_run)
+        return replace(answer, wait_seconds=reply.wait_seconds, may_run=may_run)
 
     def _read(self, path: str, wanted: type) -> Any:
         reply = self._http.send("GET", path, timeout_seconds=CALL_TIMEOUT_SECONDS)

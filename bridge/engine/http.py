@@ -22,6 +22,8 @@ CLOCK_TIMEOUT_SECONDS = 10
 LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more is asked again all the same
 LONG_SECONDS = 30.0
 SILENCE_SECONDS = 15.0
+LOOK_SECONDS = 1.0
+NAME_SECONDS = 0.01
 SIGN_OF_LIFE_TIMEOUT_SECONDS = 10
 # The engine wants Accept: */* (errorDetails is text); an empty Expect spares a round trip on big bodies.
 HEADERS = ("Content-Type: application/json", "Accept: */*", "Accept-Encoding:", "Expect:")
@@ -104,7 +106,10 @@ class Http:
         handle.setopt(pycurl.URL, f"{self.base_url}/engine")
         handle.setopt(pycurl.TIMEOUT, CLOCK_TIMEOUT_SECONDS)
         handle.setopt(pycurl.HEADERFUNCTION, lines.append)
-        self._fetch(handle)
+        try:
+            handle.perform_rb()
+        except pycurl.error as error:
+            raise self._unavailable(handle, error) from error
         return date_in(lines)
 
     def give_up_after(self, seconds: float) -> None:
@@ -129,9 +134,11 @@ class Http:
             handle.setopt(pycurl.PASSWORD, self._login.password.encode())  # as text it must be ASCII
         if self._transport.token:
             handle.setopt(pycurl.HTTPHEADER, [*HEADERS, *self._transport.header_lines()])
-        handle.setopt(pycurl.NOPROGRESS, timeout_seconds <= LONG_SECONDS)
-        self._local.sent_at = sent = clock.now()
-        content = self._fetch(handle)
+        sent = clock.now()
+        try:
+            content = self._wait(handle, sent, may_be_in_vain=timeout_seconds > LONG_SECONDS)
+        except pycurl.error as error:
+            raise self._unavailable(handle, error) from error
         self._heard_at = clock.now()
         if self.base_url.startswith("https:") and handle.getinfo(pycurl.NUM_CONNECTS):
             self._transport.note_certificates(handle, self.base_url)
@@ -140,26 +147,45 @@ class Http:
         leads_to = (handle.getinfo(pycurl.REDIRECT_URL) or "") if status in REDIRECTS else ""
         return Reply(status, content, wait_seconds, self._heard_at - sent, leads_to)
 
-    def _fetch(self, handle: pycurl.Curl) -> bytes:
-        try:
-            return handle.perform_rb()
-        except pycurl.error as error:
-            code, said = int(error.args[0]), str(error.args[-1])
-            reason = NO_WORD if code == pycurl.E_SEND_FAIL_REWIND else reason_of(code, said, self.base_url)
-            text = f"no engine at CAMUNDA_BASE_URL {self.base_url}: {reason}"
-            if code in UNTRUSTED and handle is getattr(self._local, "handle", None):
-                self._local.handle = None  # a handle keeps a CA's file for a day
-            if not handle.getinfo(pycurl.REQUEST_SIZE):  # it was not even sent
-                raise Unavailable(text) from error
-            timed_out = code == pycurl.E_OPERATION_TIMEDOUT
-            raise Unanswered(text, handle.getinfo(pycurl.TOTAL_TIME), timed_out=timed_out) from error
+    def _unavailable(self, handle: pycurl.Curl, error: pycurl.error) -> Unavailable:
+        """Return what to raise for an error of curl's."""
+        code, said = int(error.args[0]), str(error.args[-1])
+        reason = NO_WORD if code == pycurl.E_SEND_FAIL_REWIND else reason_of(code, said, self.base_url)
+        text = f"no engine at CAMUNDA_BASE_URL {self.base_url}: {reason}"
+        if code in UNTRUSTED and handle is getattr(self._local, "handle", None):
+            self._local.handle = self._local.multi = None  # they keep a CA's file for a day
+        if not handle.getinfo(pycurl.REQUEST_SIZE):  # it was not even sent
+            return Unavailable(text)
+        timed_out = code == pycurl.E_OPERATION_TIMEDOUT
+        return Unanswered(text, handle.getinfo(pycurl.TOTAL_TIME), timed_out=timed_out)
 
-    def _is_in_vain(self, *_progress: int) -> bool:
-        """Whether to end the wait for a reply; curl asks about every second."""
+    def _wait(self, handle: pycurl.Curl, sent: float, *, may_be_in_vain: bool) -> bytes:
+        """Perform a request, and look each second whether to go on waiting. Raises pycurl.error.
+
+        curl has a callback for that, but calls it at every step: nine times for a short request, and each time the
+        thread has to wait for the interpreter.
+        """
+        content, multi = BytesIO(), self._local.multi
+        handle.setopt(pycurl.WRITEDATA, content)
+        multi.add_handle(handle)
+        try:
+            while multi.perform()[1]:
+                if multi.select(_next_look(multi)) < 0:  # it has no socket yet: it asks for the name
+                    clock.Event().wait(NAME_SECONDS)
+                if may_be_in_vain and self._is_in_vain(sent):
+                    raise pycurl.error(pycurl.E_ABORTED_BY_CALLBACK, "given up")
+            for _, code, said in multi.info_read()[2]:
+                raise pycurl.error(code, said)
+        finally:
+            multi.remove_handle(handle)
+        return content.getvalue()
+
+    def _is_in_vain(self, sent: float) -> bool:
+        """Whether to end the wait for the reply to a request sent then."""
         now = clock.now()
         if now >= self._give_up_at:
             return True
-        return now - max(self._heard_at, self._local.sent_at) > SILENCE_SECONDS and not self._shows_life()
+        return now - max(self._heard_at, sent) > SILENCE_SECONDS and not self._shows_life()
 
     def _shows_life(self) -> bool:
         """Whether the server answers another request, whatever it says."""
@@ -178,7 +204,7 @@ class Http:
         handle = getattr(self._local, "handle", None)
         if handle is None:
             handle = self._local.handle = self._new_handle()
-            handle.setopt(pycurl.XFERINFOFUNCTION, self._is_in_vain)
+            self._local.multi = pycurl.CurlMulti()  # has the connection
         return handle
 
     def _new_handle(self) -> pycurl.Curl:
@@ -195,6 +221,12 @@ class Http:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
             handle.setopt(pycurl.USERNAME, self._login.username.encode())
         return handle
+
+
+def _next_look(multi: pycurl.CurlMulti) -> float:
+    """Return for how many seconds to wait: a second, or less where curl has something to do before."""
+    milliseconds = multi.timeout()
+    return LOOK_SECONDS if milliseconds < 0 else min(LOOK_SECONDS, milliseconds / 1000)
 
 
 def date_in(header_lines: Iterable[bytes]) -> datetime | None:
