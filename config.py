@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,7 +24,8 @@ from bridge.texts import language_of_environment
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER = re.compile(r"[!-9;-~]+: ?[\x20-\x7e]+")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-_ODD_IN_URL = re.compile(r"[\x00-\x20\x7f\\?#]")
+_ODD_IN_URL = re.compile(r"[\x00-\x20\x7f\\#]")
+_TOKEN = re.compile("[!-~]+")
 _SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
 AMQPS_PORT = 5671
 ENV_FILE = Path(__file__).with_name(".env")
@@ -195,30 +196,33 @@ class Settings(BaseSettings):
     @field_validator("camunda_oauth_token_url", "rabbitmq_oauth_token_url")
     @classmethod
     def _check_token_url(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "")
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in url):
-            raise ValueError("is not a URL without a login, such as https://login.example/token")
-        return url
+        return url and _url_in_ascii(url, "https://login.example/token")
 
     @field_validator("otel_exporter_otlp_endpoint")
     @classmethod
     def _check_collector(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in url or _ODD_IN_URL.search(url):
-            raise ValueError("is not a URL without a login, such as http://localhost:4318")
-        return url.rstrip("/")
+        return url and _url_in_ascii(url, "http://localhost:4318").rstrip("/")
 
     @field_validator("camunda_proxy")
     @classmethod
     def _check_proxy(cls, proxy: str | None) -> str | None:
         if proxy in (None, "none"):
             return proxy
-        parts = urlsplit(str(proxy))
-        if parts.scheme not in ("http", "https", "socks5", "socks5h") or not parts.hostname or "@" in str(proxy):
-            raise ValueError("is neither none nor a URL without a login, such as http://proxy.example:3128")
-        return proxy
+        return _url_in_ascii(
+            str(proxy), "http://proxy.example:3128, or none", ("http", "https", "socks5", "socks5h")
+        )
+
+    @field_validator("camunda_auth_token")
+    @classmethod
+    def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token and (problem := _odd_token(token.get_secret_value())):
+            raise ValueError(problem)
+        return token
+
+    @field_validator("rabbitmq_tls_server_name")
+    @classmethod
+    def _check_server_name(cls, name: str | None) -> str | None:
+        return name and _ascii_host(name, is_address=":" in name)
 
     @field_validator("rabbitmq_host")
     @classmethod
@@ -336,14 +340,23 @@ def _checked_url(url: str) -> str:
     """Return a URL as it is called. Raises ValueError."""
     if "@" in url:  # before urlsplit, whose errors quote parts of a password
         raise ValueError("must not contain a login; use CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or _ODD_IN_URL.search(url):
-        raise ValueError("is not a URL such as http://localhost:8080/engine-rest")
+    if "?" in url:
+        raise ValueError("must not contain a query; other paths are put behind it")
+    return _url_in_ascii(url, "http://localhost:8080/engine-rest").rstrip("/")
+
+
+def _url_in_ascii(url: str, example: str, schemes: Sequence[str] = ("http", "https")) -> str:
+    """Return a URL without a login as it is called. Raises ValueError."""
+    # The login first: the errors of urlsplit quote parts of a password.
+    parts = urlsplit("" if "@" in url or _ODD_IN_URL.search(url) else url)
+    if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
+        raise ValueError(f"is not a URL without a login, such as {example}")
     host = _ascii_host(parts.hostname, is_address="[" in parts.netloc)
-    if not url.isascii():
-        place = parts.netloc.lower().replace(parts.hostname, host)
-        url = urlunsplit((parts.scheme, place, quote(parts.path, safe=_SAFE_IN_PATH), "", ""))
-    return url.rstrip("/")
+    if url.isascii():
+        return url
+    place = parts.netloc.lower().replace(parts.hostname, host)
+    path, query = quote(parts.path, safe=_SAFE_IN_PATH), quote(parts.query, safe=_SAFE_IN_PATH)
+    return urlunsplit((parts.scheme, place, path, query, ""))
 
 
 def secret_names() -> list[str]:
@@ -372,7 +385,14 @@ def _read_secret(name: str, given: object) -> str:
         raise SettingsError(
             f"{name.upper()}: {path} must hold one line of UTF-8 text, and holds a NUL or more lines"
         )
+    if name == "camunda_auth_token_file" and (problem := _odd_token(secret)):
+        raise SettingsError(f"{name.upper()}: {path} {problem}")
     return secret
+
+
+def _odd_token(token: str) -> str:
+    """Return why a text is no bearer token, which a line of HTTP has to hold; empty where it is one."""
+    return "" if _TOKEN.fullmatch(token) else "is no token: it holds a space, or what is not ASCII"
 
 
 def _odd_bytes(value: str) -> str:

@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
+from os import fsencode
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -41,12 +42,12 @@ class Transport:
 
     def prepare(self, handle: pycurl.Curl, url: str) -> None:
         """Set the options of a new handle for this URL."""
-        handle.setopt(pycurl.CAINFO, str(self.ca_file or system_store()))
+        handle.setopt(pycurl.CAINFO, fsencode(self.ca_file or system_store()))  # as text they must be ASCII
         handle.setopt(pycurl.OPT_CERTINFO, True)
         if self.cert_file:
-            handle.setopt(pycurl.SSLCERT, str(self.cert_file))
+            handle.setopt(pycurl.SSLCERT, fsencode(self.cert_file))
         if self.key_file:
-            handle.setopt(pycurl.SSLKEY, str(self.key_file))
+            handle.setopt(pycurl.SSLKEY, fsencode(self.key_file))
         if self.proxy == NO_PROXY or (self.proxy is None and is_loopback(url)):
             handle.setopt(pycurl.PROXY, "")  # curl obeys http_proxy for 127.0.0.1 too, and would show it the login
         elif self.proxy:

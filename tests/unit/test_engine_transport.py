@@ -116,6 +116,18 @@ def test_a_certificate_of_ours_is_shown_where_it_is_wanted(server: Server, ca: A
         assert "CAMUNDA_CLIENT_CERT_FILE" in trouble_with(f"https://localhost:{server.port}", Transport(ca.file))
 
 
+def test_certificates_may_lie_in_a_folder_with_a_name_beyond_ascii(
+    server: Server, ca: Authority, tmp_path: Path
+) -> None:
+    server.secure(*ca.give("localhost"), ca=ca.file)
+    folder = tmp_path / "сертификаты"
+    folder.mkdir()
+    ca_file, cert_file, key_file = (Path(shutil.copy(file, folder)) for file in (ca.file, *ca.give("worker")))
+
+    with server.running():
+        assert ask(f"https://localhost:{server.port}", Transport(ca_file, cert_file, key_file)) == []
+
+
 def test_an_unknown_ca_and_another_name_are_named(server: Server, ca: Authority, stranger: Authority) -> None:
     server.secure(*ca.give("localhost"))
 

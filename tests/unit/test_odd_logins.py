@@ -112,6 +112,58 @@ def test_an_odd_url_is_refused_in_one_line(load: Load, url: str) -> None:
     assert len(line.splitlines()) == 1
 
 
+OAUTH = {"CAMUNDA_OAUTH_CLIENT_ID": "worker", "CAMUNDA_OAUTH_CLIENT_SECRET": "secret"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "used"),
+    [
+        ("CAMUNDA_OAUTH_TOKEN_URL", "https://exämple.org/é?p=é", "https://xn--exmple-cua.org/%C3%A9?p=%C3%A9"),
+        ("CAMUNDA_OAUTH_TOKEN_URL", "https://login.example/t?p=B2C_1", "https://login.example/t?p=B2C_1"),
+        ("CAMUNDA_PROXY", "http://exämple.org:3128", "http://xn--exmple-cua.org:3128"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318/é/", "http://localhost:4318/%C3%A9"),
+        ("RABBITMQ_TLS_SERVER_NAME", "exämple.org", "xn--exmple-cua.org"),
+    ],
+)
+def test_other_urls_and_names_are_used_in_ascii_too(load: Load, name: str, given: str, used: str) -> None:
+    also = OAUTH if name.startswith("CAMUNDA_OAUTH") else {"RABBITMQ_TLS": "true"}
+
+    assert getattr(load(**also, **{name: given}), name.lower()) == used
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("CAMUNDA_OAUTH_TOKEN_URL", "http://login.example:70000/token"),
+        ("CAMUNDA_OAUTH_TOKEN_URL", "http://login.example/a b"),
+        ("CAMUNDA_OAUTH_TOKEN_URL", "http://a..b/token"),
+        ("CAMUNDA_PROXY", "http://proxy.example:3128999"),
+        ("CAMUNDA_PROXY", "http://proxy .example:3128"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:43189999"),
+        ("RABBITMQ_TLS_SERVER_NAME", "x" * 64),
+        ("RABBITMQ_TLS_SERVER_NAME", "."),
+        ("CAMUNDA_AUTH_TOKEN", "ключ"),
+        ("CAMUNDA_AUTH_TOKEN", "Bearer abc"),
+    ],
+)
+def test_what_can_be_no_such_url_name_or_token_is_refused_in_one_line(load: Load, name: str, given: str) -> None:
+    also = OAUTH if name.startswith("CAMUNDA_OAUTH") else {"RABBITMQ_TLS": "true"}
+
+    line = refusal(load, **also, **{name: f"'{given}'"})
+
+    assert line.startswith(f"{name}:")
+    assert len(line.splitlines()) == 1
+
+
+def test_a_token_that_becomes_odd_later_leaves_the_last_one_in_use(load: Load, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("abc.def", encoding="utf-8")
+    settings = load(CAMUNDA_AUTH_TOKEN_FILE=str(file))
+    file.write_text("<html>вход</html>", encoding="utf-8")
+
+    assert settings.secret_now("camunda_auth_token") == "abc.def"
+
+
 @pytest.mark.parametrize("host", ["a..b", "x" * 64, "rabbit host", "ra\\bbit"])
 def test_an_odd_host_is_refused_in_one_line(load: Load, host: str) -> None:
     assert refusal(load, RABBITMQ_HOST=f"'{host}'").startswith("RABBITMQ_HOST:")
