@@ -15,6 +15,7 @@ from bridge.routing import LONGEST_LOCK_MS, NO_TENANT, SHORTEST_LOCK_MS, LargeVa
 from bridge.toml_lines import Place, lines_of
 
 PAUSE = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
+SHORT_STRING_BYTES = 255  # of a name, as AMQP writes it
 RESERVED = ("amq.", "camunda.", "errors.camunda_tasks")
 UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -25,17 +26,24 @@ def _pause_ms(value: object) -> object:
     return int(match[1]) * UNIT_MS[match[2]] if match else value
 
 
+def _short(text: str) -> str:
+    if len(text.encode()) > SHORT_STRING_BYTES:
+        raise ValueError(f"has more than {SHORT_STRING_BYTES} bytes")
+    return text
+
+
 def _of_system(queue: str) -> str:
     if queue.startswith(RESERVED):
         raise ValueError("is a queue of the broker's or the worker's own")
-    return queue
+    return _short(queue)
 
 
 LockMs = Annotated[int, Field(ge=SHORTEST_LOCK_MS, le=LONGEST_LOCK_MS)]
 PauseMs = Annotated[int, BeforeValidator(_pause_ms), Field(ge=0, le=LONGEST_LOCK_MS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Text = Annotated[str, Field(min_length=1)]
-QueueName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_of_system)]
+QueueName = Annotated[str, Field(min_length=1), AfterValidator(_of_system)]
+Argument = str | Annotated[int, Field(ge=-(2**63), lt=2**63)] | bool
 Names = list[Text]
 
 WRONG_NAME = "is no system: letters, digits, - and _ only, in a table [systems.NAME]"
@@ -57,9 +65,9 @@ WRONG_VALUE = {
     "retries": f"is not within 0 to {MOST_RETRIES}",
     "retry_pauses": 'is no list of pauses such as ["30s", "5m", "1h"], each at most 49 days',
     "max_in_flight": "is no number from 1 on",
-    "queue": "is no name of a queue that a system may have",
+    "queue": f"is no name of a queue that a system may have, or has more than {SHORT_STRING_BYTES} bytes",
     "declare": NO_SWITCH,
-    "queue_arguments": "is no table such as {x-max-priority = 10}",
+    "queue_arguments": "is no table such as {x-max-priority = 10}, with short names and numbers of 64 bits",
     "priority": NO_SWITCH,
     "cancellations": NO_SWITCH,
     "long_text": 'is not "json"',
@@ -86,7 +94,7 @@ class _SystemTable(BaseModel):
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
     queue: QueueName | None = None
     declare: bool = True
-    queue_arguments: dict[str, str | int | bool] = {}
+    queue_arguments: dict[Annotated[str, AfterValidator(_short)], Argument] = {}
     priority: bool = False
     cancellations: bool = False
     large_variables: LargeVariables = "incident"
@@ -111,7 +119,8 @@ def read_routing_file(path: Path, usual: System) -> tuple[dict[str, System], str
     try:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a mark
         document = tomllib.loads(text)
-    except (OSError, ValueError) as error:  # UnicodeDecodeError, TOMLDecodeError, or a number of too many digits
+    # UnicodeDecodeError, TOMLDecodeError, a number of too many digits; lists in lists in lists ...
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"ROUTING_FILE {path}: {error}") from error
     try:
         file = _RoutingFile.model_validate(document)

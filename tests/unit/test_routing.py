@@ -425,6 +425,28 @@ def test_a_number_too_long_to_read_names_the_file(load: Load, routing_file: Path
     assert str(caught.value).startswith(f"ROUTING_FILE {routing_file}: ")
 
 
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        (f"queue_arguments = {{x = {2**63}}}", "numbers of 64 bits"),
+        (f"queue_arguments = {{{'x' * 256} = 1}}", "short names"),
+        (f'queue = "{"я" * 128}"', "more than 255 bytes"),
+    ],
+)
+def test_what_no_broker_can_be_told_is_named_with_its_line(
+    load: Load, routing_file: Path, entry: str, problem: str
+) -> None:
+    with pytest.raises(SettingsError, match=problem) as caught:
+        load(f"[systems.a]\n{entry}")
+
+    assert str(caught.value).startswith(f"ROUTING_FILE {routing_file}, line 2: ")
+
+
+def test_lists_too_deep_to_read_name_the_file(load: Load, routing_file: Path) -> None:
+    with pytest.raises(SettingsError, match=str(routing_file)):
+        load(f"x = {'[' * 5000}{']' * 5000}")
+
+
 def test_a_byte_order_mark_before_a_routing_file_is_skipped(routing_file: Path) -> None:
     routing_file.write_text("[systems.a]\n", encoding="utf-8-sig")
 
