@@ -9,6 +9,7 @@ from bridge.contract.traces import TraceContext
 from bridge.contract.variables import Variables
 
 TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+ATTEMPT = re.compile(r"first|[0-9]{1,10}")  # see `attempt_of`
 # A lock of 2^53 ms ends in the year 287453; and a little before the year 9999 nothing can be added any more.
 YEARS = range(1970, 9000)
 

@@ -8,15 +8,17 @@ from difflib import get_close_matches
 from typing import Any
 
 from bridge.contract.bodies import PLAIN, BodyForm
-from bridge.contract.fields import TASK_ID
+from bridge.contract.fields import ATTEMPT, TASK_ID
 from bridge.contract.task import attempt_of
 
 READ_BYTES = 65_536
 SIMILAR = 0.7
 LAST_WORDS = ("complete", "bpmn_error")
-# Where a body is no JSON, its first fields may still be legible: up to the first object or list within.
-FIRST_FIELDS = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{[^{\[]*")
-FIELD = rb'"%s"\s*:\s*"([A-Za-z0-9_-]{1,64})"'
+# Where a body is no JSON, its first fields may still be legible: up to the first object or list within, behind
+# what came before it, such as a second mark, a comment or `json=`; in the quotes of another language, or in two.
+FIRST_FIELDS = re.compile(rb"[^{]{0,80}\{[^{\[]*")
+QUOTE = rb"""\\{0,3}["']"""
+FIELD = QUOTE + rb"%s" + QUOTE + rb"\s*:\s*" + QUOTE + rb"([A-Za-z0-9_-]{1,64})" + QUOTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +64,17 @@ def named_task(body: bytes, correlation_id: str | None, form: BodyForm = PLAIN) 
     """Return which task an answer is about that cannot be used; None where it does not say."""
     begin = form.beginning(body, READ_BYTES + 1)
     fields = {_plain(str(key)): value for key, value in first_fields(begin).items()}
-    task_id = next((one for one in (_id(fields.get("taskid")), _id(correlation_id)) if one), None)
+    task_id = _legible(fields.get("taskid"), TASK_ID) or _legible(correlation_id, TASK_ID)
     if task_id is None:
         return None
-    attempt, response_type = fields.get("attempt"), fields.get("responsetype")
-    return NamedTask(
-        task_id,
-        str(attempt) if isinstance(attempt, str | int) else None,
-        response_type if isinstance(response_type, str) else None,
-    )
+    response_type = fields.get("responsetype")
+    attempt = _legible(fields.get("attempt"), ATTEMPT)
+    return NamedTask(task_id, attempt, response_type if isinstance(response_type, str) else None)
 
 
-def _id(value: object) -> str | None:
+def _legible(value: object, form: re.Pattern[str]) -> str | None:
     text = str(value) if isinstance(value, str | int) else ""
-    return text if TASK_ID.fullmatch(text) else None
+    return text if form.fullmatch(text) else None
 
 
 def first_fields(body: bytes) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bridge.contract.bodies import PLAIN, BodyForm
-from bridge.contract.fields import TASK_ID
+from bridge.contract.fields import ATTEMPT, TASK_ID
 from bridge.contract.keys import NamedTask, first_fields, meant_by
 from bridge.contract.surrogates import half_a_character
 from bridge.contract.variables import Variables, is_long_text, typed
@@ -19,6 +19,13 @@ def _no_boolean(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("Input should be a whole number")
     return value
+
+
+def _attempt_or_none(given: str | None) -> str | None:
+    """Return the attempt of a task message; what names none would pass for an earlier one, and be dropped."""
+    if given and not ATTEMPT.fullmatch(given):
+        raise ValueError(f"{given!r:.40} is of no task message: send back the one that it has")
+    return given or None
 
 
 NoBoolean = BeforeValidator(_no_boolean)
@@ -57,7 +64,7 @@ class Response(BaseModel):
     task_id: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
     response_type: ResponseType
     worker_id: str | None = None
-    attempt: str | None = None
+    attempt: Annotated[str | None, AfterValidator(_attempt_or_none)] = None
     variables: dict[str, Any] | None = None
     local_variables: dict[str, Any] | None = None
     error_message: str | None = None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.contract import BodyForm, Response, named_task
+from bridge.contract import BodyForm, NamedTask, Response, named_task
 from bridge.errors import Unprocessable
 
 MAX_BYTES = 1_048_576
@@ -167,6 +167,24 @@ def test_a_packed_answer_still_names_its_task(pack: Any) -> None:
         named = named_task(body, None, BodyForm(encoding))
         assert named is not None
         assert (named.task_id, named.response_type) == ("t", "complete")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf\xef\xbb\xbf" + BODY,
+        b"/* done */ " + BODY,
+        b"json=" + BODY,
+        str(ANSWER).encode(),
+        str(BODY).encode(),
+        json.dumps(BODY.decode()).encode(),
+        json.dumps(json.dumps(BODY.decode())).encode(),
+        b"[" + BODY + b"]",
+    ],
+)
+def test_a_body_that_is_no_json_object_names_its_task_where_a_person_can_read_it(body: bytes) -> None:
+    assert refusal(body).reason == "invalid"
+    assert named_task(body, None) == NamedTask("t", None, "complete")
 
 
 def test_a_body_of_another_encoding_names_its_task_by_the_correlation_id() -> None:

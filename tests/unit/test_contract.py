@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from bridge.contract import ExternalTask, Publication, Response, ResponseType, encode_json, task_message
+from bridge.contract import (
+    ExternalTask,
+    NamedTask,
+    Publication,
+    Response,
+    ResponseType,
+    encode_json,
+    named_task,
+    task_message,
+)
 from bridge.errors import Unprocessable
 
 BASE_URL = "http://localhost:8080/engine-rest"
@@ -308,6 +317,18 @@ def test_numbers_are_taken_where_texts_are_meant() -> None:
     response = decode(task_id=42, response_type="bpmn_error", error_code=404, attempt=3)
 
     assert (response.task_id, response.error_code, response.attempt) == ("42", "404", "3")
+
+
+@pytest.mark.parametrize("attempt", ["First", "1st", " 3", "3.0", "-1", "None", "${attempt}", True, 1e400])
+def test_an_attempt_of_no_task_message_is_invalid_and_its_task_can_be_told(attempt: object) -> None:
+    said: dict[str, Any] = {"task_id": "t", "response_type": "complete", "attempt": attempt}
+
+    assert problem(**said).startswith("attempt: ")
+    assert named_task(json.dumps(said).encode(), None) == NamedTask("t", None, "complete")
+
+
+def test_an_empty_attempt_is_none() -> None:
+    assert decode(task_id="t", response_type="complete", attempt="").attempt is None
 
 
 def test_unknown_fields_are_ignored() -> None:

@@ -66,7 +66,7 @@ good_responses = st.fixed_dictionaries(
     },
     optional={
         "worker_id": st.none() | texts,
-        "attempt": st.none() | texts,
+        "attempt": st.sampled_from([None, "first", "3"]),
         "error_message": st.none() | texts,
         "error_details": st.none() | texts,
         "retries": st.none() | st.integers(0, 2**31 - 1),
