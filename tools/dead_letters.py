@@ -66,9 +66,9 @@ class Choice:
             return True
         try:
             failed_at = datetime.fromisoformat(str(found.headers.get("x-failed-at", "")))
-        except ValueError:
+            return datetime.now(UTC) - failed_at.astimezone(UTC) > self.older_than
+        except (ValueError, OverflowError):
             return False
-        return datetime.now(UTC) - failed_at.astimezone(UTC) > self.older_than
 
 
 def main(argv: Sequence[str]) -> int:
@@ -111,7 +111,10 @@ def _age(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+)([smhd])", text)
     if not match:
         raise argparse.ArgumentTypeError("must be a number and s, m, h or d, such as 30m")
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
+    try:
+        return timedelta(**{UNITS[match[2]]: int(match[1])})
+    except OverflowError:  # it is older than anything can be
+        return timedelta.max
 
 
 @dataclass(frozen=True, slots=True)

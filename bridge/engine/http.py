@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from io import BytesIO
 
@@ -230,10 +230,11 @@ def _next_look(multi: pycurl.CurlMulti) -> float:
 
 
 def date_in(header_lines: Iterable[bytes]) -> datetime | None:
-    """Return the moment of the `Date` header, None where there is no readable one."""
+    """Return the moment of the `Date` header, which is one of UTC; None where there is no readable one."""
     for line in header_lines:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"date":
             with suppress(ValueError):
-                return parsedate_to_datetime(value.decode("latin-1").strip())
+                moment = parsedate_to_datetime(value.decode("latin-1").strip())
+                return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return None

@@ -12,7 +12,7 @@ import pytest
 from pika.spec import BasicProperties
 
 from bridge.routing import Routing, System
-from tools.dead_letters import COMMANDS, Choice, Desk
+from tools.dead_letters import COMMANDS, Choice, Desk, _parser
 from tools.lib.browser import Found, QueueBrowser
 
 MANY = 10
@@ -137,11 +137,18 @@ def test_an_answer_is_found_by_the_task_that_is_listed(body: bytes, headers: dic
     assert not Choice(task_id="t8").takes(letter)
 
 
-@pytest.mark.parametrize("failed_at", ["", "yesterday", 5, None, [1]])
+@pytest.mark.parametrize("failed_at", ["", "yesterday", 5, None, [1], "0001-01-01T00:00:00+14:00"])
 def test_a_letter_of_no_known_age_is_not_old(failed_at: object) -> None:
     letter = Found(1, b"", {"x-failed-at": failed_at}, BasicProperties())
 
     assert not Choice(older_than=timedelta(days=1)).takes(letter)
+
+
+def test_nothing_is_older_than_time_itself() -> None:
+    arguments = _parser().parse_args(["list", "--older-than", "99999999999999d"])
+
+    letter = Found(1, b"", {"x-failed-at": "2020-01-01T00:00:00"}, BasicProperties())
+    assert not Choice(older_than=arguments.older_than).takes(letter)
 
 
 def test_a_letter_without_a_zone_has_an_age() -> None:

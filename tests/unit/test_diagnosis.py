@@ -224,6 +224,14 @@ def test_the_time_is_read_from_the_header() -> None:
     assert moment.isoformat() == "2026-11-24T14:57:32+00:00"
 
 
+@pytest.mark.parametrize("zone", [b"", b" -0000", b" +0000"])
+def test_a_time_without_a_zone_is_one_of_utc_as_all_in_http_are(zone: bytes) -> None:
+    moment = date_in([b"Date: Tue, 24 Nov 2026 14:57:32" + zone])
+
+    assert moment is not None
+    assert moment.isoformat() == "2026-11-24T14:57:32+00:00"
+
+
 @pytest.mark.parametrize("line", [b"Server: x\r\n", b"Date: soon\r\n"])
 def test_a_time_that_cannot_be_read_is_none(line: bytes) -> None:
     assert date_in([line]) is None

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bridge.broker.broker import Broker
-from bridge.errors import LoginRefused, Unavailable
+from bridge.errors import LoginRefused, SettingsError, Unavailable
 from config import Settings
 
 TIMEOUT_SECONDS = 10
@@ -72,14 +72,17 @@ def _rows(url: str, broker: Broker, query: str) -> list[dict[str, Any]]:
     try:
         request = urllib.request.Request(target, headers={"Authorization": _basic(broker)})  # noqa: S310  # http_url
         with _opener.open(request, timeout=TIMEOUT_SECONDS) as reply:
-            return list(json.load(reply))
+            rows = json.load(reply)
     except urllib.error.HTTPError as error:
         if error.code == 401:
             raise LoginRefused(f"{place} refuses RABBITMQ_USERNAME {broker.username!r}: {NEEDED}") from error
         raise Unavailable(f"{place} answers {error.code}") from error
-    except (OSError, ValueError, HTTPException) as error:
+    except (OSError, ValueError, RecursionError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise Unavailable(f"no management API at {place}: {reason}") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "name" in row for row in rows):
+        raise Unavailable(f"no management API at {place}: it answers with JSON that is no list of queues")
+    return rows
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -108,11 +111,14 @@ def add_admin_options(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def admin_of(arguments: argparse.Namespace, settings: Settings) -> Admin:
-    """Return the administrator of the options, else the worker's own user."""
+    """Return the administrator of the options, else the worker's own user. Raises SettingsError."""
     if arguments.admin is None:
         return Admin(settings.rabbitmq_username, settings.secret_now("rabbitmq_password"))
     file: Path | None = arguments.admin_password_file
-    return Admin(arguments.admin, file.read_text(encoding="utf-8-sig").strip() if file else "")
+    try:
+        return Admin(arguments.admin, file.read_text(encoding="utf-8-sig").strip() if file else "")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--admin-password-file: cannot read {file}: {error}") from error
 
 
 def give_rights(url: str, admin: Admin, vhost: str, user: str, patterns: Mapping[str, str]) -> str:
@@ -147,7 +153,7 @@ def _put(url: str, admin: Admin, place: Sequence[str], document: Mapping[str, An
             needed = "the right password and a user with the tag administrator"
             raise LoginRefused(f"--apply {url} refuses {admin.name!r}: it wants {needed}") from error
         return f"the API answers {error.code}"
-    except (OSError, HTTPException) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise Unavailable(f"no management API at --apply {url}: {getattr(error, 'reason', error)}") from error
 
 

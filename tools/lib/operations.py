@@ -91,7 +91,10 @@ class Operations:
     def start(self, key: str, variables: Variables, business_key: str | None) -> str:
         """Start an instance of the latest version of a process and return its id."""
         body = {"variables": variables, "businessKey": business_key}
-        return str(self._rest.act("POST", f"/process-definition/key/{quote(key, safe='')}/start", body)["id"])
+        row = self._rest.act("POST", f"/process-definition/key/{quote(key, safe='')}/start", body)
+        if "id" not in row:
+            raise Unavailable(f"what answers the start of {key} tells no id, and is no engine")
+        return str(row["id"])
 
     def unlock(self, task_id: str) -> None:
         """Free a task, whoever holds it."""
