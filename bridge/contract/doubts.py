@@ -14,6 +14,7 @@ from bridge.contract.variables import Variables, units
 LONGEST_TEXT = 4000  # of a String, in UTF-16 units; PostgreSQL counts characters
 LONGEST_NAME = 255
 MOST_DOUBTS = 3
+TEXTS_OF_INFO = ("objectTypeName", "serializationDataFormat", "filename", "mimetype", "encoding")
 JAVA = "application/x-java-serialized-object"
 
 
@@ -39,6 +40,9 @@ def _doubt(name: str, envelope: Mapping[str, Any]) -> str:
         return "it has a NUL character, which some databases cannot hold"
     if not isinstance(info.get("transient", False), bool):
         return "valueInfo.transient must be true or false"
+    for key in TEXTS_OF_INFO:
+        if not isinstance(info.get(key), str | None):
+            return f"valueInfo.{key} must be a text"
     if kind not in FITS:
         return f"there is no type {kind[:40]!r} that a variable can have; types are {', '.join(FITS)}"
     return FITS[kind](value, info)

@@ -67,6 +67,8 @@ def _envelope(name: str, value: Any, json_type: str) -> dict[str, Any]:
         return _inferred(name, inner, json_type) | info
     if isinstance(inner, dict | list) or (kind in ("Json", "json") and isinstance(inner, bool | int | float)):
         return {**value, "value": _json_text(name, inner)}
+    if isinstance(inner, float) or value.get("valueInfo"):
+        _json_text(name, value)  # which knows neither NaN nor infinity
     return value
 
 
@@ -93,4 +95,4 @@ def _json_text(name: str, value: Any) -> str:
     try:
         return encode_json(value).decode()
     except ValueError as error:
-        raise Unprocessable("invalid", f"variable {name!r}: {error}") from error
+        raise Unprocessable("invalid", f"variable {name!r:.80}: {error}") from error

@@ -6,8 +6,8 @@ import re
 # a database that is down; and an engine of 7.14 gives no code that would tell.
 _REFUSALS = re.compile(
     r"cannot serialize value|cannot find serializer|cannot write serialized value|ENGINE-17007|"
-    r"cannot create file without|is not of File, InputStream or byte|in the persistence layer|"
-    r"propagation of bpmn error",  # Operaton says no more than that
+    r"cannot be cast to class|cannot create file without|is not of File, InputStream or byte|"
+    r"in the persistence layer|propagation of bpmn error",  # Operaton says no more than that
     re.IGNORECASE,
 )
 

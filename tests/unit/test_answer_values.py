@@ -62,6 +62,14 @@ REFUSALS = {
         {"type": "Xml", "value": "<a/>"},
         refused("Cannot find serializer for value 'Value 'null' of type 'xml'"),
     ),
+    "a class whose name is a list": (
+        {
+            "type": "Object",
+            "value": "{}",
+            "valueInfo": {"objectTypeName": ["a"], "serializationDataFormat": "application/json"},
+        },
+        refused("class java.util.ArrayList cannot be cast to class java.lang.String", "ClassCastException", None),
+    ),
     "a NUL on PostgreSQL": (
         {"type": "String", "value": "a\0"},
         refused(PERSISTENCE, "ProcessEnginePersistenceException"),

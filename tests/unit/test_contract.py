@@ -510,7 +510,9 @@ def test_an_envelope_that_the_engine_cannot_read_is_invalid(envelope: dict[str, 
 @pytest.mark.parametrize(
     "value",
     [2**63, -(2**63) - 1, int("9" * 4000), float("nan"), float("inf"), float("-inf"),
-     {"value": float("nan")}, [float("inf")], {"value": [float("nan")], "type": "Json"}],
+     {"value": float("nan")}, [float("inf")], {"value": [float("nan")], "type": "Json"},
+     {"value": float("inf"), "type": "Double"},
+     {"value": "{}", "type": "Object", "valueInfo": {"x": float("nan")}}],
 )  # fmt: skip
 def test_a_number_that_no_type_holds_is_invalid_and_its_variable_named(value: object) -> None:
     detail = problem(task_id="t", response_type="complete", variables={"x": value})

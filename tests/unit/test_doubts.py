@@ -76,6 +76,11 @@ def test_a_variable_that_engines_take_is_in_no_doubt(good: dict[str, Any]) -> No
         (variable("Object", "{}"), "must name objectTypeName and serializationDataFormat"),
         (variable("Object", 5, objectTypeName="a.B", serializationDataFormat=JSON), "must be a text"),
         (variable("String", "x", transient="yes"), "valueInfo.transient must be true or false"),
+        (
+            variable("Object", "{}", objectTypeName=["a"], serializationDataFormat=JSON),
+            "objectTypeName must be a text",
+        ),
+        (variable("File", BASE64, filename="a", mimetype=5), "valueInfo.mimetype must be a text"),
     ],
 )
 def test_a_doubtful_variable_is_named_with_its_type_its_length_and_why(bad: dict[str, Any], words: str) -> None:
