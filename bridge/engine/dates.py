@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from loguru import logger
 
 from bridge.contract import Variables
-from bridge.engine.moments import USUAL, moment_of, spelling_of
+from bridge.engine.moments import ENGINES_OWN, USUAL, moment_of, spelling_of
 from bridge.errors import Unavailable, Unprocessable
 
 NAMES = ("lockExpirationTime", "createTime")
@@ -68,19 +68,22 @@ class EngineDates:
         """Return the variables with each Date in the engine's own spelling of the same instant.
 
         What is no moment of ISO 8601 stays as it is, for the engine to judge. Raises Unprocessable for a moment
-        without its zone.
+        without its zone, and for a day or an hour that does not exist, such as the 30th of February: the engine
+        counts on from them.
         """
         return {name: self._spelled(name, envelope) for name, envelope in variables.items()}
 
     def _spelled(self, name: str, envelope: dict[str, Any]) -> dict[str, Any]:
         text = envelope.get("value")
-        if envelope.get("type") not in ("Date", "date") or not isinstance(text, str) or self._spelling.fits(text):
+        if envelope.get("type") not in ("Date", "date") or not isinstance(text, str):
             return envelope
         moment = moment_of(text)
-        if moment is None:
+        if self._spelling.fits(text) or moment is None:
+            if moment is None and ENGINES_OWN.fullmatch(text) and text[4] == "-":  # a year that Python knows
+                raise _refused(name, text, "there is no such moment, and the engine would store another one")
             return envelope
         if moment.tzinfo is None:
-            raise Unprocessable("invalid", f"variable {name!r:.80} (Date, {len(text)} characters): {NO_ZONE}")
+            raise _refused(name, text, NO_ZONE)
         try:
             return {**envelope, "value": self._spelling.of(moment)}
         except OverflowError:  # in the engine's zone it is before the year 1 or after 9999
@@ -132,6 +135,10 @@ class EngineDates:
             if theirs is not None:
                 self._ahead = theirs - datetime.now(UTC)
         return datetime.now(UTC) + self._ahead
+
+
+def _refused(name: str, text: str, why: str) -> Unprocessable:
+    return Unprocessable("invalid", f"variable {name!r:.80} (Date, {len(text)} characters): {why}")
 
 
 def _with_zone(moment: datetime, zone: timezone | None) -> datetime:

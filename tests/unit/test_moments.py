@@ -88,13 +88,21 @@ def test_a_moment_without_a_zone_is_refused_with_a_sentence_that_says_so(text: s
         "9999-12-31T24:00:00Z",
         "17.05.2026 09:02:58 +0300",
         "2026-05-17T09.5Z",
-        "2026-02-30T00:00:00.000+0000",
         "12026-05-17T09:02:58.387+0300",
         "٢٠٢٦-05-17T09:02:58Z",
     ],
 )
 def test_what_is_no_moment_of_iso_8601_or_the_engines_own_is_left_to_the_engine(value: Any) -> None:
     assert spelled(value) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-02-30T00:00:00.000+0000", "2026-13-01T00:00:00.000+0300", "2026-05-17T25:61:00.000+0000"],
+)
+def test_a_day_or_an_hour_that_does_not_exist_is_refused_where_the_engine_would_count_on(text: str) -> None:
+    with pytest.raises(Unprocessable, match=r"variable 'due' .* there is no such moment"):
+        spelled(text)
 
 
 def test_only_a_date_is_touched() -> None:
