@@ -11,6 +11,7 @@ from bridge.broker import QueueState
 from bridge.contract import TaskState
 from bridge.engine import Http, Login, Rest
 from bridge.errors import Unprocessable
+from tests.unit.test_config import REQUIRED
 from tools import camunda_processes, check_queues, retry_incidents, start_process, unlock_task
 from tools.lib.management import QueueTotals, totals_of
 from tools.lib.operations import Operations, situation_of
@@ -153,6 +154,26 @@ def test_variables_are_read_from_the_text_or_a_file(tmp_path: Path) -> None:
 def test_variables_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         start_process.read_variables(text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (start_process, "order", "--business-key", "\udcff"),
+        (start_process, "\udcff"),
+        (start_process, "order", "--variables", r'{"a": "\ud800"}'),
+        (camunda_processes, "--instances", "--key", "\udcff"),
+    ],
+)
+def test_half_a_character_is_one_line(
+    clean_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: Any
+) -> None:
+    for name, value in REQUIRED.items():
+        clean_environment.setenv(name, value)
+    tool, *arguments = command
+
+    assert tool.main(arguments) == 2
+    assert capsys.readouterr().err.endswith("holds half a character, which no text can\n")
 
 
 def test_failed_tasks_are_grouped_by_topic_and_message() -> None:

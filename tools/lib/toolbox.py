@@ -35,6 +35,8 @@ def run(tool: Callable[[argparse.Namespace, Settings], int], arguments: argparse
         return PROBLEM
     except SettingsError as error:
         return _complain(name, str(error), WRONG_USE)
+    except UnicodeEncodeError as error:  # an argument that is no UTF-8, or JSON with half a character
+        return _complain(name, f"{error.object!r:.80} holds half a character, which no text can", WRONG_USE)
     except Unprocessable as error:
         return _complain(name, error.detail, PROBLEM)
     except Unavailable as error:
