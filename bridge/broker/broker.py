@@ -149,9 +149,9 @@ class Broker:
             parameters.blocked_connection_timeout = blocked_seconds
             try:
                 connection = kind(parameters)
-            except REFUSED_LOGINS as error:
-                raise self.trouble(error) from error
             except CONNECTION_ERRORS as error:
+                if _is_refusal(error, REFUSED_LOGINS):
+                    raise self.trouble(error) from error
                 self.addresses.note_bad(address)
                 trouble = self._trouble_at(address, error)
                 continue
@@ -193,16 +193,18 @@ class Broker:
             return RightMissing(missing_right(error.reply_text, act))
         self._identity.learn(str(error))
         place = f"RabbitMQ at {self.place}"
-        if isinstance(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
+        if _is_refusal(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
             if self.tokens:
                 self.tokens.forget()
             return LoginRefused(f"{place} refuses the login: {self._login_settings()}")
-        if isinstance(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
+        if _is_refusal(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
             vhost = f"RABBITMQ_VIRTUAL_HOST {self.virtual_host!r}"
             return LoginRefused(f"{place} refuses {vhost}: it does not exist or {self.username!r} may not use it")
         inner = _innermost(error)
         if self.tls and (reason := self.tls.reason(inner, self.server_name)):
             return Unavailable(f"{place} {reason}")
+        if isinstance(error, REFUSED_LOGINS):
+            return Unavailable(f"{place} ended the connection while we logged in, and said nothing of the login")
         reason = f"cannot be reached or went away: {_text(inner)}"
         return Unavailable(f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) {reason}")
 
@@ -226,6 +228,11 @@ class Broker:
         if self.has_certificate_login:
             return "check the user that RABBITMQ_CLIENT_CERT_FILE names, and RABBITMQ_AUTH=external"
         return f"check RABBITMQ_USERNAME {self.username!r} and {self.password_place}"
+
+
+def _is_refusal(error: BaseException, kind: type[AMQPError] | tuple[type[AMQPError], ...]) -> bool:
+    """Whether the broker refused us: pika says so also where the connection just ended, and quotes that."""
+    return isinstance(error, kind) and "StreamLostError" not in str(error)
 
 
 def _innermost(error: BaseException) -> BaseException:

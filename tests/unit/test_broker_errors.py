@@ -13,6 +13,7 @@ from pika.exceptions import (
     ChannelClosedByBroker,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
+    StreamLostError,
 )
 
 from bridge.broker import Broker
@@ -59,6 +60,14 @@ def test_a_refused_password_is_to_be_corrected_where_it_stands() -> None:
     told = replace(BROKER, password_place="/etc/file").trouble(ProbableAuthenticationError("refused"))
 
     assert str(told).endswith("check RABBITMQ_USERNAME 'worker' and /etc/file")
+
+
+@pytest.mark.parametrize("stage", [ProbableAuthenticationError, ProbableAccessDeniedError])
+def test_a_connection_that_just_ends_during_the_login_is_no_refusal(stage: type[AMQPConnectionError]) -> None:
+    told = BROKER.trouble(stage(repr(StreamLostError("Transport indicated EOF"))))
+
+    assert type(told) is Unavailable
+    assert str(told) == f"{PLACE} ended the connection while we logged in, and said nothing of the login"
 
 
 def test_a_refused_virtual_host_is_named() -> None:
