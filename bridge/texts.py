@@ -19,6 +19,8 @@ import polib
 CATALOGUES = Path(__file__).parent / "locale"
 SOURCE = "en"
 LANGUAGES = (SOURCE, *sorted(file.stem for file in CATALOGUES.glob("*.po")))
+# A language and its weight. No two parts of it may match the same letters: a long header must not cost long.
+_LIKED = re.compile(r"([a-z]+)(?:-[a-z0-9-]*)?\s*(?:;\s*q=([01](?:\.\d+)?))?")
 
 _language: ContextVar[str] = ContextVar("language", default=SOURCE)
 
@@ -86,8 +88,8 @@ def translated(text: str) -> str:
 
 def language_of_header(accept_language: str) -> str:
     """Return the language that a browser likes best of those we have: `ru-RU,ru;q=0.9,en;q=0.8` is Russian."""
-    found = re.findall(r"([a-z]+)[a-z0-9-]*\s*(?:;\s*q=([01](?:\.\d+)?))?\s*(?:,|$)", accept_language.lower())
-    liked = sorted(((float(weight or 1), name) for name, weight in found), key=lambda one: -one[0])
+    found = (_LIKED.fullmatch(part.strip()) for part in accept_language.lower().split(","))
+    liked = sorted(((float(one[2] or 1), one[1]) for one in found if one), key=lambda one: -one[0])
     return next((name for weight, name in liked if weight and name in LANGUAGES), SOURCE)
 
 
