@@ -230,6 +230,16 @@ def test_what_was_counted_before_a_history_began_is_not_in_it() -> None:
     assert History(lambda: counted, working, stopping=None).lately() == ({}, {})  # type: ignore[arg-type]
 
 
+def test_a_process_that_stood_still_shows_what_came_since_and_not_all_there_ever_was(clock: Clock) -> None:
+    counted = Counter({("fetched", "1c"): 1000})
+    history = History(lambda: counted.copy(), working, stopping=None)  # type: ignore[arg-type]
+
+    clock.advance(3700)
+    counted["fetched", "1c"] += 3
+
+    assert history.lately() == ({("fetched", "1c"): 3}, {("fetched", "1c"): 3})
+
+
 def test_each_minute_of_the_last_hour_is_remembered(clock: Clock) -> None:
     clock.advance(7200)
 
@@ -263,7 +273,7 @@ def test_where_nothing_waited_no_area_is_drawn_and_a_young_process_draws_nothing
 
 
 def changes(*snapshots: Snapshot, reconnects: int = 0) -> list[tuple[str, int]]:
-    noted = Changes(working())
+    noted = Changes(working(), {})
     for snapshot in snapshots:
         noted.note(snapshot, {"tasks": reconnects})
     return [(change.text, change.count) for change in noted.lately()]
@@ -282,6 +292,14 @@ def test_a_connection_that_was_lost_and_made_again_is_told() -> None:
     assert changes(working(), reconnects=1) == [("connected again: tasks", 1)]
 
 
+def test_connections_made_again_before_the_settings_changed_are_no_news() -> None:
+    counted = Counter({("reconnects", "tasks"): 3})
+
+    history = History(lambda: counted, working, stopping=None)  # type: ignore[arg-type]
+
+    assert history.changes() == []
+
+
 def test_an_engine_that_went_and_came_back_is_told() -> None:
     gone = working(engine_trouble="refused")
 
@@ -289,7 +307,7 @@ def test_an_engine_that_went_and_came_back_is_told() -> None:
 
 
 def test_changes_are_forgotten_after_an_hour_and_are_few(clock: Clock) -> None:
-    noted = Changes(working())
+    noted = Changes(working(), {})
     names = [f"system-{number}" for number in range(20)]
     noted.note(working(systems=tuple(system(name, paused="full") for name in names)), {})
 
@@ -297,6 +315,21 @@ def test_changes_are_forgotten_after_an_hour_and_are_few(clock: Clock) -> None:
     assert told == [f"system-{number}: paused" for number in range(19, 7, -1)]
     clock.advance(3601)
     assert noted.lately() == []
+
+
+def test_only_the_changes_of_the_last_hour_are_counted(clock: Clock) -> None:
+    noted = Changes(working(), {})
+
+    for _ in range(4):
+        clock.advance(1500)
+        noted.note(working(engine_trouble="refused"), {})
+        clock.advance(10)
+        noted.note(working(), {})
+
+    assert [(change.text, change.count) for change in noted.lately()] == [
+        ("engine: back", 3),
+        ("engine: unavailable", 3),
+    ]
 
 
 def test_the_page_tells_the_last_hour_in_the_readers_language() -> None:

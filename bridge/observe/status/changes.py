@@ -1,6 +1,6 @@
 """What changed lately: a system paused or resumed, a connection lost or made again, the engine gone or back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,39 +14,40 @@ MOST = 12
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that changed; `count` times of late, `moment` and `at` (monotonic) being the last."""
+    """Something that changed in the last hour: the last time at `moment`, and `count` times in all."""
 
     moment: datetime
-    at: float
     text: Said
     count: int
 
 
 class Changes:
-    """Compares each snapshot with the one before; remembers the last dozen kinds of change of an hour."""
+    """Compares each snapshot with the one before; remembers the last dozen kinds of change of an hour.
 
-    def __init__(self, now: Snapshot) -> None:
+    `reconnects` says how often each connection was made anew since the process began.
+    """
+
+    def __init__(self, now: Snapshot, reconnects: Mapping[str, int]) -> None:
         self._before = now
-        self._reconnects: dict[str, int] = {}
-        self._changes: dict[str, Change] = {}
+        self._reconnects = reconnects
+        self._times: dict[Said, tuple[tuple[float, datetime], ...]] = {}  # monotonic, and as people read it
 
-    def note(self, now: Snapshot, reconnects: dict[str, int]) -> None:
-        """Take note of what differs from the last time; `reconnects`: how often each connection was made anew."""
+    def note(self, now: Snapshot, reconnects: Mapping[str, int]) -> None:
+        """Take note of what differs from the last time."""
+        at = clock.now(), datetime.now().astimezone()
         of_broker = self._of_connections(now, reconnects)
         for text in (*_of_systems(self._before, now), *_of_engine(self._before, now), *of_broker):
-            known = self._changes.pop(text, None)
-            count = known.count + 1 if known else 1
-            self._changes[text] = Change(datetime.now().astimezone(), clock.now(), text, count)
-        while len(self._changes) > MOST:
-            del self._changes[next(iter(self._changes))]
+            self._times[text] = (*_of_last_hour(self._times.pop(text, ())), at)
+        while len(self._times) > MOST:
+            del self._times[next(iter(self._times))]
         self._before, self._reconnects = now, reconnects
 
     def lately(self) -> list[Change]:
-        """Return the changes of the last hour, the latest first."""
-        begin = clock.now() - HOUR
-        return [change for change in reversed(self._changes.copy().values()) if change.at >= begin]
+        """Return the changes of the last hour, the latest first. From any thread."""
+        lately = ((text, _of_last_hour(times)) for text, times in reversed(self._times.copy().items()))
+        return [Change(times[-1][1], text, len(times)) for text, times in lately if times]
 
-    def _of_connections(self, now: Snapshot, reconnects: dict[str, int]) -> Iterator[Said]:
+    def _of_connections(self, now: Snapshot, reconnects: Mapping[str, int]) -> Iterator[Said]:
         were_connected = {connection.kind for connection in self._before.connections if connection.connected}
         made_again = [kind for kind, count in reconnects.items() if count > self._reconnects.get(kind, 0)]
         are_lost = [link.kind for link in now.connections if link.kind in were_connected and not link.connected]
@@ -54,6 +55,11 @@ class Changes:
             yield Said("connected again: {kinds}", kinds=", ".join(made_again))
         if lost := [kind for kind in are_lost if kind not in made_again]:
             yield Said("connection lost: {kinds}", kinds=", ".join(lost))
+
+
+def _of_last_hour(times: tuple[tuple[float, datetime], ...]) -> tuple[tuple[float, datetime], ...]:
+    begin = clock.now() - HOUR
+    return tuple(time for time in times if time[0] >= begin)
 
 
 def _of_systems(before: Snapshot, now: Snapshot) -> Iterator[Said]:

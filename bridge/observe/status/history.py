@@ -65,7 +65,7 @@ class History:
         self._stopping = stopping
         self._minute: deque[Note] = deque(maxlen=int(MINUTE / NOTE_SECONDS) + 1)
         self._hour: deque[Note] = deque(maxlen=int(HOUR / MINUTE) + 1)
-        self._changes = Changes(snapshot())
+        self._changes = Changes(snapshot(), _reconnects(count()))
         self.note()
 
     def run(self) -> None:
@@ -81,7 +81,7 @@ class History:
         self._minute.append(note)
         if not self._hour or note.moment - self._hour[-1].moment >= MINUTE:
             self._hour.append(note)
-        self._changes.note(now, {kind: count for (what, kind), count in counts.items() if what == "reconnects"})
+        self._changes.note(now, _reconnects(counts))
 
     def lately(self) -> tuple[Counts, Counts]:
         """Return what was counted in the last minute and the last hour; less where the process is younger."""
@@ -102,6 +102,11 @@ class History:
         return self._changes.lately()
 
 
+def _reconnects(counts: Counts) -> dict[str, int]:
+    return {kind: count for (what, kind), count in counts.items() if what == "reconnects"}
+
+
 def _counts_before(notes: deque[Note], seconds: float) -> Counts:
-    begin = clock.now() - seconds - NOTE_SECONDS / 2
-    return next((note.counts for note in notes.copy() if note.moment >= begin), Counter())
+    """Return the counts of so long ago, or of the last note where a process that stood still took none since."""
+    begin, known = clock.now() - seconds - NOTE_SECONDS / 2, notes.copy()
+    return next((note.counts for note in known if note.moment >= begin), known[-1].counts)
