@@ -167,6 +167,21 @@ def test_silence_lapsed_locks_and_tasks_without_a_message_are_told() -> None:
     ]
 
 
+def test_what_a_full_queue_dropped_is_not_called_rejected() -> None:
+    last_hour = Counter({("dropped", "1c"): 2, ("rejected", "1c"): 1})
+
+    assert [(trouble.text, trouble.command) for trouble in troubles(working(), last_hour, [])] == [
+        (
+            "The full queue of 1c dropped 2 messages in the last hour: their tasks come again",
+            "python tools/check_queues.py",
+        ),
+        (
+            "1c rejected the message of 1 task in the last hour, or gave it back too often",
+            "python tools/retry_incidents.py",
+        ),
+    ]
+
+
 def test_what_the_engine_cannot_give_out_is_told_now_and_for_an_hour() -> None:
     now = working(not_given_out=("the engine cannot give out a task of topic x: 500 ENGINE-03040",))
 
@@ -192,6 +207,9 @@ def test_each_count_is_found_by_what_happened_and_the_system(monkeypatch: pytest
         ("responses", ["complete", "applied"], 2.0),
         ("responses", ["failure", "applied"], 1.0),
         ("dead_letters", ["invalid"], 1.0),
+        ("rejected", ["1c", "rejected"], 2.0),
+        ("rejected", ["1c", "delivery_limit"], 1.0),
+        ("rejected", ["1c", "maxlen"], 4.0),
     ]
     monkeypatch.setattr(metrics, "totals", lambda: counted)
 
@@ -202,6 +220,8 @@ def test_each_count_is_found_by_what_happened_and_the_system(monkeypatch: pytest
         ("answered", "bitrix24"): 2,
         ("applied", ""): 3,
         ("dead_letters", "invalid"): 1,
+        ("rejected", "1c"): 3,
+        ("dropped", "1c"): 4,
     }
 
 

@@ -33,6 +33,8 @@ def _kind_of(name: str, labels: list[str]) -> tuple[str, str]:
             return "answered", system
         case "responses", [_, outcome]:
             return outcome, ""
+        case "rejected", [system, "maxlen"]:  # no fault of the system's
+            return "dropped", system
         case _:
             return name, labels[0]
 

@@ -143,6 +143,13 @@ def _lately(what: str, count: int) -> tuple[str, str] | None:
                 "{system} rejected the messages of {number} tasks in the last hour, or gave them back too often",
                 count,
             )
+        case "dropped":
+            text = ngettext(
+                "The full queue of {system} dropped {number} message in the last hour: its task comes again",
+                "The full queue of {system} dropped {number} messages in the last hour: their tasks come again",
+                count,
+            )
+            return text, QUEUES
         case "unpublishable":
             text = ngettext(
                 "No message could carry {number} task for {system} in the last hour; see its incident",
