@@ -58,9 +58,14 @@ class Statistics:
             self.succeeded += succeeded
             self.failed += failed
 
+    @property
+    def uptime_seconds(self) -> float:
+        """How long the process has run, with all the settings that it was given meanwhile."""
+        return clock.now() - self._started
+
     def line(self) -> str:
         """Return the statistics line, whose Russian words are part of its contract."""
-        uptime = int(clock.now() - self._started)
+        uptime = int(self.uptime_seconds)
         with self._lock:
             taken = self.succeeded + self.failed
             return (

@@ -74,7 +74,7 @@ def _status_page(
         broker = Said("{place}, virtual host {name}", place=shared.broker.place, name=shared.broker.virtual_host)
         installation = Installation(settings.camunda_worker_id, shared.engine.base_url, broker)
         history = History(count_all, snapshot, shared.stopping)
-        page = Page(installation, snapshot, history, stuck)
+        page = Page(installation, snapshot, history, stuck, shared.statistics)
         server = StatusServer(settings.status_host, port, application(snapshot, page, stuck))
         yield Service("history", history.run, turns=False)
         yield Service("status", server.run, server.stop, turns=False)

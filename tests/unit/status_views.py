@@ -12,6 +12,7 @@ from bridge import clock
 from bridge.broker import QueueState
 from bridge.observe import History, Installation, Page, application
 from bridge.observe.status.snapshot import ConnectionView, Snapshot, SystemView
+from bridge.statistics import Statistics
 from bridge.texts import Said
 
 
@@ -69,11 +70,15 @@ def after_an_hour(course: Callable[[int], tuple[Snapshot, Counter[tuple[str, str
 
 
 def page_of(
-    snapshot: Callable[[], Snapshot], counted: Counted | None = None, stuck: Callable[[], list[str]] = list
+    snapshot: Callable[[], Snapshot],
+    counted: Counted | None = None,
+    stuck: Callable[[], list[str]] = list,
+    *,
+    statistics: Statistics | None = None,
 ) -> Page:
     broker = Said("{place}, virtual host {name}", place="rabbit.example:5672", name="/")
     installation = Installation("universal-worker", "http://engine.example/engine-rest", broker)
-    return Page(installation, snapshot, (counted or Counted()).history, stuck)
+    return Page(installation, snapshot, (counted or Counted()).history, stuck, statistics or Statistics())
 
 
 def app_of(

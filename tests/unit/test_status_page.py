@@ -15,6 +15,7 @@ from bridge.observe.status.page import headline, row_of
 from bridge.observe.status.snapshot import Snapshot, SystemView
 from bridge.observe.status.sparkline import sparkline
 from bridge.observe.status.troubles import Level, Trouble, troubles
+from bridge.statistics import Statistics
 from bridge.texts import in_language
 from tests.unit.conftest import Clock
 from tests.unit.status_views import Counted, after_an_hour, connection, page_of, queue, system, working
@@ -30,7 +31,7 @@ def texts(now: Snapshot, last_hour: Counter[tuple[str, str]] = NOTHING, stuck: t
 
 
 @pytest.mark.parametrize(
-    ("wrong", "fetched", "in_flight", "words"),
+    ("wrong", "moved", "in_flight", "words"),
     [
         ([], 5, 0, ("ok", "Work flows")),
         ([], 0, 1, ("ok", "Work flows")),
@@ -40,10 +41,10 @@ def texts(now: Snapshot, last_hour: Counter[tuple[str, str]] = NOTHING, stuck: t
         ([LOOK, STOPPED], 5, 5, ("stopped", "Work does not flow")),
     ],
 )
-def test_one_line_sums_it_up(wrong: list[Trouble], fetched: int, in_flight: int, words: tuple[str, str]) -> None:
+def test_one_line_sums_it_up(wrong: list[Trouble], moved: int, in_flight: int, words: tuple[str, str]) -> None:
     now = working(systems=(system("1c", in_flight=in_flight),))
 
-    assert headline(now, wrong, fetched) == words
+    assert headline(now, wrong, moved) == words
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,14 @@ def test_a_sparkline_is_drawn_from_the_right_each_part_up_to_its_own_top() -> No
     assert drawn.words == "last hour: at most 100 answers a minute, at most 2 messages waiting"
 
 
+def test_a_process_that_does_not_see_the_answers_draws_no_line_for_them() -> None:
+    drawn = sparkline(Course(answered=(0, 0), waiting=(7, 1)), has_rate=False)
+
+    assert drawn is not None
+    assert (drawn.rate, drawn.words) == ("", "last hour: at most 7 messages waiting")
+    assert drawn.waiting
+
+
 def test_where_nothing_waited_no_area_is_drawn_and_a_young_process_draws_nothing() -> None:
     still = sparkline(Course(answered=(0, 0), waiting=(0, 0)))
 
@@ -369,15 +378,32 @@ def test_the_page_tells_the_last_hour_in_the_readers_language() -> None:
 
 
 def test_a_process_that_takes_no_tasks_says_so() -> None:
-    html = page_of(lambda: working(fetches=False)).whole()
+    html = page_of(lambda: working(fetches=False), Counted(applied={"": 5})).whole()
 
     assert "tasks are fetched by another process" in html
+    assert "Work flows" in html
+    assert '<td data-label="back/min">–</td>' in html
 
 
-def test_a_process_that_reads_no_answers_says_so() -> None:
-    html = page_of(lambda: working(subscribed=None)).whole()
+def test_a_process_that_reads_no_answers_says_so_and_shows_no_figures_of_them() -> None:
+    counted = after_an_hour(lambda minute: (working(), Counter({("fetched", "1c"): minute})))
 
-    assert "read by another process" in html
+    html = page_of(lambda: working(subscribed=None), counted).whole()
+
+    assert html.count("read by another process") == 2
+    assert "Work flows" in html
+    assert '<td data-label="back/min">–</td>' in html
+    assert "<b>–</b> answers applied" in html
+    assert "last hour: at most 0 messages waiting" in html
+
+
+def test_a_change_of_the_settings_leaves_the_uptime_as_it_is(clock: Clock) -> None:
+    statistics = Statistics()
+    clock.advance(7_500)
+
+    html = page_of(working, statistics=statistics).whole()
+
+    assert "up 2 h" in html
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:

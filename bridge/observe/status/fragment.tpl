@@ -74,7 +74,7 @@
 <td data-label="{{_("in flight")}}">{{grouped(row.view.in_flight) if now.fetches else "–"}}</td>
 <td data-label="{{_("oldest")}}">{{row.oldest}}</td>
 <td data-label="{{_("out/min")}}">{{grouped(row.published) if now.fetches else "–"}}</td>
-<td data-label="{{_("back/min")}}">{{grouped(row.answered) if now.fetches else "–"}}</td>
+<td data-label="{{_("back/min")}}">{{"–" if row.answered is None else grouped(row.answered)}}</td>
 <td class="hour" data-label="{{_("last hour")}}">\\
 % if row.hour:
 <svg class="sparkline" viewBox="0 0 60 20" preserveAspectRatio="none" role="img" aria-label="{{row.hour.words}}"><title>{{row.hour.words}}</title><path class="waiting" d="{{row.hour.waiting}}"/><path class="rate" d="{{row.hour.rate}}"/></svg>\\
@@ -86,7 +86,13 @@
 </tbody>
 </table>
 </section>
-<div class="arrow in {{"broken" if in_is_broken else ""}}"><b>{{grouped(arrived)}}</b><span>{{_("answers: not read") if in_is_broken else ngettext("answer in the last minute", "answers in the last minute", arrived)}}</span></div>
+<div class="arrow in {{"broken" if in_is_broken else ""}}">
+% if now.subscribed is None:
+<b>–</b><span>{{_("read by another process")}}</span>
+% else:
+<b>{{grouped(arrived)}}</b><span>{{_("answers: not read") if in_is_broken else ngettext("answer in the last minute", "answers in the last minute", arrived)}}</span>
+% end
+</div>
 <section class="box answers" aria-labelledby="h-answers">
 <h2 id="h-answers">{{_("Answers")}}</h2>
 % if now.subscribed is None:
@@ -100,11 +106,11 @@
 % end
 <dl>
 <div><dt>{{_("waiting")}}</dt><dd>{{grouped(now.answers.ready) if now.answers.is_known else "?"}}</dd></div>
-<div><dt>{{_("delayed/min")}}</dt><dd>{{grouped(delayed)}}</dd></div>
+<div><dt>{{_("delayed/min")}}</dt><dd>{{"–" if now.subscribed is None else grouped(delayed)}}</dd></div>
 <div class="{{"look" if now.errors.ready else ""}}"><dt>{{_("error queue")}}</dt><dd>{{grouped(now.errors.ready) if now.errors.is_known else "?"}}</dd></div>
 </dl>
 </section>
-<div class="back {{"broken" if now.engine_trouble else ""}}"><span><b>{{grouped(applied)}}</b> {{_("answers applied at the engine: stopped") if now.engine_trouble else ngettext("answer applied at the engine in the last minute", "answers applied at the engine in the last minute", applied)}}</span></div>
+<div class="back {{"broken" if now.engine_trouble else ""}}"><span><b>{{"–" if now.subscribed is None else grouped(applied)}}</b> {{_("answers applied at the engine: stopped") if now.engine_trouble else ngettext("answer applied at the engine in the last minute", "answers applied at the engine in the last minute", applied)}}</span></div>
 </main>
 <div id="lately">
 <section id="changes" aria-labelledby="h-changes">

@@ -10,13 +10,14 @@ from typing import Any
 
 from bottle import SimpleTemplate
 
-from bridge import clock, metrics
+from bridge import metrics
 from bridge.observe.durations import in_one_unit
 from bridge.observe.logs import recent_errors
 from bridge.observe.status.history import Course, History
 from bridge.observe.status.snapshot import Snapshot, SystemView
 from bridge.observe.status.sparkline import Sparkline, sparkline
 from bridge.observe.status.troubles import Level, Trouble, troubles
+from bridge.statistics import Statistics
 from bridge.texts import gettext, grouped, language, ngettext, translated
 
 _FOLDER = Path(__file__).parent
@@ -63,13 +64,16 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One system as the page shows it; `mark` chooses the sign, `state` says it in words."""
+    """One system as the page shows it; `mark` chooses the sign, `state` says it in words.
+
+    `answered` is None where it is not known in this process.
+    """
 
     view: SystemView
     mark: str
     state: str
     published: int
-    answered: int
+    answered: int | None
     oldest: str
     hour: Sparkline | None
 
@@ -83,12 +87,13 @@ class Page:
         snapshot: Callable[[], Snapshot],
         history: History,
         stuck: Callable[[], list[str]],
+        statistics: Statistics,
     ) -> None:
         self._installation = installation
         self._snapshot = snapshot
         self._history = history
         self._stuck = stuck
-        self._begun = clock.now()
+        self._statistics = statistics
 
     def whole(self) -> str:
         """Return the page, complete without script."""
@@ -103,13 +108,14 @@ class Page:
         now, (minute, hour) = self._snapshot(), self._history.lately()
         wrong = troubles(now, hour, self._stuck())
         fetched = _sum(minute, "fetched")
-        mark, words = headline(now, wrong, fetched)
+        arrived = sum(minute[outcome, ""] for outcome in metrics.OUTCOMES)
+        mark, words = headline(now, wrong, fetched + arrived)
         links = {connection.kind: connection.trouble for connection in now.connections}
         rows = [
             row_of(
                 view,
                 published=minute["published", view.name],
-                answered=minute["answered", view.name],
+                answered=minute["answered", view.name] if now.sees_round_trips else None,
                 course=self._history.course(view.name),
             )
             for view in now.systems
@@ -127,7 +133,7 @@ class Page:
             "icon": ICONS[mark],
             "rows": rows,
             "fetched": fetched,
-            "arrived": sum(minute[outcome, ""] for outcome in metrics.OUTCOMES),
+            "arrived": arrived,
             "applied": minute["applied", ""],
             "delayed": minute["delayed", ""],
             "out_is_broken": bool(now.engine_trouble or links.get("tasks")),
@@ -136,7 +142,7 @@ class Page:
             "changes": self._history.changes(),
             "translated": translated,
             "version": metrics.VERSION,
-            "up": in_one_unit(clock.now() - self._begun),
+            "up": in_one_unit(self._statistics.uptime_seconds),
             "clock": datetime.now().astimezone().strftime("%H:%M:%S %Z"),
         }
 
@@ -145,22 +151,22 @@ def _sum(counts: dict[tuple[str, str], int], what: str) -> int:
     return sum(count for (name, _), count in counts.items() if name == what)
 
 
-def headline(now: Snapshot, wrong: list[Trouble], fetched: int) -> tuple[str, str]:
-    """Return the mark and the words that sum everything up."""
+def headline(now: Snapshot, wrong: list[Trouble], moved: int) -> tuple[str, str]:
+    """Return the mark and the words that sum everything up; `moved`: the tasks and answers of the last minute."""
     if any(trouble.level is Level.STOPPED for trouble in wrong):
         return "stopped", gettext("Work does not flow")
-    is_idle = not fetched and not any(system.in_flight for system in now.systems)
+    is_idle = not moved and not any(system.in_flight for system in now.systems)
     words = gettext("Ready; nothing to do now") if is_idle else gettext("Work flows")
     if wrong:
         return "look", gettext("{words}, but something needs a look").format(words=words)
     return "ok", words
 
 
-def row_of(view: SystemView, *, published: int, answered: int, course: Course = NO_COURSE) -> Row:
+def row_of(view: SystemView, *, published: int, answered: int | None, course: Course = NO_COURSE) -> Row:
     """Return how a system stands, in words too: a colour alone says nothing to many."""
     oldest = "–" if view.oldest_seconds is None else in_one_unit(view.oldest_seconds)
     mark, state = _state_of(view, flows=bool(published or answered))
-    return Row(view, mark, state, published, answered, oldest, sparkline(course))
+    return Row(view, mark, state, published, answered, oldest, sparkline(course, has_rate=answered is not None))
 
 
 def _state_of(view: SystemView, *, flows: bool) -> tuple[str, str]:

@@ -50,6 +50,11 @@ class Snapshot:
     not_given_out: tuple[str, ...] = ()
     failed_tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
+    @property
+    def sees_round_trips(self) -> bool:
+        """Whether this process knows whose answer it reads: that of a task which it has sent itself."""
+        return self.fetches and self.subscribed is not None
+
 
 class Connection(Protocol):
     """A connection to the broker, as far as it is shown."""

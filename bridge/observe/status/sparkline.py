@@ -19,15 +19,22 @@ class Sparkline:
     words: str
 
 
-def sparkline(course: Course) -> Sparkline | None:
-    """Draw a last hour, the latest minute at the right, each part up to its own top; None for a young process."""
+def sparkline(course: Course, *, has_rate: bool = True) -> Sparkline | None:
+    """Draw a last hour, the latest minute at the right, each part up to its own top; None for a young process.
+
+    `has_rate`: whether this process knows the answers of the system; no line is drawn where it does not.
+    """
     known = [count for count in course.waiting if count is not None]
     if len(course.answered) < 2:
         return None
-    words = gettext("last hour: at most {rate} answers a minute, at most {waiting} messages waiting").format(
-        rate=grouped(max(course.answered)), waiting=grouped(max(known, default=0))
-    )
-    return Sparkline(_line(course.answered), _area([count or 0 for count in course.waiting]), words)
+    rate, waiting = grouped(max(course.answered)), grouped(max(known, default=0))
+    area = _area([count or 0 for count in course.waiting])
+    if not has_rate:
+        return Sparkline(
+            "", area, gettext("last hour: at most {waiting} messages waiting").format(waiting=waiting)
+        )
+    words = gettext("last hour: at most {rate} answers a minute, at most {waiting} messages waiting")
+    return Sparkline(_line(course.answered), area, words.format(rate=rate, waiting=waiting))
 
 
 def _points(values: Sequence[int]) -> Iterator[str]:
