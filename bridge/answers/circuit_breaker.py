@@ -105,12 +105,12 @@ class CircuitBreaker:
         try:
             self._probe()
         except Unavailable as error:
-            if self._close(f"{reason}; {error}"):
+            if self._close(f"{reason}; {error}", error.log_level):
                 self._wait_for_engine()
             return False
         return True
 
-    def _close(self, reason: str) -> bool:
+    def _close(self, reason: str, log_level: str) -> bool:
         """Close the gate; False where another thread did so before and waits for the engine already."""
         with self._changed:
             if not self._is_open:
@@ -118,7 +118,7 @@ class CircuitBreaker:
             self._is_open = False
             self.trouble = reason
             self._width = 1
-        logger.warning("the engine is unavailable, answers wait in their queue: {}", reason)
+        logger.log(log_level, "the engine is unavailable, answers wait in their queue: {}", reason)
         self._on_close()
         return True
 

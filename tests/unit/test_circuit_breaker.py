@@ -5,19 +5,20 @@ import threading
 import pytest
 
 from bridge.answers.circuit_breaker import CircuitBreaker
-from bridge.errors import Unavailable
+from bridge.errors import LoginRefused, Unavailable
 from tests.unit.conftest import Clock
 
 
 class Engine:
     """An engine whose signs of life are scripted; True when the script is over."""
 
-    def __init__(self, *signs: bool) -> None:
+    def __init__(self, *signs: bool, error: Unavailable | None = None) -> None:
         self._signs = list(signs)
+        self._error = error or Unavailable("connection refused")
 
     def probe(self) -> None:
         if self._signs and not self._signs.pop(0):
-            raise Unavailable("connection refused")
+            raise self._error
 
 
 def breaker_at(engine: Engine, events: list[str], stopping: threading.Event | None = None) -> CircuitBreaker:
@@ -46,6 +47,17 @@ def test_an_outage_closes_the_gate_until_the_engine_is_back() -> None:
     assert not breaker.engine_answers("refused")
     assert breaker._is_open
     assert events == ["close", "open"]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(Unavailable("refused"), "WARNING"), (LoginRefused("refuses the login"), "ERROR")]
+)
+def test_a_refused_login_is_an_error_at_once_and_an_outage_a_warning(
+    logged: list[str], error: Unavailable, level: str
+) -> None:
+    breaker_at(Engine(False, error=error), []).engine_answers("401")
+
+    assert logged[0].rstrip() == f"{level} the engine is unavailable, answers wait in their queue: 401; {error}"
 
 
 def test_after_an_outage_one_goes_first_and_each_success_lets_one_more_in() -> None:
