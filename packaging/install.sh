@@ -26,6 +26,7 @@ USAGE
 build() { # FOLDER
   "$SOURCE/packaging/build.sh" "$1" "$PROGRAM"
   keep_routing_file "$1"
+  keep_tracing "$1"
   "$1/.venv/bin/python" -m compileall -q "$1" || true  # the service may write nothing there
 }
 
@@ -34,6 +35,12 @@ keep_routing_file() { # FOLDER: a routing file that lies beside the program goes
   file=$(sed -n "s/^ROUTING_FILE=['\"]\{0,1\}\([^'\"]*\).*/\1/p" "$SETTINGS/env" | tail -n 1)
   file=${file#"$PROGRAM"/}
   if [[ -n $file && $file != /* && -f $PROGRAM/$file ]]; then install -D -m 644 "$PROGRAM/$file" "$1/$file"; fi
+}
+
+keep_tracing() { # FOLDER: what was added for traces stays, or the service would end where its settings ask for them
+  compgen -G "$PROGRAM/.venv/lib/python*/site-packages/opentelemetry/sdk" >/dev/null || return 0
+  "$1/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
+    -r "$1/requirements-tracing.lock"
 }
 
 place_service_files() {
@@ -87,8 +94,10 @@ check_package() {
 }
 
 check_python() { # the service sees no home folder
-  [[ $(readlink -f "$PYTHON") != /root/* && $(readlink -f "$PYTHON") != /home/* ]] ||
-    die "$PYTHON lies in a home folder, which the service does not see; please install the distribution's python3"
+  local place
+  place=$(readlink -f "$(command -v "$PYTHON")")
+  [[ $place != /root/* && $place != /home/* ]] ||
+    die "$place lies in a home folder, which the service does not see; please install the distribution's python3"
 }
 
 start_or_roll_back() { # VERSION

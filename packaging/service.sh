@@ -127,6 +127,6 @@ start_first() { # VERSION, OPTION
   elif start_and_wait; then
     say "$1 runs, and work flows; see systemctl status $SERVICE"
   else
-    die "$1 is started and not ready after $READY_SECONDS s; systemctl status $SERVICE says why"
+    die "$1 was not ready within $READY_SECONDS s; systemctl status $SERVICE says why"
   fi
 }

@@ -37,6 +37,14 @@ def test_one_command_installs_it_after_a_diagnosis_and_it_runs(machine: Machine)
     assert machine.settings["RABBITMQ_PASSWORD"] not in said + machine.debian.file(ENV_FILE).read_text()
 
 
+def test_a_python_on_the_path_is_found_wherever_the_checkout_lies(machine: Machine) -> None:
+    check_python = "$(sed -n '/^check_python/,/^}/p' packaging/install.sh); check_python"
+
+    found = machine.debian.run(f'bash -c "{check_python}"', PYTHON="python3")
+
+    assert found.returncode == 0, found.stderr
+
+
 def test_without_a_terminal_it_says_what_it_must_be_told(machine: Machine) -> None:
     machine.debian.run("./run uninstall; mv /etc/camunda-worker /etc/before")
 
@@ -89,7 +97,13 @@ def test_page_tools_and_docs_name_commands_that_work_there(installed: Machine) -
         assert "python tools/" not in page.read().decode()
 
 
-def test_run_again_it_upgrades_keeps_the_settings_and_names_new_ones(installed: Machine) -> None:
+def test_run_again_it_upgrades_keeps_settings_and_what_was_added_for_traces_and_names_new_settings(
+    installed: Machine,
+) -> None:
+    added = installed.debian.run(
+        f"cd {PROGRAM} && .venv/bin/python -m pip install --require-hashes -r requirements-tracing.lock"
+    )
+    assert added.returncode == 0, added.stderr
     installed.edit(ENV_FILE, r"^#CAMUNDA_MAX_IN_FLIGHT=.*\n", "")
     before = installed.debian.file(ENV_FILE).read_text()
     installed.edit(VERSION_FILE, r'^VERSION = ".*"', 'VERSION = "98.0.0"')
@@ -100,6 +114,7 @@ def test_run_again_it_upgrades_keeps_the_settings_and_names_new_ones(installed: 
     assert installed.version(PROGRAM).endswith("98.0.0")
     assert installed.is_active()
     assert installed.debian.file(ENV_FILE).read_text() == before
+    assert installed.debian.run(f"{PROGRAM}/.venv/bin/python -c 'import opentelemetry.sdk'").returncode == 0
     assert "new settings, each explained in /opt/camunda-worker/config.env.example: CAMUNDA_MAX_IN_FLIGHT" in said
 
 
