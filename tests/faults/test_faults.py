@@ -9,6 +9,7 @@ from sandbox.sandbox import Sandbox
 from tests.faults.registry import FAULTS, fault
 from tests.faults.scene import QUICK
 from tests.faults.suite import run_fault
+from tests.sandbox.processes import REPOSITORY
 
 IN_EVERY_TEST_RUN = (1, 2, 14, 15, 18)
 
@@ -27,6 +28,13 @@ def test_no_task_is_lost_whatever_fails(durable_sandbox: Sandbox, number: int) -
 
     assert figures.problems == [], f"seed {seed}"
     assert figures.tasks >= 1000
+
+
+@pytest.mark.parametrize(("readme", "words"), [("README.md", "kinds of faults"), ("README.ru.md", "вида сбоев")])
+def test_the_readmes_say_how_many_kinds_there_are(readme: str, words: str) -> None:
+    kinds = {fault.number for fault in FAULTS} - {0}  # which is the run without any
+
+    assert f" {len(kinds)} {words}" in (REPOSITORY / readme).read_text(encoding="utf-8")
 
 
 def test_the_faults_are_numbered_in_order() -> None:
