@@ -102,6 +102,17 @@ def test_a_newer_package_restarts_it_keeps_the_settings_and_names_new_ones(
     assert f"new settings, each explained in {PROGRAM}/config.env.example: CAMUNDA_NEW_SETTING" in said
 
 
+def test_the_package_before_is_put_back_by_the_command_of_the_docs(installed: Machine, package: str) -> None:
+    installed.timed(f"apt-get install -y {newer(installed, package)}")
+    assert installed.version(PROGRAM).endswith("98.0.0")
+
+    code, said = installed.timed(f"apt install -y --allow-downgrades {package}")
+
+    assert code == 0, said
+    assert not installed.version(PROGRAM).endswith("98.0.0")
+    assert eventually(installed.is_active, seconds=SECONDS)
+
+
 def test_removed_it_leaves_settings_and_logs_and_purged_nothing(installed: Machine) -> None:
     code, said = installed.timed("apt-get remove -y camunda-worker")
     assert code == 0, said
