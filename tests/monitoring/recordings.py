@@ -22,7 +22,8 @@ Samples = dict[str, float]
 def read(file: Path) -> list[Samples]:
     """Return the scrapes of a recording, one a step; moments count from the first.
 
-    What lies before the first answer and after the last is the worker's own start and stop.
+    What lies before the first answer and after the last is the worker's own start and stop. A step without a look
+    is like the one before it.
     """
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     answered = [number for number, line in enumerate(lines) if line["samples"][UP]]
@@ -31,15 +32,21 @@ def read(file: Path) -> list[Samples]:
     scrapes: list[Samples] = []
     for line in lines:
         step = round((line["time"] - begin) / STEP)
-        scrapes.extend({} for _ in range(len(scrapes), step))
+        scrapes.extend(scrapes[-1] for _ in range(len(scrapes), step))
         moments = {name: value - begin for name, value in line["samples"].items() if "_timestamp_seconds" in name}
         scrapes.append(line["samples"] | moments)
     return scrapes
 
 
 def held(scrapes: Sequence[Samples], worst: int) -> list[Samples]:
-    """Return a recording that stays for an hour as it was at one step; counters stand still there."""
-    return [*scrapes[: worst + 1], *[scrapes[worst]] * HOLD_STEPS]
+    """Return a recording that stays for an hour as it was at one step; counters stand still there.
+
+    What succeeded since the step before it goes on succeeding.
+    """
+    before, at = scrapes[max(0, worst - 1)], scrapes[worst]
+    moving = [name for name in at if "_last_success_" in name and at[name] > before.get(name, at[name])]
+    hour = [at | {name: at[name] + number * STEP for name in moving} for number in range(1, HOLD_STEPS + 1)]
+    return [*scrapes[: worst + 1], *hour]
 
 
 def repeated(scrapes: Sequence[Samples], steps: int) -> list[Samples]:
@@ -55,9 +62,10 @@ def repeated(scrapes: Sequence[Samples], steps: int) -> list[Samples]:
 
 
 def values(column: Sequence[float | None]) -> str:
-    """Return a series in promtool's notation; a step without a sample is `_`."""
-    runs = [(value, len(list(run))) for value, run in groupby(column)]
-    return " ".join(f"_x{count}" if value is None else f"{value!r}x{count - 1}" for value, count in runs)
+    """Return a series in promtool's notation; it is stale where a scrape has no sample of it, as in Prometheus."""
+    runs = [(value, len(list(run)) - 1) for value, run in groupby(column)]
+    gone = "stale _x{}".format
+    return " ".join(gone(more) if value is None else f"{value!r}x{more}" for value, more in runs)
 
 
 def first_moments(scrapes: Sequence[Samples], rules: str) -> dict[str, int]:

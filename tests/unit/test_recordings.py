@@ -20,7 +20,8 @@ def test_a_recording_begins_and_ends_with_an_answer_and_counts_from_its_begin(tm
     file = tmp_path / "f.jsonl"
     file.write_text("\n".join(json.dumps({"time": moment, "samples": samples}) for moment, samples in scrapes))
 
-    assert recordings.read(file) == [{UP: 1.0, FETCHED_AT: -2.0}, {}, {UP: 1.0, FETCHED_AT: 9.0}]
+    first, last = {UP: 1.0, FETCHED_AT: -2.0}, {UP: 1.0, FETCHED_AT: 9.0}
+    assert recordings.read(file) == [first, first, last]
 
 
 def test_a_repeated_recording_goes_on_counting() -> None:
@@ -31,7 +32,16 @@ def test_a_repeated_recording_goes_on_counting() -> None:
 
 
 def test_a_series_is_written_in_runs() -> None:
-    assert recordings.values([1.0, 1.0, None, None, 0.0]) == "1.0x1 _x2 0.0x0"
+    assert recordings.values([1.0, 1.0, None, None, 0.0]) == "1.0x1 stale _x1 0.0x0"
+
+
+def test_a_fault_that_is_held_stays_as_it_is_and_what_still_succeeded_goes_on() -> None:
+    going = recordings.held([{FETCHED_AT: 3.0, TOTAL: 7.0}, {FETCHED_AT: 8.0, TOTAL: 9.0}], 1)
+    stuck = recordings.held([{FETCHED_AT: 3.0}, {FETCHED_AT: 3.0}], 1)
+
+    assert [one[FETCHED_AT] for one in going[:4]] == [3.0, 8.0, 13.0, 18.0]
+    assert (going[-1][TOTAL], len(going)) == (9.0, 2 + recordings.HOLD_STEPS)
+    assert stuck[-1][FETCHED_AT] == 3.0
 
 
 def test_the_fault_begins_after_the_start_and_is_worst_where_most_is_wrong_last() -> None:
