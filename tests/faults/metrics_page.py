@@ -1,9 +1,11 @@
 """What a worker says of itself: its page for Prometheus."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from sandbox.ports import LOOPBACK, free_ports
 
@@ -26,12 +28,16 @@ class MetricsPage:
         """The setting that makes the worker serve it."""
         return {"STATUS_PORT": str(self.port)}
 
+    def samples(self, *, timeout_seconds: float = 10.0) -> Iterator[Sample]:
+        """Yield all that it says of ours. Raises requests' errors where it cannot be read."""
+        page = requests.get(f"http://{LOOPBACK}:{self.port}/metrics", timeout=timeout_seconds).text
+        for family in text_string_to_metric_families(page):
+            yield from (sample for sample in family.samples if sample.name.startswith(PREFIX))
+
     def value(self, name: str, **labels: str) -> float:
         """Return a figure by its name without prefix: the sum over all labels that are not given."""
-        page = requests.get(f"http://{LOOPBACK}:{self.port}/metrics", timeout=10).text
         return sum(
             sample.value
-            for family in text_string_to_metric_families(page)
-            for sample in family.samples
+            for sample in self.samples()
             if sample.name == PREFIX + name and labels.items() <= sample.labels.items()
         )

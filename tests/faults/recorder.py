@@ -8,10 +8,8 @@ from types import TracebackType
 from typing import Self
 
 import requests
-from prometheus_client.parser import text_string_to_metric_families
 
-from sandbox.ports import LOOPBACK
-from tests.faults.metrics_page import PREFIX
+from tests.faults.metrics_page import MetricsPage
 
 INTERVAL_SECONDS = 5.0
 TIMEOUT_SECONDS = 4.0
@@ -21,8 +19,8 @@ UP = 'up{job="camunda-worker"}'
 class Recorder:
     """Scrapes one page every 5 s into a file, a line of JSON each: fault, Unix time, and each series."""
 
-    def __init__(self, port: int, file: Path, fault: str) -> None:
-        self._url = f"http://{LOOPBACK}:{port}/metrics"
+    def __init__(self, page: MetricsPage, file: Path, fault: str) -> None:
+        self._page = page
         self._file = file
         self._fault = fault
         self._stopping = threading.Event()
@@ -49,12 +47,10 @@ class Recorder:
     def _scrape(self) -> dict[str, float]:
         """Return the value of each series of ours; only `up` where the page cannot be read."""
         try:
-            page = requests.get(self._url, timeout=TIMEOUT_SECONDS).text
+            found = [*self._page.samples(timeout_seconds=TIMEOUT_SECONDS)]
         except requests.RequestException:
             return {UP: 0.0}
-        families = text_string_to_metric_families(page)
-        ours = (sample for family in families for sample in family.samples if sample.name.startswith(PREFIX))
-        return {UP: 1.0} | {_series(sample.name, sample.labels): sample.value for sample in ours}
+        return {UP: 1.0} | {_series(sample.name, sample.labels): sample.value for sample in found}
 
 
 def _series(name: str, labels: dict[str, str]) -> str:

@@ -184,7 +184,7 @@ class Scene:
         """Record the page of a worker to come, and return the setting that makes it serve one."""
         page = MetricsPage.free()
         file = folder / f"{self.name}-{name}.jsonl"
-        self._exit_stack.enter_context(Recorder(page.port, file, self.figures.name))
+        self._exit_stack.enter_context(Recorder(page, file, self.figures.name))
         return page.setting
 
     def proxy(self, target_port: int | None = None) -> Proxy:
