@@ -204,6 +204,7 @@ def test_each_count_is_found_by_what_happened_and_the_system(monkeypatch: pytest
         ("tasks_fetched", ["bitrix24", "bitrix_y"], 4.0),
         ("tasks_published", ["bitrix24", "confirmed"], 6.0),
         ("tasks_published", ["bitrix24", "unpublishable"], 1.0),
+        ("tasks_published", ["bitrix24", "unsent"], 0.0),
         ("round_trip_seconds", ["bitrix24"], 2.0),
         ("responses", ["complete", "applied"], 2.0),
         ("responses", ["failure", "applied"], 1.0),

@@ -19,7 +19,8 @@ def count_all() -> Counts:
     """Return what was counted so far: by what happened, such as `fetched`, and by the system or the reason."""
     counts: Counts = Counter()
     for name, labels, value in metrics.totals():
-        counts[_kind_of(name, labels)] += int(value)
+        if value:
+            counts[_kind_of(name, labels)] += int(value)
     return counts
 
 
