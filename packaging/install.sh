@@ -12,7 +12,7 @@ umask 022
 
 usage() {
   cat <<'USAGE'
-Usage: sudo ./run install [--start-anyway]      install the worker as a service, or upgrade the one that is there
+Usage: sudo ./run install [--start-anyway]      install the worker as a service, or upgrade the one that is installed
        sudo ./run uninstall                     remove it; the settings in /etc/camunda-worker stay
 
 What it needs it asks for; without a terminal it takes CAMUNDA_BASE_URL, RABBITMQ_HOST, RABBITMQ_USERNAME and
