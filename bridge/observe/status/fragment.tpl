@@ -11,8 +11,9 @@
 %   end
 </svg>
 % end
+% AS_IN_THE_LOG = "%Y-%m-%d %H:%M:%S"
 % def moment(at):
-<time datetime="{{at.isoformat()}}">{{at.strftime("%d.%m. %H:%M:%S")}}</time>\\
+<time datetime="{{at.isoformat()}}">{{at.strftime(AS_IN_THE_LOG)}}</time>\\
 % end
 <header id="top" data-title="{{title}}" data-icon="{{icon}}">
 <h1><span>Universal Camunda Worker</span> {{installation.worker_id}}</h1>
@@ -139,7 +140,7 @@
 <li>\\
 % moment(error.moment)
 % if error.count > 1:
- <b>{{_("{number} times since {moment}").format(number=grouped(error.count), moment=error.since.strftime("%d.%m. %H:%M:%S"))}}</b>\\
+ <b>{{_("{number} times since {moment}").format(number=grouped(error.count), moment=error.since.strftime(AS_IN_THE_LOG))}}</b>\\
 % end
  <span lang="en">{{error.text}}</span></li>
 % end
