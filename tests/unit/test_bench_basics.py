@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from dataclasses import astuple
 from pathlib import Path
@@ -14,6 +15,13 @@ from bench.backlog import Slices, slices_of
 from bench.figures import Spread, percentile, rate_between, ratios, spread_of
 from bench.profiles import part_of
 from sandbox.programs import REPOSITORY
+
+
+def test_run_names_each_measurement() -> None:
+    names = re.search(r'metavar="([^"]+)"', (REPOSITORY / "bench/__main__.py").read_text(encoding="utf-8"))
+
+    assert names
+    assert f"  bench {names[1]}\n" in (REPOSITORY / "run").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("share", "value"), [(0, 1), (0.5, 2), (0.51, 3), (0.95, 4), (1, 4)])
