@@ -114,10 +114,11 @@ class LockWatch:
     def _note(self, row: dict[str, Any], now: float) -> None:
         attempt = _attempt(row)
         ends = _moment(row)
-        if ends - now <= self._lease_seconds + 1:
+        is_fetched = ends - now <= self._lease_seconds + 1
+        if is_fetched:
             self.last_fetch = max(self.last_fetch, ends - self._lease_seconds)
         lock = self._newest.get((row["id"], attempt))
-        if lock is None or lock.ends < self._before:
+        if lock is None or lock.ends < self._before or (is_fetched and ends - self._lease_seconds >= lock.ends):
             since = max(self._before - PERIOD_SECONDS, ends - self._lease_seconds)
             lock = self._newest[row["id"], attempt] = Lock(row["id"], attempt, since, ends, now)
             self.locks.append(lock)
