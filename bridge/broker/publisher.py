@@ -1,6 +1,8 @@
 """Publishing with confirms: a whole batch goes out, and each message's fate comes back."""
 
 import math
+import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -39,10 +41,12 @@ class Outcome(Enum):
     RETURNED = "no queue took it: certainly not delivered"
     REFUSED = "the queue refused it: certainly not delivered"
     DENIED = "the broker denies us the right to publish it: certainly not delivered"
+    TOO_LARGE = "the broker takes no message of that size: certainly not delivered"
     UNSENT = "it never left: certainly not delivered"
     UNKNOWN = "the connection was lost before the confirm: it may be delivered"
 
 
+_TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 # A return does not say which publication it is of; those that are alike in all of this are as good as one another.
 _Identity = tuple[str | None, str | None, str | None, bytes]
 OnOutcomes = Callable[[Sequence[Outcome]], None]
@@ -70,7 +74,7 @@ class Publisher:
     `publish` and `ready` may be used from any thread. The outcomes come on the publisher's thread, or before
     `publish` returns where there is no connection. `watch` looks at queues on this connection; by default at one
     queue, which shows whether the broker answers. `place` is an exchange and a routing key that it must be able to
-    publish to, or it is not ready.
+    publish to, or it is not ready. `most_bytes`: as large a body as the broker takes, once it has refused one.
     """
 
     act = Act.PUBLISH
@@ -98,6 +102,7 @@ class Publisher:
         self._probe = Probe(self._on_probed, self._connection.on_channel_closed)
         self._may_publish = False
         self._ready = clock.Event()
+        self.most_bytes = sys.maxsize
 
     def run(self) -> None:
         """Keep the connection until `stop`; the body of the publisher's thread."""
@@ -246,22 +251,27 @@ class Publisher:
 
     def _on_channel_closed(self, _channel: Channel, reason: Exception) -> None:
         """Note what the broker refuses, if that is why it closed the channel."""
-        is_refusal = isinstance(reason, ChannelClosedByBroker) and reason.reply_code == ACCESS_REFUSED
-        if is_refusal and (refusal := Refusal.of(str(reason))):
-            self._note_refused(refusal)
+        if not isinstance(reason, ChannelClosedByBroker):
+            return
+        if reason.reply_code == ACCESS_REFUSED and (refusal := Refusal.of(str(reason))):
+            denied = self._note_refused(refusal.is_of, Outcome.DENIED)
+            if denied and refusal.topic is None:
+                self._place = (denied.exchange, denied.routing_key)  # the next probe asks for it
+        elif found := _TOO_LARGE.search(str(reason)):
+            most = self.most_bytes = int(found[1])
+            self._note_refused(lambda publication: len(publication.body) > most, Outcome.TOO_LARGE)
 
-    def _note_refused(self, refusal: Refusal) -> None:
-        """Note the first message that fits the refusal, and all after it: the broker looks at none of them.
+    def _note_refused(self, is_meant: Callable[[Publication], bool], outcome: Outcome) -> Publication | None:
+        """Note and return the first message that is meant; note all after it, at which the broker does not look.
 
-        Those before it may be delivered. The next probe asks for the same place, unless it is one topic's alone.
+        Those before it may be delivered.
         """
         sent = [(tag, *place, place[0].publications[place[1]]) for tag, place in self._unconfirmed.items()]
-        for tag, batch, index, publication in dropwhile(lambda item: not refusal.is_of(item[3]), sent):
-            is_denied = refusal.is_of(publication)
+        behind = list(dropwhile(lambda item: not is_meant(item[3]), sent))
+        for tag, batch, index, publication in behind:
             del self._unconfirmed[tag]
-            batch.note(index, Outcome.DENIED if is_denied else Outcome.UNSENT)
-            if is_denied and refusal.topic is None:
-                self._place = (publication.exchange, publication.routing_key)
+            batch.note(index, outcome if is_meant(publication) else Outcome.UNSENT)
+        return behind[0][3] if behind else None
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, body: bytes

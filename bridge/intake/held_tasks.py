@@ -74,7 +74,13 @@ class HeldTasks:
         self._statistics = statistics
         self._rules = rules.leases
         self._max_message_bytes = rules.max_bytes
+        self._limit = "RABBITMQ_MAX_MESSAGE_BYTES"
         self._tracing = rules.tracing
+
+    def note_most_bytes(self, most_bytes: int) -> None:
+        """Make no larger messages from now on: the broker takes none."""
+        if most_bytes < self._max_message_bytes:
+            self._max_message_bytes, self._limit = most_bytes, "max_message_size of the broker"
 
     def hold_all(self, tasks: Iterable[ExternalTask], fetch_sent: float) -> list[HeldTask]:
         """Return the tasks to publish, each with its message; the others are dealt with."""
@@ -161,7 +167,7 @@ class HeldTasks:
             largest = max(sizes, key=sizes.__getitem__, default="")
             raise Unprocessable(
                 "too_large",
-                f"the message has {size} bytes, RABBITMQ_MAX_MESSAGE_BYTES is {self._max_message_bytes}; "
+                f"the message has {size} bytes, {self._limit} is {self._max_message_bytes}; "
                 f"the largest variable is {largest!r} with {sizes.get(largest, 0)} characters",
             )
 

@@ -19,7 +19,7 @@ from bridge.statistics import PublishedLine, Statistics
 
 UNCONFIRMED_BATCHES = 4  # fetching goes on while the broker writes the last batches to its disk
 CONFIRM_SECONDS_AT_STOP = 10.0
-NOT_DELIVERED = (Outcome.RETURNED, Outcome.REFUSED, Outcome.DENIED, Outcome.UNSENT)
+NOT_DELIVERED = (Outcome.RETURNED, Outcome.REFUSED, Outcome.DENIED, Outcome.TOO_LARGE, Outcome.UNSENT)
 REFUSED = (Outcome.REFUSED, Outcome.DENIED)
 
 
@@ -148,7 +148,8 @@ class Outbox:
         mended = [fresh for held in self._take(Outcome.RETURNED) if (fresh := self._when_mended(held))]
         if mended:
             logger.info("publishing {} again that no queue took: it is bound again", counted(len(mended), "task"))
-        return again + mended
+        smaller = [fresh for held in self._take(Outcome.TOO_LARGE) if (fresh := self._smaller(held))]
+        return again + mended + smaller
 
     def _still_ours(self, unknown: Sequence[HeldTask]) -> list[HeldTask]:
         try:
@@ -166,6 +167,14 @@ class Outbox:
             return self._held_tasks.hold_again(held, may_be_out=held.may_be_out)
         else:
             self._undelivered.put((held, Outcome.RETURNED))
+        return None
+
+    def _smaller(self, held: HeldTask) -> HeldTask | None:
+        """Return a task with a message that the broker takes; where it can have none, it gets an incident."""
+        self._held_tasks.note_most_bytes(self._publisher.most_bytes)
+        if self._held_tasks.is_in_time(held):
+            return self._held_tasks.hold_again(held, may_be_out=held.may_be_out)
+        self._held_tasks.let_go(held)
         return None
 
     def _give_back(self, held: HeldTask, outcome: Outcome) -> None:

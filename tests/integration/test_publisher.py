@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import Self
@@ -562,6 +562,31 @@ def test_one_topic_that_is_refused_stops_no_other(
         assert eventual(lambda: outcomes_of(publisher, [message("b", key="bitrix24.x")]) == [Outcome.CONFIRMED])
 
     assert first == [Outcome.DENIED, Outcome.UNSENT]
+
+
+@pytest.fixture
+def small_messages(sandbox: Sandbox) -> Iterator[int]:
+    """A broker that takes no large message."""
+    most = 100_000
+    usual = sandbox.broker.ctl("eval", "{ok, Most} = application:get_env(rabbit, max_message_size), Most.").strip()
+    sandbox.broker.ctl("eval", f"application:set_env(rabbit, max_message_size, {most}).")
+    yield most
+    sandbox.broker.ctl("eval", f"application:set_env(rabbit, max_message_size, {usual}).")
+
+
+def test_a_message_that_is_too_large_for_the_broker_is_told_apart_and_stops_no_other(
+    broker: Broker, topology: Topology, small_messages: int
+) -> None:
+    publisher = publisher_of(broker, topology, name="tasks")
+    large = replace(message("b"), body=b"x" * (small_messages + 1))
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        outcomes = outcomes_of(publisher, [message("a"), large, message("c")])
+        assert eventual(lambda: outcomes_of(publisher, [message("c")]) == [Outcome.CONFIRMED])
+
+    assert outcomes[1:] == [Outcome.TOO_LARGE, Outcome.UNSENT]
+    assert publisher.most_bytes == small_messages
 
 
 def test_an_idle_publisher_needs_no_right_that_it_does_not_use(

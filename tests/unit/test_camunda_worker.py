@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ class BatchPublisher:
         self.send_by: list[float] = []
         self.batches: list[Sequence[Publication]] = []
         self.outcomes: list[Outcome] = []
+        self.most_bytes = sys.maxsize
 
     def publish(
         self, publications: Sequence[Publication], on_outcomes: OnOutcomes, *, send_by: float = math.inf
@@ -482,6 +484,24 @@ def test_an_unknown_fate_of_a_task_that_is_not_ours_any_more_is_let_go(bench: Be
     assert bench.table.all() == []
 
 
+def test_a_message_that_is_too_large_for_the_broker_becomes_an_incident_and_no_other_one_is_tried(
+    bench: Bench,
+) -> None:
+    large = {"variables": {"scan": {"value": "x" * 5_000, "type": "String"}}}
+    bench.offer(task_row("t1") | large)
+    bench.publisher.outcomes, bench.publisher.most_bytes = [Outcome.TOO_LARGE], 4_000
+    bench.worker.turn()
+    bench.offer(task_row("t2") | large, task_row("t3"))
+
+    bench.worker.turn()
+
+    assert bench.engine.words().count("failure") == 2
+    failure = bench.engine.body_of("failure")
+    assert failure["retries"] == 0
+    assert "max_message_size of the broker is 4000; the largest variable is 'scan'" in failure["errorMessage"]
+    assert [len(batch) for batch in bench.publisher.batches] == [1, 1]
+
+
 def test_a_message_that_is_too_large_becomes_an_incident_that_names_the_variable(bench: Bench) -> None:
     large = {"scan": {"value": "x" * 20_000, "type": "String"}, "title": {"value": "t", "type": "String"}}
     bench.offer(task_row() | {"variables": large})
@@ -520,6 +540,7 @@ def test_a_task_whose_message_is_still_out_is_not_published_again(bench: Bench) 
         (Outcome.UNSENT, True),
         (Outcome.RETURNED, True),
         (Outcome.DENIED, True),
+        (Outcome.TOO_LARGE, True),
         (Outcome.UNKNOWN, False),
         (Outcome.CONFIRMED, False),
     ],
