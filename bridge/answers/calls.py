@@ -11,7 +11,7 @@ from bridge.engine import Answer, CamundaClient, Verdict, shortened
 from bridge.errors import TaskGone, Unavailable
 from bridge.leases import LeaseTable, retry_policy
 from bridge.retry_policy import RetryPolicy
-from bridge.routing import Routing, System, matches
+from bridge.routing import SHORTEST_LOCK_MS, Routing, System, matches
 
 NO_MESSAGE = "the system reported a failure without a message"
 MOST_TOLD = 10_000
@@ -160,7 +160,10 @@ class AnswerCalls:
             return Answer(Verdict.STALE, "it has failed and pauses")
         if response.attempt is None and self._leases.is_unsent(state.id):  # a longer lock would keep it from all
             return Answer(Verdict.STALE, "it is of an earlier attempt: the message of this one is not out")
-        lock_ms = response.lock_duration or self._routing.system_of(state).lock_ms
+        system = self._routing.system_of(state)
+        lock_ms = response.lock_duration or system.lock_ms
+        if lock_ms < SHORTEST_LOCK_MS:
+            self._in_vain.note_short_lock(system.name, lock_ms)
         answer = self._engine.extend_lock(response.task_id, self._worker_id_of(response), lock_ms)
         self._note_extended(response, answer, lock_ms)
         if answer.verdict is Verdict.EXPIRED:

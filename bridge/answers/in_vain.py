@@ -1,4 +1,4 @@
-"""What answers carry in vain: unknown keys, fields that their type cannot take. Said once for each system."""
+"""What answers carry in vain, or hardly mean: unknown keys, unused fields, short locks. Said once per system."""
 
 from collections.abc import Iterable
 
@@ -45,6 +45,16 @@ class InVain:
                 logger.warning(
                     "answers of {} have {} with {}, which it cannot carry: ignored", system, field, kind
                 )
+
+    def note_short_lock(self, system: str, lock_ms: int) -> None:
+        """Warn once per system of a lock that hardly lasts until the next sign of life."""
+        if self._is_new(system, "a short lock"):
+            logger.warning(
+                "an extend_lock of {} asks for a lock of {} ms; lock_duration counts milliseconds: when it ends, "
+                "the task may come again while it is worked on",
+                system,
+                lock_ms,
+            )
 
     def note_dropped(self, system: str) -> None:
         """Warn once per system of variables of a failure that the engine is too old for."""

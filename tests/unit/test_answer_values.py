@@ -220,6 +220,14 @@ def test_what_a_type_of_answer_cannot_carry_is_said_once_per_system(
     assert desk.publisher.published == []
 
 
+def test_a_lock_that_was_probably_meant_in_seconds_is_said_once_per_system(desk: Desk, logged: list[str]) -> None:
+    for lock_duration in (600, 600, 10_000, None):
+        desk.take(delivery(heartbeat(lock_duration=lock_duration)))
+
+    (line,) = [line for line in logged if "asks for a lock" in line]
+    assert "an extend_lock of bitrix24 asks for a lock of 600 ms; lock_duration counts milliseconds" in line
+
+
 def test_fields_that_are_empty_are_nothing_to_say(desk: Desk, logged: list[str]) -> None:
     desk.take(delivery(complete(error_message="", error_code=None, retries=0, lock_duration=None)))
     desk.take(delivery(heartbeat(variables={}, local_variables=None)))
