@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,9 +36,9 @@ def configure_logs(directory: Path, level: str, log_format: str, *, file_name: s
     """
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
     logger.remove()
-    logger.configure(patcher=Repeats().note)
-    logger.add(_remember, level="ERROR", format="{message}")
     as_json = log_format == "json"
+    logger.configure(patcher=Repeats().note if as_json else _in_one_line_after(Repeats()))
+    logger.add(_remember, level="ERROR", format="{message}")
     _add_sink(sys.stderr, level, as_json=as_json)
     try:
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -63,6 +64,21 @@ def _add_sink(sink: object, level: str, *, as_json: bool) -> None:
         diagnose=False,
         **rotation,
     )
+
+
+def _in_one_line_after(repeats: "Repeats") -> "Callable[[Record], None]":
+    """Return what keeps a message in one line and from commanding a terminal: it may quote what others wrote."""
+
+    def patch(record: "Record") -> None:
+        repeats.note(record)
+        if not record["message"].isprintable():
+            record["message"] = "".join(map(_printable, record["message"]))
+
+    return patch
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def _open_for_us(path: str, flags: int) -> int:

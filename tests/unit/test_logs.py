@@ -53,6 +53,22 @@ def test_stderr_has_it_all_too(tmp_path: Path, capsys: Captured) -> None:
     assert capsys.readouterr().err.endswith(" | a detail\n")
 
 
+@pytest.mark.parametrize(
+    "odd", ["\n", "\r", "\x85", "\u2028", "\x1b[2J", "\x00", "\ud800", "\N{RIGHT-TO-LEFT OVERRIDE}"]
+)
+def test_what_a_message_quotes_makes_no_line_of_its_own_and_commands_no_terminal(
+    tmp_path: Path, capsys: Captured, odd: str
+) -> None:
+    configure_logs(tmp_path, "INFO", "text", file_name="camunda_worker")
+
+    logger.error("400 Cannot convert value '{}'", f"{odd}2026-11-28 02:00:00.000 | ERROR | MainThread | forged")
+
+    for text in ((tmp_path / "camunda_worker.log").read_text(encoding="utf-8"), capsys.readouterr().err):
+        (line,) = text.splitlines()
+        assert line.endswith("forged'")
+        assert line.isprintable()
+
+
 def test_json_logs_are_one_object_per_line(tmp_path: Path, capsys: Captured) -> None:
     configure_logs(tmp_path, "INFO", "json", file_name="camunda_worker")
 
