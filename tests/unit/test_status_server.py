@@ -97,6 +97,12 @@ def test_the_page_speaks_the_readers_language_and_health_speaks_english(served: 
     assert "Engine: refused" in served.get("/", **{"Accept-Language": "de"}).text
 
 
+def test_a_reader_whose_language_is_no_text_reads_english(served: Served) -> None:
+    answer = served.get("/", **{"Accept-Language": "\xff, ru-\xe9;q=nan"})
+
+    assert (answer.status_code, answer.headers["Content-Language"]) == (200, "en")
+
+
 def test_a_worker_whose_work_flows_is_ready(served: Served) -> None:
     answer = served.get("/readyz")
 

@@ -33,7 +33,7 @@ def application(snapshot: Callable[[], Snapshot], page: Page, stuck: Callable[[]
 
 def _in_words(render: Callable[[], str]) -> str | bytes:
     """Answer in the reader's language."""
-    language = language_of_header(request.get_header("Accept-Language", ""))
+    language = language_of_header(request.environ.get("HTTP_ACCEPT_LANGUAGE", ""))  # bottle wants it in UTF-8
     response.headers.update({"Content-Language": language, "Vary": "Accept-Language"})
     with in_language(language):
         return _reply(render(), HTML)
