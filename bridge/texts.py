@@ -58,6 +58,11 @@ def ngettext(singular: str, plural: str, number: int) -> str:
     return _translations(language()).ngettext(singular, plural, number)
 
 
+def pgettext(context: str, message: str) -> str:
+    """Return a text whose words mean something else, or have another form, in another context."""
+    return _translations(language()).pgettext(context, message)
+
+
 def grouped(number: int) -> str:
     """Return a number with its digits in groups of three, as the language writes it."""
     text = f"{number:,}"

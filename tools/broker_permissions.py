@@ -23,17 +23,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
 from bridge.process.shared import topology_of
+from bridge.texts import gettext
 from config import Settings
 from tools.lib.layout import say, show_command
 from tools.lib.management import add_admin_options, admin_of, give_rights
 from tools.lib.permissions import Rights, rights_of_systems, rights_of_worker
-from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json
+from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json, start
 
 
 def main(argv: Sequence[str]) -> int:
     """Print or apply the rights; return 0 done, 1 where some could not be given."""
     parser = parser_of(__doc__)
-    add_admin_options(parser, "give the rights through the management API at this URL")
+    add_admin_options(parser, gettext("give the rights through the management API at this URL"))
     return run(_do, parser.parse_args(argv))
 
 
@@ -59,13 +60,13 @@ def _command(rights: Rights, vhost: str) -> list[str]:
 
 def _apply(rights: Iterable[Rights], arguments: argparse.Namespace, settings: Settings) -> int:
     admin = admin_of(arguments, settings)
-    code = OK
+    code, done = OK, gettext("has its rights")
     for one in rights:
         problem = give_rights(arguments.apply, admin, settings.rabbitmq_virtual_host, one.user, one.patterns)
-        say(f"{one.user}: {problem or 'has its rights'}")
+        say(f"{one.user}: {problem or done}")
         code = PROBLEM if problem else code
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

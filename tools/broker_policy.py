@@ -28,11 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 
 from bridge.contract import REJECTED_QUEUE
 from bridge.routing import Routing
+from bridge.texts import gettext
 from config import Settings
 from tools.lib.layout import say, show_command
 from tools.lib.management import add_admin_options, admin_of, set_policy
 from tools.lib.permissions import pattern_of
-from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json
+from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json, start
 
 DEAD_LETTERING: dict[str, Any] = {"dead-letter-exchange": "", "dead-letter-routing-key": REJECTED_QUEUE}
 # RabbitMQ 4 has it by default, 3.x gives back for ever. A policy with a key that is not for classic queues does
@@ -43,7 +44,7 @@ DELIVERY_LIMIT: dict[str, Any] = {"delivery-limit": 20}
 def main(argv: Sequence[str]) -> int:
     """Print or apply the policies."""
     parser = parser_of(__doc__)
-    add_admin_options(parser, "set the policies through the management API at this URL")
+    add_admin_options(parser, gettext("set the policies through the management API at this URL"))
     return run(_do, parser.parse_args(argv))
 
 
@@ -62,10 +63,10 @@ def _do(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _apply(policies: Mapping[str, Any], arguments: argparse.Namespace, settings: Settings) -> int:
-    code, admin = OK, admin_of(arguments, settings)
+    code, done, admin = OK, gettext("is set"), admin_of(arguments, settings)
     for name, policy in policies.items():
         problem = set_policy(arguments.apply, admin, settings.rabbitmq_virtual_host, name, policy)
-        say(f"{name}: {problem or 'is set'}")
+        say(f"{name}: {problem or done}")
         code = PROBLEM if problem else code
     return code
 
@@ -88,4 +89,4 @@ def policies_of(routing: Routing, queue_type: str) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -21,12 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 
 from bridge.contract import TaskState
 from bridge.engine import readable
+from bridge.texts import gettext
 from config import Settings
 from tools.lib.operations import Operations, lock_end_of, situation_of
-from tools.lib.toolbox import OK, PROBLEM, parser_of, positive, rest_of, run, show, show_json
+from tools.lib.toolbox import OK, PROBLEM, parser_of, positive, rest_of, run, show, show_json, start
 
 Row = dict[str, Any]
-Section = tuple[str, list[Row]]
+Section = tuple[str, str, list[Row]]  # its title, what is said where there are no rows, and the rows
 LIMIT = 100
 TASK_COUNTS: dict[str, Row] = {
     "open": {},
@@ -39,13 +40,18 @@ TASK_COUNTS: dict[str, Row] = {
 def main(argv: Sequence[str]) -> int:
     """Show what was asked for."""
     parser = parser_of(__doc__)
-    parser.add_argument("--stats", action="store_true", help="each deployed process, and the tasks as numbers")
-    parser.add_argument("--instances", action="store_true", help="running instances")
-    parser.add_argument("--tasks", action="store_true", help="open external tasks, and who holds them")
-    parser.add_argument("--incidents", action="store_true", help="open incidents, newest first")
-    parser.add_argument("--key", help="only this process (not with --tasks)")
-    parser.add_argument("--topic", help="only tasks of this topic")
-    parser.add_argument("--limit", type=positive, default=LIMIT, help=f"at most so many rows of each ({LIMIT})")
+    sections = {
+        "--stats": gettext("each deployed process, and the tasks as numbers"),
+        "--instances": gettext("running instances"),
+        "--tasks": gettext("open external tasks, and who holds them"),
+        "--incidents": gettext("open incidents, newest first"),
+    }
+    for option, text in sections.items():
+        parser.add_argument(option, action="store_true", help=text)
+    parser.add_argument("--key", help=gettext("only this process (not with --tasks)"))
+    parser.add_argument("--topic", help=gettext("only tasks of this topic"))
+    limit = gettext("at most so many rows of each ({number})").format(number=LIMIT)
+    parser.add_argument("--limit", type=positive, default=LIMIT, help=limit)
     return run(_processes, parser.parse_args(argv))
 
 
@@ -54,25 +60,30 @@ def _processes(arguments: argparse.Namespace, settings: Settings) -> int:
     chosen = [name for name in SECTIONS if getattr(arguments, name)] or ["stats"]
     incidents = 0
     for name in chosen:
-        for title, rows in SECTIONS[name](operations, arguments):
-            _show(title, rows, arguments)
+        for title, empty, rows in SECTIONS[name](operations, arguments):
+            _show(title, empty, rows, arguments)
             incidents += len(rows) if name == "incidents" else 0
             if name != "stats" and len(rows) == arguments.limit and not arguments.json:
-                print(f"Perhaps there are more: --limit {10 * arguments.limit}")
+                print(gettext("Perhaps there are more: --limit {number}").format(number=10 * arguments.limit))
     return PROBLEM if incidents else OK
 
 
-def _show(title: str, rows: Sequence[Row], arguments: argparse.Namespace) -> None:
+def _show(title: str, empty: str, rows: Sequence[Row], arguments: argparse.Namespace) -> None:
     if arguments.json:
         show_json({"kind": title, **row} for row in rows)
     else:
-        show(rows, as_json=False, title=title, empty=f"No {title}.")
+        show(rows, as_json=False, title=title, empty=empty)
 
 
 def _stats(operations: Operations, arguments: argparse.Namespace) -> Iterator[Section]:
     rows = process_rows(operations.definitions())
-    yield "processes", [row for row in rows if arguments.key in (None, row["process"])]
-    yield "external tasks", [{name: operations.count_tasks(query) for name, query in TASK_COUNTS.items()}]
+    shown = [row for row in rows if arguments.key in (None, row["process"])]
+    yield gettext("processes"), gettext("No processes."), shown
+    yield (
+        gettext("external tasks"),
+        "",
+        [{name: operations.count_tasks(query) for name, query in TASK_COUNTS.items()}],
+    )
 
 
 def process_rows(definitions: Sequence[Row]) -> list[Row]:
@@ -98,13 +109,14 @@ def _process_row(statistics: Row) -> Row:
         "instances": statistics["instances"],
         "incidents": sum(incident["incidentCount"] for incident in statistics["incidents"]),
         "failed_jobs": statistics["failedJobs"],
-        "suspended": "yes" if definition["suspended"] else "no",
+        "suspended": gettext("yes") if definition["suspended"] else gettext("no"),
     }
 
 
 def _instances(operations: Operations, arguments: argparse.Namespace) -> Iterator[Section]:
     rows = operations.instances(arguments.key, limit=arguments.limit)
-    yield "running instances", readable("process-instance", _instance_row, rows)
+    shown = readable("process-instance", _instance_row, rows)
+    yield gettext("running instances"), gettext("No running instances."), shown
 
 
 def _instance_row(instance: Row) -> Row:
@@ -113,14 +125,15 @@ def _instance_row(instance: Row) -> Row:
         "process": key_of(instance["definitionId"]),
         "business_key": instance["businessKey"],
         "started": moment(instance["startTime"]),
-        "suspended": "yes" if instance["suspended"] else "no",
+        "suspended": gettext("yes") if instance["suspended"] else gettext("no"),
     }
 
 
 def _tasks(operations: Operations, arguments: argparse.Namespace) -> Iterator[Section]:
     query = {"topicName": arguments.topic} if arguments.topic else {}
     now = operations.now()
-    yield "open external tasks", [task_row(task, now) for task in operations.tasks(query, limit=arguments.limit)]
+    rows = [task_row(task, now) for task in operations.tasks(query, limit=arguments.limit)]
+    yield gettext("open external tasks"), gettext("No open external tasks."), rows
 
 
 def task_row(task: TaskState, now: datetime) -> Row:
@@ -139,7 +152,7 @@ def task_row(task: TaskState, now: datetime) -> Row:
 
 def _incidents(operations: Operations, arguments: argparse.Namespace) -> Iterator[Section]:
     rows = operations.incidents(arguments.key, limit=arguments.limit)
-    yield "incidents", readable("incident", _incident_row, rows)
+    yield gettext("incidents"), gettext("No incidents."), readable("incident", _incident_row, rows)
 
 
 def _incident_row(incident: Row) -> Row:
@@ -176,4 +189,4 @@ SECTIONS: dict[str, Callable[[Operations, argparse.Namespace], Iterator[Section]
 }
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -37,16 +37,19 @@ from bridge.broker.topology import ERROR_QUEUE
 from bridge.errors import Unavailable
 from bridge.observe.durations import in_one_unit
 from bridge.process.shared import broker_of, topology_of
+from bridge.texts import Said, gettext, translated
 from config import Settings
 from tools.lib.inspector import Inspector
 from tools.lib.layout import console, layout_of
 from tools.lib.management import QueueTotals, http_url, queue_totals
-from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json
+from tools.lib.toolbox import OK, PROBLEM, parser_of, run, show_json, start
 
 WATCH_SECONDS = 2.0
 UNKNOWN = QueueTotals(None, None)
 FIGURES = ("ready", "unacked", "consumers", "oldest_seconds")
-MISSING = "is missing: the worker declares it when it starts"
+MISSING = Said("is missing: the worker declares it when it starts")
+DEAD_LETTERS = Said("answers that could not be used: python tools/dead_letters.py list")
+UNHEARD = Said("messages wait and nobody listens")
 
 Row = dict[str, Any]
 
@@ -95,25 +98,22 @@ def row_of(name: str, state: QueueState | None, totals: QueueTotals, *, expects_
 
 def _problem(state: QueueState) -> str:
     if state.ready and state.name == ERROR_QUEUE:
-        return "answers that could not be used: python tools/dead_letters.py list"
-    return "messages wait and nobody listens" if state.is_unheard else ""
+        return DEAD_LETTERS
+    return UNHEARD if state.is_unheard else ""
 
 
 def main(argv: Sequence[str]) -> int:
     """Show the queues once, or until Ctrl-C."""
     parser = parser_of(__doc__)
-    parser.add_argument(
-        "--watch", type=_seconds, nargs="?", const=WATCH_SECONDS, metavar="SECONDS", help="again and again (2 s)"
-    )
-    parser.add_argument(
-        "--management", metavar="URL", type=http_url, help="the management API, such as http://localhost:15672"
-    )
-    parser.add_argument(
-        "--peek", action="store_true", help="look at the first message of queues without a listener"
-    )
+    watch = gettext("again and again (2 s)")
+    parser.add_argument("--watch", type=_seconds, nargs="?", const=WATCH_SECONDS, metavar="SECONDS", help=watch)
+    management = gettext("the management API, such as http://localhost:15672")
+    parser.add_argument("--management", metavar="URL", type=http_url, help=management)
+    peek = gettext("look at the first message of queues without a listener")
+    parser.add_argument("--peek", action="store_true", help=peek)
     arguments = parser.parse_args(argv)
     if arguments.watch and arguments.peek:
-        parser.error("--peek marks a message as redelivered each time: not together with --watch")
+        parser.error(gettext("--peek marks a message as redelivered each time: not together with --watch"))
     return run(_check, arguments)
 
 
@@ -123,7 +123,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("must be a number of seconds from 0.1 to 3600")
+        raise argparse.ArgumentTypeError(gettext("must be a number of seconds from 0.1 to 3600"))
     return seconds
 
 
@@ -167,16 +167,17 @@ def layout(rows: Sequence[Row], width: int) -> RenderableType:
     for row in rows:
         queues.setdefault(row["problem"], []).append(row["queue"])
     for problem, names in queues.items():
-        parts += [Text(problem, "yellow"), Padding(Text("\n".join(names)), (0, 0, 1, 2))] if problem else []
+        if problem:
+            parts += [Text(translated(problem), "yellow"), Padding(Text("\n".join(names)), (0, 0, 1, 2))]
     return Group(*parts)
 
 
 def _figures(row: Row) -> Row:
-    """Return the figures of a row, with an age in words instead of seconds."""
+    """Return the figures of a row, with how long its first message waits in words instead of seconds."""
     seconds = row["oldest_seconds"]
-    shown = {**row, "oldest": None if seconds is None else in_one_unit(seconds)}
-    return {name: shown[name] for name in ("queue", "ready", "unacked", "consumers", "oldest")}
+    shown = {**row, "waits": None if seconds is None else in_one_unit(seconds)}
+    return {name: shown[name] for name in ("queue", "ready", "unacked", "consumers", "waits")}
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

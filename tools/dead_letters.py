@@ -29,16 +29,15 @@ from bridge.answers.side_queues import SENDER_USER_ID
 from bridge.broker import Broker
 from bridge.broker.topology import ERROR_QUEUE
 from bridge.contract import RESPONSE_QUEUE, BodyForm, named_task
-from bridge.counted import counted
 from bridge.errors import REASONS
 from bridge.process.shared import broker_of
 from bridge.routing import Routing
+from bridge.texts import gettext, ngettext
 from config import Settings
 from tools.lib.browser import Found, QueueBrowser
 from tools.lib.layout import block_of, console, plain, say
-from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, run, show_json
+from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, run, show_json, start
 
-NOTHING = "Nothing there."
 BEGINNING = 60  # characters of a body in a list
 SHOWN_BYTES = 1_048_576  # of a packed answer, once it is unpacked
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -81,7 +80,7 @@ def _do(arguments: argparse.Namespace, settings: Settings) -> int:
     broker = broker_of(settings)
     drops_all = arguments.command == "drop" and choice == Choice() and not arguments.dry_run
     if drops_all and not agreed(_question(broker), arguments):
-        print("Nothing was done.")
+        print(gettext("Nothing was done."))
         return PROBLEM
     with QueueBrowser(broker, ERROR_QUEUE) as browser:
         found = (message for message in browser.messages() if choice.takes(message))
@@ -91,26 +90,35 @@ def _do(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _question(broker: Broker) -> str:
     with QueueBrowser(broker, ERROR_QUEUE) as browser:  # of its own: the broker ends one that waits for a person
-        return f"Drop all of {counted(browser.count(), 'dead letter')}? Nothing brings them back."
+        count = browser.count()
+    question = ngettext(
+        "Drop all of {number} dead letter? Nothing brings them back.",
+        "Drop all of {number} dead letters? Nothing brings them back.",
+        count,
+    )
+    return question.format(number=count)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__)
     parser.add_argument("command", choices=("list", "show", "replay", "drop"))
-    parser.add_argument("task_id", nargs="?", help="only the answers for this task")
-    reasons = f"only those set aside for this reason: {', '.join(REASONS)}"
+    parser.add_argument("task_id", nargs="?", help=gettext("only the answers for this task"))
+    reasons = gettext("only those set aside for this reason: {reasons}").format(reasons=", ".join(REASONS))
     parser.add_argument("--reason", choices=REASONS, metavar="REASON", help=reasons)
-    parser.add_argument("--topic", help="only those whose task was of this topic, where it was known")
-    parser.add_argument("--older-than", type=_age, metavar="AGE", help="only older ones, such as 30m, 1h or 7d")
-    parser.add_argument("--dry-run", action="store_true", help="say what replay or drop would do, and do nothing")
-    parser.add_argument("--yes", action="store_true", help="drop all of them without a question")
+    topic = gettext("only those whose task was of this topic, where it was known")
+    parser.add_argument("--topic", help=topic)
+    age = gettext("only older ones, such as 30m, 1h or 7d")
+    parser.add_argument("--older-than", type=_age, metavar="AGE", help=age)
+    dry_run = gettext("say what replay or drop would do, and do nothing")
+    parser.add_argument("--dry-run", action="store_true", help=dry_run)
+    parser.add_argument("--yes", action="store_true", help=gettext("drop all of them without a question"))
     return parser
 
 
 def _age(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+)([smhd])", text)
     if not match:
-        raise argparse.ArgumentTypeError("must be a number and s, m, h or d, such as 30m")
+        raise argparse.ArgumentTypeError(gettext("must be a number and s, m, h or d, such as 30m"))
     try:
         return timedelta(**{UNITS[match[2]]: int(match[1])})
     except OverflowError:  # it is older than anything can be
@@ -139,13 +147,20 @@ def _list(desk: Desk, found: Iterable[Found]) -> int:
         else:
             print(*_block(row, width), sep="\n", end="\n\n")
     if not desk.arguments.json:
-        print(counted(count, "message") if count else NOTHING)
+        print(_total(count))
     return count
+
+
+def _total(count: int) -> str:
+    if not count:
+        return gettext("Nothing there.")
+    return ngettext("{number} message", "{number} messages", count).format(number=count)
 
 
 def _block(row: dict[str, object], width: int) -> Iterator[str]:
     shown = {name: value for name, value in row.items() if value not in ("", None)}
-    yield f"{shown.pop('failed_at', 'when is not known')}  {shown.pop('reason', '')}".rstrip()
+    when = shown.pop("failed_at", gettext("when is not known"))
+    yield f"{when}  {shown.pop('reason', '')}".rstrip()
     yield from (f"  {line}" for line in block_of(shown, width - 2))
 
 
@@ -211,8 +226,8 @@ def _show(desk: Desk, found: Iterable[Found]) -> int:
             say("\n".join(f"{name}: {value}" for name, value in message.headers.items()))
             print("", plain(body), "", sep="\n")
     if not count:
-        of_task = f" for task {arguments.task_id}" if arguments.task_id else ""
-        print(f"{NOTHING.removesuffix('.')}{of_task}.", file=sys.stderr if arguments.json else sys.stdout)
+        of_task = gettext("Nothing there for task {task}.").format(task=arguments.task_id)
+        print(of_task if arguments.task_id else _total(0), file=sys.stderr if arguments.json else sys.stdout)
     return count
 
 
@@ -220,26 +235,28 @@ def _replay(desk: Desk, found: Iterable[Found]) -> int:
     def move(one: Found) -> None:
         desk.browser.move(one, RESPONSE_QUEUE, lambda name: name[:2] != "x-")
 
-    return _do_each("replay", desk, found, move)
+    says = gettext("would replay {letter}") if desk.arguments.dry_run else gettext("replay {letter}")
+    return _do_each(says, desk, found, move)
 
 
 def _drop(desk: Desk, found: Iterable[Found]) -> int:
-    return _do_each("drop", desk, found, desk.browser.drop)
+    says = gettext("would drop {letter}") if desk.arguments.dry_run else gettext("drop {letter}")
+    return _do_each(says, desk, found, desk.browser.drop)
 
 
-def _do_each(act: str, desk: Desk, found: Iterable[Found], do: Callable[[Found], None]) -> int:
+def _do_each(says: str, desk: Desk, found: Iterable[Found], do: Callable[[Found], None]) -> int:
     """Say and do it for each message; only say so in a dry run."""
-    is_dry, count = desk.arguments.dry_run, 0
+    count = 0
     for count, message in enumerate(found, 1):  # noqa: B007
         reason = message.headers.get("x-error-reason", "")
-        print(f"{'would ' if is_dry else ''}{act} {reason} {task_of(message)}".rstrip())
-        if not is_dry:
+        print(says.format(letter=f"{reason} {task_of(message)}".strip()))
+        if not desk.arguments.dry_run:
             do(message)
-    print(counted(count, "message") if count else NOTHING)
+    print(_total(count))
     return count
 
 
 COMMANDS: dict[str, Command] = {"list": _list, "show": _show, "replay": _replay, "drop": _drop}
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

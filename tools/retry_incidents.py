@@ -21,10 +21,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
 from bridge.contract import TaskState
-from bridge.counted import counted
+from bridge.texts import gettext, ngettext
 from config import Settings
 from tools.lib.operations import Operations
-from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, positive, rest_of, run, show, show_json
+from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, positive, rest_of, run, show, show_json, start
 
 MOST_TASKS = 10_000
 
@@ -33,12 +33,11 @@ def main(argv: Sequence[str]) -> int:
     """Show failed tasks, or give them new retries."""
     parser = parser_of(__doc__)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--topic", help="the failed tasks of this topic")
-    which.add_argument("--all", action="store_true", help="all failed tasks")
-    parser.add_argument(
-        "--retries", type=positive, help="how many attempts they get (CAMUNDA_RETRIES, at least 1)"
-    )
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    which.add_argument("--topic", help=gettext("the failed tasks of this topic"))
+    which.add_argument("--all", action="store_true", help=gettext("all failed tasks"))
+    retries = gettext("how many attempts they get (CAMUNDA_RETRIES, at least 1)")
+    parser.add_argument("--retries", type=positive, help=retries)
+    parser.add_argument("--yes", action="store_true", help=gettext("do not ask"))
     return run(_retry, parser.parse_args(argv))
 
 
@@ -48,7 +47,7 @@ def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
     tasks = operations.tasks({**query, "noRetriesLeft": True}, limit=MOST_TASKS)
     acts = bool(arguments.topic or arguments.all)
     if not (arguments.json and acts):
-        show(summary(tasks), as_json=arguments.json, empty="No task failed.")
+        show(summary(tasks), as_json=arguments.json, empty=gettext("No task failed."))
     if not tasks or not acts:
         return PROBLEM if tasks else OK
     return _set_retries(operations, tasks, arguments.retries or max(1, settings.camunda_retries), arguments)
@@ -57,15 +56,17 @@ def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
 def _set_retries(
     operations: Operations, tasks: Sequence[TaskState], retries: int, arguments: argparse.Namespace
 ) -> int:
-    if not agreed(f"Give {counted(len(tasks), 'task')} {counted(retries, 'retry', 'retries')}?", arguments):
-        print("Nothing was done.")
+    count, given = len(tasks), ngettext("{number} retry", "{number} retries", retries).format(number=retries)
+    question = ngettext("Give {number} task {retries}?", "Give {number} tasks {retries}?", count)
+    if not agreed(question.format(number=count, retries=given), arguments):
+        print(gettext("Nothing was done."))
         return PROBLEM
     operations.set_retries([task.id for task in tasks], retries)
     if arguments.json:
         show_json({"task": task.id, "topic": task.topic, "retries": retries} for task in tasks)
     else:
-        have = "has" if len(tasks) == 1 else "have"
-        print(f"{counted(len(tasks), 'task')} {have} {counted(retries, 'retry', 'retries')}")
+        done = ngettext("{number} task has {retries}", "{number} tasks have {retries}", count)
+        print(done.format(number=count, retries=given))
     return OK
 
 
@@ -81,4 +82,4 @@ def summary(tasks: Sequence[TaskState]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

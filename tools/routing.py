@@ -21,21 +21,23 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds only what lies beside it
 
 from bridge.routing import NO_TENANT, Routing, System, is_served
+from bridge.texts import Said, gettext
 from config import Settings
 from tools.lib.inspection import Inspection
-from tools.lib.toolbox import OK, PROBLEM, parser_of, rest_of, run, show
+from tools.lib.toolbox import OK, PROBLEM, parser_of, rest_of, run, show, start
 
-UNCLAIMED = "no system claims it"
-LEFT_TO_OTHERS = "CAMUNDA_TOPICS_INCLUDE or CAMUNDA_TOPICS_EXCLUDE leaves it to others"
-EVALUATED = "decided while the process runs"
+UNCLAIMED = Said("no system claims it")
+LEFT_TO_OTHERS = Said("CAMUNDA_TOPICS_INCLUDE or CAMUNDA_TOPICS_EXCLUDE leaves it to others")
+EVALUATED = Said("decided while the process runs")
 EXPRESSIONS = ("${", "#{")
 
 
 def main(argv: Sequence[str]) -> int:
     """Show where the topics go."""
     parser = parser_of(__doc__)
-    parser.add_argument("topics", nargs="*", metavar="TOPIC", help="these topics in place of all deployed ones")
-    parser.add_argument("--file", type=Path, help="this routing file in place of ROUTING_FILE")
+    topics = gettext("these topics in place of all deployed ones")
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=topics)
+    parser.add_argument("--file", type=Path, help=gettext("this routing file in place of ROUTING_FILE"))
     return run(_routing, parser.parse_args(argv))
 
 
@@ -45,7 +47,7 @@ def _routing(arguments: argparse.Namespace, settings: Settings) -> int:
     routing = settings.routing()
     topics = arguments.topics or _all_topics(settings)
     rows = [row for topic in topics for row in rows_of(topic, routing, settings)]
-    show(rows, as_json=arguments.json, empty="No topic is deployed.")
+    show(rows, as_json=arguments.json, empty=gettext("No topic is deployed."))
     return PROBLEM if any(row["why"] == UNCLAIMED for row in rows) else OK
 
 
@@ -71,9 +73,9 @@ def rows_of(topic: str, routing: Routing, settings: Settings) -> Iterator[dict[s
 def why_of(topic: str, routing: Routing) -> str:
     """Return by which rule a topic has its systems."""
     if topic in routing.topics:
-        return "its name"
+        return gettext("its name")
     pattern = routing.pattern_of(topic)
-    return f"pattern {pattern}" if pattern else UNCLAIMED
+    return gettext("pattern {pattern}").format(pattern=pattern) if pattern else UNCLAIMED
 
 
 def selection_of(system: System) -> str | None:
@@ -81,13 +83,13 @@ def selection_of(system: System) -> str | None:
     selection = system.selection
     tenants = tuple("none" if tenant == NO_TENANT else tenant for tenant in selection.tenants or ())
     parts = {
-        "process": ", ".join(selection.process_keys),
-        "version tag": selection.version_tag,
-        "business key": selection.business_key,
-        "tenant": ", ".join(tenants),
+        gettext("process"): ", ".join(selection.process_keys),
+        gettext("version tag"): selection.version_tag,
+        gettext("business key"): selection.business_key,
+        gettext("tenant"): ", ".join(tenants),
     }
     return "; ".join(f"{name} {value}" for name, value in parts.items() if value) or None
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -30,36 +30,38 @@ from bridge import clock
 from bridge.contract import Variables
 from bridge.contract.variables import typed
 from bridge.errors import Unprocessable
+from bridge.texts import gettext
 from config import Settings
 from tools.lib.inspection import Inspection
 from tools.lib.layout import say
 from tools.lib.operations import Operations
-from tools.lib.toolbox import OK, parser_of, positive, rest_of, run, show_json
+from tools.lib.toolbox import OK, parser_of, positive, rest_of, run, show_json, start
 
 
 def main(argv: Sequence[str]) -> int:
     """Start what was asked for."""
     parser = parser_of(__doc__)
-    parser.add_argument("key", help="the process's key (its id in the BPMN file)")
-    parser.add_argument(
-        "--variables", type=read_variables, default={}, metavar="JSON", help="JSON object, or a file"
-    )
-    parser.add_argument("--business-key", metavar="TEXT", help="what the business calls the instance")
-    parser.add_argument("--count", type=positive, default=1, help="how many instances (1)")
+    parser.add_argument("key", help=gettext("the process's key (its id in the BPMN file)"))
+    variables = gettext("JSON object, or a file")
+    parser.add_argument("--variables", type=read_variables, default={}, metavar="JSON", help=variables)
+    parser.add_argument("--business-key", metavar="TEXT", help=gettext("what the business calls the instance"))
+    parser.add_argument("--count", type=positive, default=1, help=gettext("how many instances (1)"))
     return run(_start, parser.parse_args(argv))
 
 
 def read_variables(text: str) -> dict[str, Any]:
     """Return the variables of the option: a JSON object, or the name of a file that holds one."""
-    content, place = text, "the text"
+    content, place = text, gettext("the text")
     if not text.lstrip().startswith(("{", "[")):
         content, place = _read(text), text
     try:
         variables = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise argparse.ArgumentTypeError(f"{place} is not JSON: {error}") from error
+        refusal = gettext("{place} is not JSON: {error}").format(place=place, error=error)
+        raise argparse.ArgumentTypeError(refusal) from error
     if not isinstance(variables, dict):
-        raise argparse.ArgumentTypeError(f'{place} is not a JSON object such as {{"name": "value"}}')
+        refusal = gettext('{place} is not a JSON object such as {{"name": "value"}}').format(place=place)
+        raise argparse.ArgumentTypeError(refusal)
     return variables
 
 
@@ -67,7 +69,8 @@ def _read(name: str) -> str:
     try:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"{name!r} is no JSON object and no file that can be read") from error
+        refusal = gettext("{name!r} is no JSON object and no file that can be read").format(name=name)
+        raise argparse.ArgumentTypeError(refusal) from error
 
 
 def business_keys(key: str | None, count: int) -> list[str | None]:
@@ -88,10 +91,13 @@ def _start(arguments: argparse.Namespace, settings: Settings) -> int:
             if arguments.json:
                 show_json([row])
             elif arguments.count == 1:
-                say(f"started {arguments.key}: instance {row['instance']}")
+                text = gettext("started {key}: instance {instance}")
+                say(text.format(key=arguments.key, instance=row["instance"]))
     finally:  # also where it ends early, it is told how far it came
         if arguments.count > 1 and not arguments.json:
-            say(f"started {started} of {arguments.count} {arguments.key} in {clock.now() - began:.1f} s")
+            text = gettext("started {started} of {number} {key} in {seconds:.1f} s")
+            values = {"started": started, "number": arguments.count, "key": arguments.key}
+            say(text.format(seconds=clock.now() - began, **values))
     return OK
 
 
@@ -105,7 +111,7 @@ def _started(
     operations: Operations, key: str, variables: Variables, business_keys: Sequence[str | None]
 ) -> Iterator[dict[str, str | None]]:
     """Start an instance for each business key and yield it, with a bar where there are several."""
-    columns = (TextColumn("starting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(gettext("starting")), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=len(business_keys) == 1) as progress:
         for business_key in progress.track(business_keys):
             yield {"instance": _instance(operations, key, variables, business_key), "business_key": business_key}
@@ -116,10 +122,10 @@ def _instance(operations: Operations, key: str, variables: Variables, business_k
         return operations.start(key, variables, business_key)
     except Unprocessable as error:
         if "No matching process definition" in error.detail:
-            hint = "python tools/camunda_processes.py --stats lists the keys"
+            hint = gettext("python tools/camunda_processes.py --stats lists the keys")
             raise Unprocessable(error.reason, f"{error.detail}; {hint}") from error
         raise
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

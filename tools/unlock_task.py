@@ -25,35 +25,33 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 
 from bridge.contract import TaskState
 from bridge.contract.fields import TASK_ID
-from bridge.counted import counted
 from bridge.errors import Unprocessable
+from bridge.texts import gettext, ngettext
 from config import Settings
 from tools.lib.layout import say
 from tools.lib.operations import Operations, lock_end_of
-from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, rest_of, run, show, show_json
+from tools.lib.toolbox import OK, PROBLEM, agreed, parser_of, rest_of, run, show, show_json, start
 
 MOST_TASKS = 10_000
-CHANGED = "; the others were completed or locked anew meanwhile"
 
 
 def main(argv: Sequence[str]) -> int:
     """Free what was asked for."""
     parser = parser_of(__doc__)
-    parser.add_argument("--task-id", type=_task_id, metavar="ID", help="this task")
-    parser.add_argument("--topic", help="the locked tasks of this topic, whoever holds them")
-    parser.add_argument(
-        "--all-expired", action="store_true", help="tasks whose lock has ended; with --topic, its own"
-    )
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--task-id", type=_task_id, metavar="ID", help=gettext("this task"))
+    parser.add_argument("--topic", help=gettext("the locked tasks of this topic, whoever holds them"))
+    expired = gettext("tasks whose lock has ended; with --topic, its own")
+    parser.add_argument("--all-expired", action="store_true", help=expired)
+    parser.add_argument("--yes", action="store_true", help=gettext("do not ask"))
     arguments = parser.parse_args(argv)
     if bool(arguments.task_id) == bool(arguments.topic or arguments.all_expired):
-        parser.error("give --task-id, or --topic and --all-expired or one of them")
+        parser.error(gettext("give --task-id, or --topic and --all-expired or one of them"))
     return run(_unlock, arguments)
 
 
 def _task_id(text: str) -> str:
     if not TASK_ID.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no task id")
+        raise argparse.ArgumentTypeError(gettext("{text!r} is no task id").format(text=text))
     return text
 
 
@@ -61,20 +59,29 @@ def _unlock(arguments: argparse.Namespace, settings: Settings) -> int:
     operations = Operations(rest_of(settings))
     tasks = _chosen(operations, arguments)
     if not arguments.json:
-        show([row_of(task) for task in tasks], as_json=False, empty="Nothing is locked.")
+        show([row_of(task) for task in tasks], as_json=False, empty=gettext("Nothing is locked."))
     if not tasks:
         return OK
-    if not agreed(f"Free {counted(len(tasks), 'task')}? Work that is under way may be done twice.", arguments):
-        print("Nothing was done.")
+    question = ngettext(
+        "Free {number} task? Work that is under way may be done twice.",
+        "Free {number} tasks? Work that is under way may be done twice.",
+        len(tasks),
+    )
+    if not agreed(question.format(number=len(tasks)), arguments):
+        print(gettext("Nothing was done."))
         return PROBLEM
     freed = {task.id: free(operations, task) for task in tasks}
     if arguments.json:
         show_json({**row_of(task), "freed": freed[task.id]} for task in tasks)
     else:
-        say(
-            f"freed {sum(freed.values())} of {counted(len(tasks), 'task')}{'' if all(freed.values()) else CHANGED}"
-        )
+        say(_told(sum(freed.values()), len(tasks)))
     return OK if all(freed.values()) else PROBLEM
+
+
+def _told(freed: int, count: int) -> str:
+    text = ngettext("freed {freed} of {number} task", "freed {freed} of {number} tasks", count)
+    others = "" if freed == count else gettext("; the others were completed or locked anew meanwhile")
+    return text.format(freed=freed, number=count) + others
 
 
 def free(operations: Operations, task: TaskState) -> bool:
@@ -112,4 +119,4 @@ def row_of(task: TaskState) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script find
 
 from rich.text import Text
 
-from bridge.counted import counted
 from bridge.process.shared import broker_of, topology_of
+from bridge.texts import Said, gettext, ngettext, translated
 from config import Settings, misspelt_settings
 from tools.lib.diagnosis import broker_checks, engine_checks
 from tools.lib.diagnosis.broker_checks import BrokerChecks
@@ -33,7 +33,7 @@ from tools.lib.diagnosis.lost_tasks import LostTasks
 from tools.lib.inspection import Inspection
 from tools.lib.layout import block_of, console
 from tools.lib.operations import Operations
-from tools.lib.toolbox import OK, PROBLEM, parser_of, rest_of, run, show_json
+from tools.lib.toolbox import OK, PROBLEM, parser_of, rest_of, run, show_json, start
 
 COLOURS = {
     Level.OK: "green",
@@ -42,14 +42,19 @@ COLOURS = {
     Level.PROBLEM: "bold red",
     Level.SKIPPED: "dim",
 }
-
-LEVEL_WIDTH = max(map(len, Level))
+WORDS = {
+    Level.OK: Said("ok"),
+    Level.NOTE: Said("note"),
+    Level.WARNING: Said("warning"),
+    Level.PROBLEM: Said("problem"),
+    Level.SKIPPED: Said("skipped"),
+}
 
 
 def main(argv: Sequence[str]) -> int:
     """Do every check and return the exit code."""
     parser = parser_of(__doc__)
-    parser.add_argument("--problems", action="store_true", help="show warnings and problems only")
+    parser.add_argument("--problems", action="store_true", help=gettext("show warnings and problems only"))
     return run(_diagnose, parser.parse_args(argv))
 
 
@@ -72,12 +77,14 @@ def _findings(settings: Settings) -> list[Finding]:
     engine = EngineChecks(Inspection(rest), operations, settings, routing)
     broker = BrokerChecks(broker_of(settings), topology_of(settings, routing), settings)
     lost = LostTasks(operations, broker.queues, routing, settings.camunda_worker_id)
-    configuration = examine(Check("configuration", "the environment, .env and ROUTING_FILE", _configuration, ""))
+    sources = gettext("the environment, .env and ROUTING_FILE")
+    configuration = examine(Check(gettext("configuration"), sources, _configuration, ""))
     try:
         on_engine = examine_all(engine.checks(), essential=engine_checks.ESSENTIAL)
         on_broker = examine_all(broker.checks(), essential=broker_checks.ESSENTIAL)
         failed = failure_in([*on_engine[: engine_checks.ESSENTIAL], *on_broker[: broker_checks.ESSENTIAL]])
-        at_last = [Check("certificates", "those of the connections made here", judged_certificates, "")]
+        made_here = gettext("those of the connections made here")
+        at_last = [Check(gettext("certificates"), made_here, judged_certificates, "")]
         return [
             configuration,
             *on_engine,
@@ -92,28 +99,27 @@ def _findings(settings: Settings) -> list[Finding]:
 def _configuration() -> Seen:
     misspelt = tuple(misspelt_settings())
     if misspelt:
-        return Seen(
-            Level.WARNING,
-            f"{counted(len(misspelt), 'name is', 'names are')} not known",
-            "correct or remove them",
-            misspelt,
-        )
-    return Seen(Level.OK, "every setting is known and fits")
+        saw = ngettext("{number} name is not known", "{number} names are not known", len(misspelt))
+        return Seen(Level.WARNING, saw.format(number=len(misspelt)), gettext("correct or remove them"), misspelt)
+    return Seen(Level.OK, gettext("every setting is known and fits"))
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    place = console()
+    place, words = console(), {level: translated(word) for level, word in WORDS.items()}
+    margin = max(map(len, words.values()))
     for finding in findings:
         seen = finding.seen
-        place.print(Text(f"{seen.level:{LEVEL_WIDTH}}", COLOURS[seen.level]), Text(finding.check, "bold"))
-        said = {"tried": finding.tried, "saw": "\n".join((seen.saw, *seen.details)), "do": seen.remedy}
-        rows = block_of({name: text for name, text in said.items() if text}, place.width - LEVEL_WIDTH - 1)
-        print(*(f"{'':{LEVEL_WIDTH}} {line}" for line in rows), sep="\n", end="\n\n")
+        place.print(Text(f"{words[seen.level]:{margin}}", COLOURS[seen.level]), Text(finding.check, "bold"))
+        saw = "\n".join(map(translated, (seen.saw, *seen.details)))
+        said = {"tried": finding.tried, "saw": saw, "do": seen.remedy}
+        rows = block_of({name: text for name, text in said.items() if text}, place.width - margin - 1)
+        print(*(f"{'':{margin}} {line}" for line in rows), sep="\n", end="\n\n")
     if not findings:
-        print("No problem found.")
+        print(gettext("No problem found."))
     counts = Counter(finding.seen.level for finding in findings)
-    print(", ".join(f"{counts[level]} {level}" for level in Level if counts[level]))
+    text = gettext("{number} {level}")
+    print(", ".join(text.format(number=counts[level], level=words[level]) for level in Level if counts[level]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -1,8 +1,13 @@
 """Texts for people: every one in every language, and the language is the reader's."""
 
+import argparse
+import ast
+import inspect
 import re
 import string
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import polib
 import pytest
@@ -36,9 +41,32 @@ def test_there_is_russian() -> None:
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_catalogue_has_exactly_the_texts_of_the_code(language: str) -> None:
-    known = {(entry.msgid, entry.msgid_plural) for entry in catalogues.catalogue_of(language)}
+    known = {catalogues.key_of(entry) for entry in catalogues.catalogue_of(language)}
 
     assert known == catalogues.messages().keys(), "run ./run texts, and translate what is new"
+
+
+def marked_texts(file: Path) -> Iterator[str]:
+    """Yields what the code hands to a function of texts as it stands there, also within an f-string."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in catalogues.KEYWORDS:
+            values = (one.value for one in node.args if isinstance(one, ast.Constant))
+            yield from (value for value in values if isinstance(value, str))
+
+
+@pytest.mark.parametrize("folder", catalogues.FOLDERS)
+def test_every_text_that_is_marked_is_found(folder: str) -> None:
+    found = {text for message in catalogues.messages() for text in message}
+
+    marked = {text for file in (catalogues.ROOT / folder).rglob("*.py") for text in marked_texts(file)}
+
+    assert marked - found == set()
+
+
+def test_the_texts_of_argparse_are_its_own() -> None:
+    source = inspect.getsource(argparse)
+
+    assert [text for text in catalogues.ARGPARSE if text.replace("\n", "\\n") not in source] == []
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -13,10 +13,15 @@ from pika.spec import BasicProperties
 from bridge.broker.broker import CONNECTION_ERRORS, Broker
 from bridge.broker.headers import copied, sendable
 from bridge.errors import Unavailable
+from bridge.texts import gettext
 
 BLOCKED_SECONDS = 5.0
 MOST_BYTES_OF_HEADERS = 100_000  # what one frame holds beside them
-BLOCKED = "RabbitMQ blocks all that publish: it is short of memory or disk"
+
+
+def blocked() -> Unavailable:
+    """Return what a broker is that lets nobody publish."""
+    return Unavailable(gettext("RabbitMQ blocks all that publish: it is short of memory or disk"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,8 @@ class QueueBrowser:
         try:
             return int(self._channel.queue_declare(self._queue, passive=True).method.message_count)
         except AMQPError as error:
-            raise Unavailable(f"queue {self._queue} cannot be read: {error}") from error
+            text = gettext("queue {queue} cannot be read: {error}")
+            raise Unavailable(text.format(queue=self._queue, error=error)) from error
 
     def messages(self) -> Iterator[Found]:
         """Yield the messages that are in the queue now, oldest first. Raises Unavailable."""
@@ -81,7 +87,8 @@ class QueueBrowser:
                 mandatory=True,
             )
         except (NackError, UnroutableError) as error:
-            raise Unavailable(f"queue {queue} does not take the message: {error}") from error
+            text = gettext("queue {queue} does not take the message: {error}")
+            raise Unavailable(text.format(queue=queue, error=error)) from error
         except ConnectionBlockedTimeout as error:
-            raise Unavailable(BLOCKED) from error
+            raise blocked() from error
         self.drop(found)

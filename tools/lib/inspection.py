@@ -12,14 +12,15 @@ from bridge.engine.json_support import QUESTION, QUESTION_PATH, says_no_json
 from bridge.engine.rest import Rest, Row
 from bridge.engine.rows import readable
 from bridge.errors import Unprocessable
+from bridge.texts import Said
 
 # Camunda's namespace of extensions, which its successors read too, and Operaton's own.
 EXTENSIONS = ("{http://camunda.org/schema/1.0/bpmn}", "{http://operaton.org/schema/1.0/bpmn}")
 PROCESS_DEFINITION, PROCESS_INSTANCE = 6, 8
 # Either of a row is enough to fetch a task, and to answer for one.
 RIGHTS = {
-    "fetch tasks": (("READ", PROCESS_INSTANCE), ("READ_INSTANCE", PROCESS_DEFINITION)),
-    "answer for tasks": (("UPDATE", PROCESS_INSTANCE), ("UPDATE_INSTANCE", PROCESS_DEFINITION)),
+    Said("fetch tasks"): (("READ", PROCESS_INSTANCE), ("READ_INSTANCE", PROCESS_DEFINITION)),
+    Said("answer for tasks"): (("UPDATE", PROCESS_INSTANCE), ("UPDATE_INSTANCE", PROCESS_DEFINITION)),
 }
 RESOURCE_NAMES = {PROCESS_DEFINITION: "PROCESS_DEFINITION", PROCESS_INSTANCE: "PROCESS_INSTANCE"}
 MOST_PROCESSES = 2000

@@ -17,7 +17,8 @@ from bridge.broker.rights import ACCESS_REFUSED
 from bridge.broker.topology import NOT_FOUND, Exchange, Queue
 from bridge.broker.watch import QueueState
 from bridge.errors import Unavailable
-from tools.lib.browser import BLOCKED, BLOCKED_SECONDS
+from bridge.texts import gettext
+from tools.lib.browser import BLOCKED_SECONDS, blocked
 
 CANARY_SECONDS = 5.0
 
@@ -66,7 +67,8 @@ class Inspector:
         except ChannelClosedByBroker as error:
             if error.reply_code == NOT_FOUND:
                 return None
-            raise Unavailable(f"queue {queue} cannot be looked at: {error.reply_text}") from error
+            text = gettext("queue {queue} cannot be looked at: {error}")
+            raise Unavailable(text.format(queue=queue, error=error.reply_text)) from error
 
     def has_exchange(self, name: str) -> bool:
         """Whether an exchange exists."""
@@ -120,7 +122,8 @@ class Inspector:
         except ChannelClosedByBroker as error:
             if error.reply_code == ACCESS_REFUSED:
                 return None
-            raise Unavailable(f"the broker refuses it: {error.reply_text}") from error
+            text = gettext("the broker refuses it: {error}")
+            raise Unavailable(text.format(error=error.reply_text)) from error
 
     def _refusal(self, act: Callable[[BlockingChannel], object]) -> str | None:
         try:
@@ -143,7 +146,7 @@ class Inspector:
         except ChannelClosedByBroker:
             raise
         except ConnectionBlockedTimeout as error:
-            raise Unavailable(BLOCKED) from error
+            raise blocked() from error
         except CONNECTION_ERRORS as error:
             raise self._broker.trouble(error) from error
 
@@ -165,10 +168,11 @@ def _canary(channel: BlockingChannel, exchange: str) -> float:
     try:
         channel.basic_publish(exchange, key, b"canary", mandatory=True)
     except (NackError, UnroutableError) as error:
-        raise Unavailable(f"the broker did not take it: {error}") from error
+        raise Unavailable(gettext("the broker did not take it: {error}").format(error=error)) from error
     for _, _, body in channel.consume(key, auto_ack=True, inactivity_timeout=CANARY_SECONDS):
         channel.cancel()
         if body == b"canary":
             return clock.now() - sent_at
         break
-    raise Unavailable(f"it was confirmed and did not come within {CANARY_SECONDS:.0f} s")
+    text = gettext("it was confirmed and did not come within {seconds:.0f} s")
+    raise Unavailable(text.format(seconds=CANARY_SECONDS))

@@ -14,13 +14,16 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bridge.texts import translated
+from tools.lib.headings import heading
+
 UNKNOWN_WIDTH = 80  # what rich assumes where neither a terminal nor COLUMNS tells
 PIPE_WIDTH = 240
 PROSE = ("message", "error", "detail", "problem", "why")  # may be folded between words
 LEAST_PROSE = 24  # cells; narrower than that nobody likes to read it
 FRAME = 3  # cells that each column needs besides
 COMMAND = re.compile(
-    r"(?:sudo |python (?:tools/|main)|camunda-worker-tool |rabbitmqctl |systemctl |journalctl |openssl )"
+    r"(?:sudo |python (?:tools/|main)|camunda-worker-tool |rabbitmqctl [a-z]+_|systemctl |journalctl |openssl )"
     r"[^;)]*[^;) ]"
 )
 HARD_SPACE = "\N{NO-BREAK SPACE}"
@@ -97,7 +100,7 @@ def _without_empty(rows: Sequence[Row]) -> list[Row]:
 
 
 def _least_width(rows: Sequence[Row]) -> int:
-    columns = ((name, [name, *(_text(row[name]) for row in rows)]) for name in rows[0])
+    columns = ((name, [heading(name), *(_text(row[name]) for row in rows)]) for name in rows[0])
     widths = (min(LEAST_PROSE, _widest(texts)) if name in PROSE else _widest(texts) for name, texts in columns)
     return sum(width + FRAME for width in widths) + 1
 
@@ -107,7 +110,7 @@ def _widest(texts: Iterable[str]) -> int:
 
 
 def _text(value: object) -> str:
-    return "-" if value is None else plain(str(value))
+    return "-" if value is None else plain(translated(value) if isinstance(value, str) else str(value))
 
 
 def plain(text: str) -> str:
@@ -120,12 +123,12 @@ def _escaped(letter: str) -> str:
 
 
 def table_of(rows: Sequence[Row], title: str = "") -> Table:
-    """Return a table with the rows' keys as its head; None is a dash."""
+    """Return a table with the rows' keys, in words, as its head; None is a dash."""
     table = Table(title=title or None, title_justify="left")
     for name in rows[0]:
         is_number = any(isinstance(row[name], int) for row in rows)
         justify: Literal["left", "right"] = "right" if is_number else "left"
-        table.add_column(name.replace("_", " "), justify=justify, no_wrap=name not in PROSE, overflow="fold")
+        table.add_column(heading(name), justify=justify, no_wrap=name not in PROSE, overflow="fold")
     for row in rows:
         # Text, not markup: what comes from the engine may hold square brackets.
         table.add_row(*(Text(_text(value)) for value in row.values()))
@@ -134,9 +137,9 @@ def table_of(rows: Sequence[Row], title: str = "") -> Table:
 
 def block_of(row: Row, width: int) -> Iterator[str]:
     """Yield the lines of one row: each name with its value, folded between words; an unbroken one stays whole."""
-    margin = max(len(name) for name in row) + 2
+    margin = max(len(heading(name)) for name in row) + 2
     for name, value in row.items():
-        yield from _folded(f"{name.replace('_', ' '):{margin}}", _text(value), width)
+        yield from _folded(f"{heading(name):{margin}}", _text(value), width)
 
 
 def _folded(head: str, text: str, width: int) -> Iterator[str]:

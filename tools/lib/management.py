@@ -15,17 +15,18 @@ from urllib.parse import quote, urlsplit
 
 from bridge.broker.broker import Broker
 from bridge.errors import LoginRefused, SettingsError, Unavailable
+from bridge.texts import gettext
 from config import Settings
 
 TIMEOUT_SECONDS = 10
-NEEDED = "it wants the right password and a user with the tag monitoring or management"
 
 
 def http_url(text: str) -> str:
     """Return the URL of an argument. Raises ArgumentTypeError for what is none of HTTP, such as a file."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in text:
-        raise argparse.ArgumentTypeError(f"{text!r:.80} is no URL without a login, such as http://localhost:15672")
+        refusal = gettext("{text!r:.80} is no URL without a login, such as http://localhost:15672")
+        raise argparse.ArgumentTypeError(refusal.format(text=text))
     return text
 
 
@@ -75,14 +76,23 @@ def _rows(url: str, broker: Broker, query: str) -> list[dict[str, Any]]:
             rows = json.load(reply)
     except urllib.error.HTTPError as error:
         if error.code == 401:
-            raise LoginRefused(f"{place} refuses RABBITMQ_USERNAME {broker.username!r}: {NEEDED}") from error
-        raise Unavailable(f"{place} answers {error.code}") from error
+            text = gettext(
+                "{place} refuses RABBITMQ_USERNAME {user!r}: it wants the right password and a user "
+                "with the tag monitoring or management"
+            )
+            raise LoginRefused(text.format(place=place, user=broker.username)) from error
+        answers = gettext("{place} answers {code}").format(place=place, code=error.code)
+        raise Unavailable(answers) from error
     except (OSError, ValueError, RecursionError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise Unavailable(f"no management API at {place}: {reason}") from error
+        raise _no_api(place, getattr(error, "reason", error)) from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "name" in row for row in rows):
-        raise Unavailable(f"no management API at {place}: it answers with JSON that is no list of queues")
+        raise _no_api(place, gettext("it answers with JSON that is no list of queues"))
     return rows
+
+
+def _no_api(place: str, reason: object) -> Unavailable:
+    text = gettext("no management API at {place}: {reason}")
+    return Unavailable(text.format(place=place, reason=reason))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -106,8 +116,9 @@ class Admin:
 def add_admin_options(parser: argparse.ArgumentParser, what: str) -> None:
     """Let a tool act through the management API, as an administrator."""
     parser.add_argument("--apply", metavar="URL", type=http_url, help=what)
-    parser.add_argument("--admin", metavar="NAME", help="the administrator's user name")
-    parser.add_argument("--admin-password-file", metavar="FILE", type=Path, help="a file with its password")
+    parser.add_argument("--admin", metavar="NAME", help=gettext("the administrator's user name"))
+    password = gettext("a file with its password")
+    parser.add_argument("--admin-password-file", metavar="FILE", type=Path, help=password)
 
 
 def admin_of(arguments: argparse.Namespace, settings: Settings) -> Admin:
@@ -118,7 +129,8 @@ def admin_of(arguments: argparse.Namespace, settings: Settings) -> Admin:
     try:
         return Admin(arguments.admin, file.read_text(encoding="utf-8-sig").strip() if file else "")
     except (OSError, ValueError) as error:
-        raise SettingsError(f"--admin-password-file: cannot read {file}: {error}") from error
+        text = gettext("--admin-password-file: cannot read {file}: {error}")
+        raise SettingsError(text.format(file=file, error=error)) from error
 
 
 def give_rights(url: str, admin: Admin, vhost: str, user: str, patterns: Mapping[str, str]) -> str:
@@ -127,7 +139,8 @@ def give_rights(url: str, admin: Admin, vhost: str, user: str, patterns: Mapping
     Raises Unavailable, LoginRefused where the administrator may not.
     """
     problem = _put(url, admin, ("permissions", vhost, user), dict(patterns))
-    return problem and f"{problem}: does this user exist? (rabbitmqctl add_user {user})"
+    hint = gettext("{problem}: does this user exist? (rabbitmqctl add_user {user})")
+    return problem and hint.format(problem=problem, user=user)
 
 
 def set_policy(url: str, admin: Admin, vhost: str, name: str, policy: Mapping[str, Any]) -> str:
@@ -150,11 +163,13 @@ def _put(url: str, admin: Admin, place: Sequence[str], document: Mapping[str, An
             return ""
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
-            needed = "the right password and a user with the tag administrator"
-            raise LoginRefused(f"--apply {url} refuses {admin.name!r}: it wants {needed}") from error
-        return f"the API answers {error.code}"
+            text = gettext(
+                "--apply {url} refuses {user!r}: it wants the right password and a user with the tag administrator"
+            )
+            raise LoginRefused(text.format(url=url, user=admin.name)) from error
+        return gettext("the API answers {code}").format(code=error.code)
     except (OSError, ValueError, HTTPException) as error:
-        raise Unavailable(f"no management API at --apply {url}: {getattr(error, 'reason', error)}") from error
+        raise _no_api(f"--apply {url}", getattr(error, "reason", error)) from error
 
 
 def _basic(broker: Broker) -> str:

@@ -9,6 +9,7 @@ from bridge.contract import TaskState, Variables
 from bridge.engine.rest import Rest, Row
 from bridge.engine.rows import readable
 from bridge.errors import Unavailable
+from bridge.texts import gettext, pgettext
 
 RETRIES_AT_ONCE = 100
 
@@ -26,14 +27,18 @@ def lock_end_of(task: TaskState) -> str | None:
 def situation_of(task: TaskState, now: datetime) -> str:
     """Say in a few words how a task stands."""
     if task.retries == 0:
-        return "failed, no retries left"
+        return gettext("failed, no retries left")
     if task.suspended:
-        return "suspended"
+        return pgettext("task", "suspended")
+    if not task.worker_id:
+        return pgettext("task", "waiting")
     if is_locked(task, now) and task.error_message:
-        return f"held by {task.worker_id} after a failure"
-    if is_locked(task, now):
-        return f"locked by {task.worker_id}"
-    return f"lock of {task.worker_id} expired" if task.worker_id else "waiting"
+        text = gettext("held by {worker} after a failure")
+    elif is_locked(task, now):
+        text = gettext("locked by {worker}")
+    else:
+        text = gettext("lock of {worker} expired")
+    return text.format(worker=task.worker_id)
 
 
 def _tasks_of(rows: Iterable[Row]) -> list[TaskState]:
@@ -58,7 +63,8 @@ class Operations:
         row = self._rest.read(f"/external-task/{quote(task_id, safe='')}")
         for task in _tasks_of([row]):
             return task
-        raise Unavailable(f"what the engine calls task {task_id} has no id or no topic")
+        text = gettext("what the engine calls task {task} has no id or no topic")
+        raise Unavailable(text.format(task=task_id))
 
     def count_tasks(self, query: Row) -> int:
         """Return how many open external tasks a query has."""
@@ -93,7 +99,8 @@ class Operations:
         body = {"variables": variables, "businessKey": business_key}
         row = self._rest.act("POST", f"/process-definition/key/{quote(key, safe='')}/start", body)
         if "id" not in row:
-            raise Unavailable(f"what answers the start of {key} tells no id, and is no engine")
+            text = gettext("what answers the start of {key} tells no id, and is no engine")
+            raise Unavailable(text.format(key=key))
         return str(row["id"])
 
     def unlock(self, task_id: str) -> None:

@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 
 from bridge import certificates
+from bridge.texts import Said, gettext, translated
 from tools.lib.diagnosis.finding import Level, Seen
 
 NAMES = {
-    "engine": "that of the engine",
+    "engine": Said("that of the engine"),
     "engine_client": "CAMUNDA_CLIENT_CERT_FILE",
-    "broker": "that of RabbitMQ",
+    "broker": Said("that of RabbitMQ"),
     "broker_client": "RABBITMQ_CLIENT_CERT_FILE",
 }
 
@@ -17,12 +18,13 @@ def judged_certificates() -> Seen:
     """Judge those that were seen: one that ends soon has to be renewed."""
     ends = certificates.known()
     if not ends:
-        return Seen(Level.OK, "no connection has one")
-    lines = tuple(f"{NAMES[whose]} ends at {moment:%Y-%m-%d %H:%M} UTC" for whose, moment in ends.items())
-    soon = [NAMES[whose] for whose, moment in ends.items() if moment - datetime.now(UTC) < certificates.SOON]
+        return Seen(Level.OK, gettext("no connection has one"))
+    names = {whose: translated(NAMES[whose]) for whose in ends}
+    line = gettext("{name} ends at {moment:%Y-%m-%d %H:%M} UTC")
+    lines = tuple(line.format(name=names[whose], moment=moment) for whose, moment in ends.items())
+    soon = [names[whose] for whose, moment in ends.items() if moment - datetime.now(UTC) < certificates.SOON]
     if soon:
-        days = f"within {certificates.SOON.days} days"
-        return Seen(
-            Level.WARNING, f"{len(soon)} of {len(ends)} end {days}: {', '.join(soon)}", "renew them", lines
-        )
-    return Seen(Level.OK, f"none of {len(ends)} ends soon", details=lines)
+        saw = gettext("{some} of {number} end within {days} days: {names}")
+        values = {"some": len(soon), "number": len(ends), "days": certificates.SOON.days}
+        return Seen(Level.WARNING, saw.format(names=", ".join(soon), **values), gettext("renew them"), lines)
+    return Seen(Level.OK, gettext("none of {number} ends soon").format(number=len(ends)), details=lines)

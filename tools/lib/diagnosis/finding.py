@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from bridge.errors import Unavailable, Unprocessable
+from bridge.texts import Said, gettext
 
 
 class Level(StrEnum):
@@ -18,7 +19,7 @@ class Level(StrEnum):
     SKIPPED = "skipped"
 
 
-SEE_LOG = "look at the server's log and, at RabbitMQ, at rabbitmq-diagnostics alarms; then ask again"
+SEE_LOG = Said("look at the server's log and, at RabbitMQ, at rabbitmq-diagnostics alarms; then ask again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +84,5 @@ def failure_in(findings: Sequence[Finding]) -> str:
 
 
 def _skipped(check: Check, failed: str) -> Finding:
-    return Finding(check.name, check.tried, Seen(Level.SKIPPED, f"cannot be known: {failed!r} failed"))
+    saw = gettext("cannot be known: {check!r} failed").format(check=failed)
+    return Finding(check.name, check.tried, Seen(Level.SKIPPED, saw))

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from bridge.broker import RETRY_TIERS, QueueState, retry_queue
 from bridge.contract import RESPONSE_QUEUE, TaskState
-from bridge.counted import counted
+from bridge.texts import Said, gettext, ngettext
 from config import RoutingConfig
 from tools.lib.diagnosis.finding import Check, Level, Seen
 from tools.lib.operations import Operations
 
 MOST_TASKS = 20_000
-REMEDY = (
+REMEDY = Said(
     "they are offered again when their lock ends; to have them at once, where no system works on them: "
     "python tools/unlock_task.py --topic TOPIC"
 )
@@ -33,10 +33,14 @@ class Holding:
 
     def line(self, answers: int) -> str:
         """Return it in words."""
-        place = f"{self.system}: {self.held} held, {counted(self.ready, 'message')} ready"
-        if self.lost(answers):
-            return f"{place}, nobody listening: {self.lost(answers)} without a message"
-        return f"{place}, {self.consumers} listening"
+        place = ngettext(
+            "{system}: {held} held, {number} message ready",
+            "{system}: {held} held, {number} messages ready",
+            self.ready,
+        ).format(system=self.system, held=self.held, number=self.ready)
+        if lost := self.lost(answers):
+            return place + gettext(", nobody listening: {number} without a message").format(number=lost)
+        return place + gettext(", {number} listening").format(number=self.consumers)
 
 
 class LostTasks:
@@ -56,8 +60,8 @@ class LostTasks:
 
     def check(self) -> Check:
         """Return the check."""
-        tried = f"tasks held by {self._worker_id} against messages in the queues"
-        return Check("tasks: without a message", tried, self._look, REMEDY)
+        tried = gettext("tasks held by {worker} against messages in the queues").format(worker=self._worker_id)
+        return Check(gettext("tasks: without a message"), tried, self._look, REMEDY)
 
     def _look(self) -> Seen:
         """Leave out tasks that pause after a failure: their worker id keeps the lock, and no message is out."""
@@ -77,8 +81,14 @@ def judged(tasks: list[TaskState], queues: Mapping[str, QueueState | None], rout
     lines = tuple(holding.line(answers) for holding in holdings)
     lost = sum(holding.lost(answers) for holding in holdings)
     if lost:
-        return Seen(Level.PROBLEM, f"{lost} of {len(tasks)} held tasks without a message", REMEDY, lines)
-    return Seen(Level.OK, f"held: {counted(len(tasks), 'task')}; none is known to have no message", details=lines)
+        saw = gettext("{lost} of {number} held tasks without a message").format(lost=lost, number=len(tasks))
+        return Seen(Level.PROBLEM, saw, REMEDY, lines)
+    saw = ngettext(
+        "held: {number} task; none is known to have no message",
+        "held: {number} tasks; none is known to have no message",
+        len(tasks),
+    )
+    return Seen(Level.OK, saw.format(number=len(tasks)), details=lines)
 
 
 def _ready(queues: Mapping[str, QueueState | None], name: str) -> int:

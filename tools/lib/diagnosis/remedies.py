@@ -3,22 +3,21 @@
 import shlex
 
 from bridge.errors import LoginRefused, Unavailable
+from bridge.texts import Said, gettext
 from config import Settings
 
-BROKER_AWAY = (
+BROKER_AWAY = Said(
     "start RabbitMQ or correct RABBITMQ_HOST and RABBITMQ_PORT; the port is that of AMQP, usually 5672 "
     "(5671 with TLS), not that of the web page"
 )
-BROKER_TLS = "set what is named above; openssl s_client -connect {host}:{port} shows its certificate"
-ENGINE_AWAY = (
+ENGINE_AWAY = Said(
     "start the engine or correct CAMUNDA_BASE_URL (it usually ends in /engine-rest); look for a proxy between"
 )
-ENGINE_LOGIN = (
+ENGINE_LOGIN = Said(
     "correct CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD; after a wrong one Camunda refuses "
     "even the right one for up to a minute, and after ten it may lock the user"
 )
-ENGINE_TLS = "set what is named above; openssl s_client -connect HOST:PORT shows its certificate"
-PROVIDER = "make the identity provider answer, or correct the settings of the token that are named above"
+PROVIDER = Said("make the identity provider answer, or correct the settings of the token that are named above")
 TLS_WORDS = ("TLS", "certificate", "_CA_FILE")
 
 
@@ -31,19 +30,19 @@ def for_broker(error: Unavailable, settings: Settings) -> str:
     if "OAUTH" in text:
         return PROVIDER
     if "RABBITMQ_VIRTUAL_HOST" in text:
-        return (
-            f"correct RABBITMQ_VIRTUAL_HOST, or make it: rabbitmqctl add_vhost {vhost}; "
-            f'rabbitmqctl set_permissions -p {vhost} {user} ".*" ".*" ".*"'
-        )
+        return gettext(
+            "correct RABBITMQ_VIRTUAL_HOST, or make it: rabbitmqctl add_vhost {vhost}; "
+            'rabbitmqctl set_permissions -p {vhost} {user} ".*" ".*" ".*"'
+        ).format(vhost=vhost, user=user)
     if isinstance(error, LoginRefused) and settings.rabbitmq_auth == "password":
-        return (
+        return gettext(
             "correct RABBITMQ_USERNAME and RABBITMQ_PASSWORD, or give the user that password: "
-            f"rabbitmqctl change_password {user}; the user guest may log in on the broker's own machine only"
-        )
+            "rabbitmqctl change_password {user}; the user guest may log in on the broker's own machine only"
+        ).format(user=user)
     if isinstance(error, LoginRefused):
-        return "see in the broker's log why it refused: journalctl -u rabbitmq-server"
+        return gettext("see in the broker's log why it refused: journalctl -u rabbitmq-server")
     if any(word in text for word in TLS_WORDS):
-        return BROKER_TLS.format(host=settings.rabbitmq_host, port=settings.rabbitmq_port)
+        return _show_certificate(f"{settings.rabbitmq_host}:{settings.rabbitmq_port}")
     return BROKER_AWAY
 
 
@@ -55,5 +54,10 @@ def for_engine(error: Unavailable) -> str:
     if isinstance(error, LoginRefused):
         return ENGINE_LOGIN
     if "CAMUNDA_PROXY" in text:
-        return "correct CAMUNDA_PROXY or the environment's proxy; CAMUNDA_PROXY=none uses no proxy"
-    return ENGINE_TLS if any(word in text for word in TLS_WORDS) else ENGINE_AWAY
+        return gettext("correct CAMUNDA_PROXY or the environment's proxy; CAMUNDA_PROXY=none uses no proxy")
+    return _show_certificate("HOST:PORT") if any(word in text for word in TLS_WORDS) else ENGINE_AWAY
+
+
+def _show_certificate(place: str) -> str:
+    text = gettext("set what is named above; openssl s_client -connect {place} shows its certificate")
+    return text.format(place=place)
