@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bridge.contract import Publication
+from bridge.texts import Said
 
 ACCESS_REFUSED = 403
 DEFAULT_EXCHANGE = "amq.default"  # what the permissions call the exchange without a name
@@ -19,11 +20,14 @@ _REFUSAL = re.compile(
 class Act(Enum):
     """What the broker may refuse."""
 
-    DECLARE = "declare"
-    LINK = "declare and link"  # to the exchange that it passes messages on to
-    BIND = "bind"
-    PUBLISH = "publish"
-    CONSUME = "consume"
+    DECLARE = Said("declare")
+    LINK = Said("declare and link")  # to the exchange that it passes messages on to
+    BIND = Said("bind")
+    PUBLISH = Said("publish")
+    CONSUME = Said("consume")
+
+
+KINDS = {"queue": Said("queue"), "exchange": Said("exchange")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +55,32 @@ class Refusal:
         return is_same and self.topic in (None, publication.routing_key)
 
 
-def missing_right(text: str, act: Act, name: str = "") -> str:
+def missing_right(text: str, act: Act, name: str = "") -> Said:
     """Return the broker's refusal as a sentence that names the permission.
 
     `name`: the exchange or queue that was to be declared, or the exchange that was to be bound to.
     """
     if _END_OF_LOGIN in text:
-        return f"RabbitMQ refuses to let us {act.value}: our token has ended and is not renewed yet ({text})"
+        return Said(
+            "RabbitMQ refuses to let us {act}: our token has ended and is not renewed yet ({text})",
+            act=act.value,
+            text=text,
+        )
     refusal = Refusal.of(text)
     if refusal is None:
-        return f"RabbitMQ refuses to let us {act.value}: {text}"
-    right = refusal.right or _right(refusal, act, name)
-    thing = f"{refusal.kind} {refusal.name!r}" + (f", topic {refusal.topic!r}" if refusal.topic else "")
-    passive = " or set RABBITMQ_TOPOLOGY=passive" if act in (Act.DECLARE, Act.LINK, Act.BIND) else ""
-    return (
-        f"RABBITMQ_USERNAME {refusal.user!r} lacks the {right} permission on {thing} "
-        f"in virtual host {refusal.virtual_host!r} ({text}); grant it (rabbitmqctl set_permissions){passive}"
+        return Said("RabbitMQ refuses to let us {act}: {text}", act=act.value, text=text)
+    passive = Said(" or set RABBITMQ_TOPOLOGY=passive") if act in (Act.DECLARE, Act.LINK, Act.BIND) else ""
+    return Said(
+        "RABBITMQ_USERNAME {user!r} lacks the {right} permission on {kind} {name!r}{topic} "
+        "in virtual host {vhost!r} ({text}); grant it (rabbitmqctl set_permissions){passive}",
+        user=refusal.user,
+        right=refusal.right or _right(refusal, act, name),
+        kind=KINDS[refusal.kind],
+        name=refusal.name,
+        topic=Said(", topic {topic!r}", topic=refusal.topic) if refusal.topic else "",
+        vhost=refusal.virtual_host,
+        text=text,
+        passive=passive,
     )
 
 
@@ -74,7 +88,7 @@ def _right(refusal: Refusal, act: Act, name: str) -> str:
     """Return the permission that RabbitMQ asks for: to bind takes two, to link three."""
     match act:
         case Act.LINK if refusal.name == (name or refusal.name):
-            return "configure or read"
+            return Said("configure or read")
         case Act.LINK:
             return "write"
         case Act.DECLARE:

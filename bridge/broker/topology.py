@@ -12,7 +12,7 @@ from pika.connection import ConnectionParameters
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from bridge.broker.bent_pika import DeadlineConnection
-from bridge.broker.rights import ACCESS_REFUSED, Act, missing_right
+from bridge.broker.rights import ACCESS_REFUSED, KINDS, Act, missing_right
 from bridge.contract import (
     ERROR_EXCHANGE,
     ERROR_KEY,
@@ -23,6 +23,7 @@ from bridge.contract import (
 )
 from bridge.errors import RightMissing, SettingsError, Unavailable, WrongQueue
 from bridge.routing import Routing, System
+from bridge.texts import Said
 
 UNROUTED_EXCHANGE = "camunda.unrouted.tasks"
 RESPONSE_EXCHANGE = "camunda.task.responses"
@@ -198,7 +199,7 @@ class Topology:
             raise _of_exchange(exchange.name, error, act, name) from error
         return channel
 
-    def _declare_queues(self, connection: DeadlineConnection, channel: BlockingChannel) -> dict[str, str]:
+    def _declare_queues(self, connection: DeadlineConnection, channel: BlockingChannel) -> dict[str, Said]:
         """Declare all queues; return what is wrong with some, by name."""
         server = connection.server_properties
         troubles = {}
@@ -210,7 +211,7 @@ class Topology:
                 if queue.is_optional or (queue.can_be_done_without and error.passes):
                     logger.warning("{}; until then {}", error, error.meanwhile)
                 elif queue.of_system or error.is_wrong:
-                    troubles[queue.name] = str(error)
+                    troubles[queue.name] = error.trouble
                 else:
                     raise error.as_unavailable() from error
                 channel = connection.channel()
@@ -234,7 +235,8 @@ class _QueueRefused(Exception):
     """The broker did not let us declare or bind a queue."""
 
     def __init__(self, queue: str, error: ChannelClosedByBroker, act: Act, name: str) -> None:
-        super().__init__(trouble_of("queue", queue, error, act, name))
+        self.trouble = trouble_of(KINDS["queue"], queue, error, act, name)
+        super().__init__(self.trouble)
         self._code = error.reply_code
         self.is_wrong = error.reply_code == PRECONDITION_FAILED or is_missing(error)
         is_older = is_of_older_version(error)
@@ -243,7 +245,7 @@ class _QueueRefused(Exception):
 
     def as_unavailable(self) -> Unavailable:
         """Return it as an error that passes without a change of ours."""
-        return RightMissing(str(self)) if self._code == ACCESS_REFUSED else Unavailable(str(self))
+        return RightMissing(self.trouble) if self._code == ACCESS_REFUSED else Unavailable(self.trouble)
 
 
 def _declaring(arguments: Mapping[str, Any]) -> Act:
@@ -281,34 +283,52 @@ def is_of_older_version(error: ChannelClosedByBroker) -> bool:
     return found is not None and found["name"] in KEPT_ON_ALL_NODES
 
 
-def trouble_of(kind: str, thing: str, error: ChannelClosedByBroker, act: Act, name: str) -> str:
+def trouble_of(kind: Said, thing: str, error: ChannelClosedByBroker, act: Act, name: str) -> Said:
     """Return the broker's refusal of an exchange or queue as a sentence that says what to do.
 
     `act`, `name`: what we were about to do, and to what; see `missing_right`.
     """
     if error.reply_code == PRECONDITION_FAILED:
-        return (
-            f"RabbitMQ has a {kind} {thing!r} that differs from what we declare: {_difference(error.reply_text)}; "
-            "delete it when it is empty, or set RABBITMQ_QUEUE_TYPE, a system's queue_arguments or a policy to fit"
+        return Said(
+            "RabbitMQ has a {kind} {thing!r} that differs from what we declare: {difference}; "
+            "delete it when it is empty, or set RABBITMQ_QUEUE_TYPE, a system's queue_arguments "
+            "or a policy to fit",
+            kind=kind,
+            thing=thing,
+            difference=_difference(error.reply_text),
         )
     if is_missing(error):
-        return f"RabbitMQ has no {kind} {thing!r}, and RABBITMQ_TOPOLOGY=passive or declare = false declares none"
-    if error.reply_code == ACCESS_REFUSED:
-        return (
-            f"RabbitMQ does not let us {act.value} {kind} {thing!r}: {missing_right(error.reply_text, act, name)}"
+        return Said(
+            "RabbitMQ has no {kind} {thing!r}, and RABBITMQ_TOPOLOGY=passive or declare = false declares none",
+            kind=kind,
+            thing=thing,
         )
-    return f"RabbitMQ cannot {act.value} {kind} {thing!r}: {error.reply_text}"
+    if error.reply_code == ACCESS_REFUSED:
+        return Said(
+            "RabbitMQ does not let us {act} {kind} {thing!r}: {reason}",
+            act=act.value,
+            kind=kind,
+            thing=thing,
+            reason=missing_right(error.reply_text, act, name),
+        )
+    return Said(
+        "RabbitMQ cannot {act} {kind} {thing!r}: {text}",
+        act=act.value,
+        kind=kind,
+        thing=thing,
+        text=error.reply_text,
+    )
 
 
 def _difference(text: str) -> str:
     found = _DIFFERENCE.search(text)
     if found is None:
         return text
-    return f"{found['name']} is {found['found']}, wanted is {found['wanted']} ({text})"
+    return Said("{name} is {found}, wanted is {wanted} ({text})", text=text, **found.groupdict())
 
 
 def _of_exchange(exchange: str, error: ChannelClosedByBroker, act: Act, name: str) -> SettingsError | Unavailable:
-    told = trouble_of("exchange", exchange, error, act, name)
+    told = trouble_of(KINDS["exchange"], exchange, error, act, name)
     if error.reply_code == PRECONDITION_FAILED or is_missing(error):
         return SettingsError(told)
     return RightMissing(told) if error.reply_code == ACCESS_REFUSED else Unavailable(told)

@@ -12,7 +12,7 @@ from pika.frame import Method
 from pika.spec import Queue as QueueMethods
 
 from bridge import clock
-from bridge.broker.rights import Act, missing_right
+from bridge.broker.rights import KINDS, Act, missing_right
 from bridge.broker.topology import Exchange, Queue, Topology, is_missing, is_of_older_version, trouble_of
 from bridge.contract import TASK_EXCHANGE
 
@@ -270,7 +270,7 @@ class QueueWatch:
 
     def _note_closed(self, name: str, reason: ChannelClosedByBroker) -> None:
         if not is_missing(reason):
-            self._note(name, trouble_of("queue", name, reason, self._act, self._at))
+            self._note(name, trouble_of(KINDS["queue"], name, reason, self._act, self._at))
             return
         before = self._states[name]
         if f"no queue {name!r}" in reason.reply_text:

@@ -157,6 +157,27 @@ def test_what_is_wrong_is_read(tools: Tools, setting: dict[str, str]) -> None:
     copied(tools.but(**setting).on_terminal("check_queues"))
 
 
+def test_all_of_it_is_read_in_russian(tools: Tools, night: Night) -> None:
+    russian = tools.but(LANG="ru_RU.UTF-8")
+
+    engine = russian.on_terminal("camunda_processes", "--stats", "--instances", "--tasks", "--incidents")
+    copied(
+        engine, night.locked, night.failed, PROCESS, TOPIC, "открытые внешние задачи", "сбой, попыток не осталось"
+    )
+    copied(russian.on_terminal("check_queues"), "непригодные ответы: python tools/dead_letters.py list")
+    copied(russian.on_terminal("routing"), TOPIC, CYRILLIC_TOPIC, "шаблон bitrix_*")
+    diagnosis = russian.on_terminal("worker_diagnostics")
+    copied(diagnosis, TOPIC, PROCESS, "движок: доступность", "python tools/retry_incidents.py --topic TOPIC")
+    copied(russian.on_terminal("dead_letters", "list"), night.locked, night.missing, "2 сообщения")
+
+
+def test_a_yes_and_a_no_may_be_russian(tools: Tools, night: Night) -> None:
+    russian = tools.but(LANG="ru_RU.UTF-8")
+
+    copied(russian.on_terminal("dead_letters", "drop", answer="н\n"), "Ничего не сделано.")
+    copied(russian.on_terminal("unlock_task", "--topic", TOPIC, answer="д\n"), "освобождено 1 из 1 задачи")
+
+
 def test_the_routing_is_shown(tools: Tools, night: Night) -> None:
     copied(tools.on_terminal("routing"), TOPIC, CYRILLIC_TOPIC)
 

@@ -77,7 +77,7 @@ class Tools:
             shown = COLOURS.sub("", _all_of(master).decode())
             assert process.wait(SECONDS) in (0, 1, 2), shown
         assert "Traceback" not in shown
-        ends = r"[\r\n]+|(?<=\[y/N\] )"  # the key Enter behind a question came before it, and was echoed there
+        ends = r"[\r\n]+|(?<=\[(?:y/N|д/Н)\] )"  # the key Enter came before its question, and was echoed there
         return [line.rstrip() for line in re.split(ends, shown)]
 
     def _run(self, tool: str, arguments: Sequence[str], folder: Path, stdin: int) -> Done:

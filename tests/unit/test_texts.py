@@ -47,11 +47,13 @@ def test_a_catalogue_has_exactly_the_texts_of_the_code(language: str) -> None:
 
 
 def marked_texts(file: Path) -> Iterator[str]:
-    """Yields what the code hands to a function of texts as it stands there, also within an f-string."""
+    """Yields what the code hands to a function of texts; all of a Said whose text stands elsewhere."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in catalogues.KEYWORDS:
-            values = (one.value for one in node.args if isinstance(one, ast.Constant))
+        if isinstance(node, ast.Call) and (name := getattr(node.func, "id", "")) in catalogues.KEYWORDS:
+            values = [one.value for one in node.args if isinstance(one, ast.Constant)]
             yield from (value for value in values if isinstance(value, str))
+            if name == "Said" and not values:
+                yield ast.unparse(node)
 
 
 @pytest.mark.parametrize("folder", catalogues.FOLDERS)

@@ -1,9 +1,15 @@
-"""What a queue is declared with, by the broker's version."""
+"""What a queue is declared with, by the broker's version; and what is wrong where the broker refuses."""
+
+import re
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from bridge.broker import Topology
+from bridge.broker.rights import KINDS, Act
+from bridge.broker.topology import trouble_of
 from bridge.routing import Routing, System
+from bridge.texts import in_language, translated
 
 QUORUM = {"x-queue-type": "quorum"}
 
@@ -29,3 +35,30 @@ def test_the_queues_of_systems_keep_the_limit_that_protects_them_from_poison() -
 
 def test_classic_queues_have_no_arguments_anywhere() -> None:
     assert arguments("camunda.responses.queue", "4.0.5", queue_type="classic") == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            406,
+            "inequivalent arg 'x-queue-type' for queue 'q' in vhost: received 'quorum' but current is 'classic'",
+        ),
+        (404, "NOT_FOUND - no queue 'q' in vhost '/'"),
+        (403, "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'worker'"),
+        (403, "ACCESS_REFUSED - access to topic '1c.x' in exchange 'e' in vhost '/' refused for user 'worker'"),
+        (403, "ACCESS_REFUSED - JWT token has expired"),
+        (403, "ACCESS_REFUSED - because"),
+        (405, "RESOURCE_LOCKED - cannot obtain exclusive access"),
+    ],
+)
+def test_what_is_wrong_with_a_queue_is_russian_but_for_the_brokers_words(code: int, words: str) -> None:
+    trouble = trouble_of(KINDS["queue"], "q", ChannelClosedByBroker(code, words), Act.LINK, "q")
+
+    with in_language("ru"):
+        told = translated(trouble)
+
+    ours = re.sub(r"rabbitmqctl set_permissions|declare = false", "", told.replace(words, ""))
+    assert "очередь 'q'" in ours
+    assert re.findall(r"\b[a-z]+ [a-z]+", ours) == []
+    assert words in trouble or code == 404
