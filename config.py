@@ -19,7 +19,7 @@ from bridge.errors import SettingsError
 from bridge.retry_policy import USUAL, RetryPolicy
 from bridge.routing import LONGEST_LOCK_MS, Routing, System
 from bridge.routing_file import LockMs, read_routing_file
-from bridge.texts import language_of_environment
+from bridge.texts import Said, language_of_environment
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER = re.compile(r"[!-9;-~]+: ?[\x20-\x7e]+")
@@ -185,7 +185,8 @@ class Settings(BaseSettings):
         if path is None:
             return name.upper()
         if path.is_relative_to(CREDENTIALS):
-            return f"{SERVICE_SETTINGS / path.name}, then run: sudo systemctl restart camunda-worker"
+            file = SERVICE_SETTINGS / path.name
+            return Said("{file}, then run: sudo systemctl restart camunda-worker", file=file)
         return f"{name.upper()}_FILE {path}"
 
     @field_validator("camunda_base_url")

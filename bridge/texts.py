@@ -82,6 +82,10 @@ class Said(str):
         said.message, said.values = message, values
         return said
 
+    def __str__(self) -> Self:
+        """Stay one that can be translated, also as the text of an error: `str(error)`."""
+        return self
+
 
 def translated(text: str) -> str:
     """Return what was said in the language that is spoken here; any other text stays as it is."""

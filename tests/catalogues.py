@@ -20,7 +20,7 @@ from bridge import texts
 from tools.lib.toolbox import paragraphs_of
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("bridge", "tools")
+SOURCES = ("*.py", "bridge/**/*.py", "bridge/**/*.tpl", "tools/**/*.py")
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2), "Said": None}
 IS_HELP = "parser_of(__doc__)"
 # What people read of argparse: the same in every version that we support.
@@ -46,11 +46,15 @@ Message = tuple[str, str, str]  # context, singular and plural; empty where ther
 def messages() -> dict[Message, str]:
     """Return every text that the code marks as one for people, each with the first file that has it."""
     found: dict[Message, str] = {("", text, ""): "argparse" for text in ARGPARSE}
-    for folder in FOLDERS:
-        for file in sorted([*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.tpl")]):
-            for message in _messages_in(_code_of(file)):
-                found.setdefault(message, str(file.relative_to(ROOT)))
+    for file in sources():
+        for message in _messages_in(_code_of(file)):
+            found.setdefault(message, str(file.relative_to(ROOT)))
     return found
+
+
+def sources() -> list[Path]:
+    """Return the files that may have a text for people."""
+    return sorted({file for pattern in SOURCES for file in ROOT.glob(pattern)})
 
 
 def _code_of(file: Path) -> str:

@@ -157,7 +157,7 @@ def _now(source: Source, width: int) -> RenderableType:
     try:
         return layout(source.rows(), width)
     except Unavailable as error:
-        return Text(str(error), "bold red")
+        return Text(translated(str(error)), "bold red")
 
 
 def layout(rows: Sequence[Row], width: int) -> RenderableType:

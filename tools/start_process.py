@@ -30,7 +30,7 @@ from bridge import clock
 from bridge.contract import Variables
 from bridge.contract.variables import typed
 from bridge.errors import Unprocessable
-from bridge.texts import gettext
+from bridge.texts import gettext, translated
 from config import Settings
 from tools.lib.inspection import Inspection
 from tools.lib.layout import say
@@ -123,7 +123,7 @@ def _instance(operations: Operations, key: str, variables: Variables, business_k
     except Unprocessable as error:
         if "No matching process definition" in error.detail:
             hint = gettext("python tools/camunda_processes.py --stats lists the keys")
-            raise Unprocessable(error.reason, f"{error.detail}; {hint}") from error
+            raise Unprocessable(error.reason, f"{translated(error.detail)}; {hint}") from error
         raise
 
 

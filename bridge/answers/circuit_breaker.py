@@ -8,6 +8,7 @@ from loguru import logger
 from bridge import clock
 from bridge.backoff import Backoff
 from bridge.errors import Unavailable
+from bridge.texts import Said
 
 LONGEST_PAUSE_SECONDS = 5.0  # answers flow again soon after the engine is back
 REFUSED_IN_A_ROW = 3  # fewer may be refused for what they hold
@@ -105,7 +106,7 @@ class CircuitBreaker:
         try:
             self._probe()
         except Unavailable as error:
-            if self._close(f"{reason}; {error}", error.log_level):
+            if self._close(Said("{reason}; {error}", reason=reason, error=str(error)), error.log_level):
                 self._wait_for_engine()
             return False
         return True

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bridge.errors import Unavailable
+from bridge.texts import Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Addresses:
             numbers = dict.fromkeys(str(entry[4][0]) for entry in found)
             yield from (one for number in numbers if (one := Address(host, number, port)) != good)
         if len(unknown) == len(self.hosts) and good is None:
-            raise Unavailable(f"RABBITMQ_HOST cannot be looked up: {'; '.join(unknown)}")
+            raise Unavailable(Said("RABBITMQ_HOST cannot be looked up: {hosts}", hosts="; ".join(unknown)))
 
 
 def place_of(host: str, port: int) -> str:

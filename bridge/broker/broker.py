@@ -30,6 +30,7 @@ from bridge.broker.tls import Tls, end_of_peer, speaks_tls
 from bridge.broker.topology import Topology
 from bridge.certificates import end_in_file
 from bridge.errors import LoginRefused, RightMissing, Unavailable
+from bridge.texts import Said
 
 CONNECT_TIMEOUT_SECONDS = 5
 HANDSHAKE_SECONDS = 6  # on a slow line too; an attempt that began in a partition hears nothing after its end
@@ -142,7 +143,7 @@ class Broker:
             return self._connect(connection_name, kind, blocked_seconds)
 
     def _connect(self, connection_name: str, kind: type[Blocking], blocked_seconds: float | None) -> Blocking:
-        trouble = Unavailable(f"RabbitMQ at {self.addresses} has no address")
+        trouble = Unavailable(Said("RabbitMQ at {place} has no address", place=str(self.addresses)))
         for address in self.addresses.each():
             self.addresses.tried = address
             parameters = self.parameters(connection_name, address)
@@ -189,24 +190,39 @@ class Broker:
         """
         if act and isinstance(error, ChannelClosedByBroker) and error.reply_code == ACCESS_REFUSED:
             if self.tokens and self.tokens.known() is None:
-                return Unavailable(f"RabbitMQ at {self.place}: our token has ended and is not renewed yet")
+                ended = Said("RabbitMQ at {place}: our token has ended and is not renewed yet", place=self.place)
+                return Unavailable(ended)
             return RightMissing(missing_right(error.reply_text, act))
         self._identity.learn(str(error))
-        place = f"RabbitMQ at {self.place}"
         if _is_refusal(error, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in str(error):
             if self.tokens:
                 self.tokens.forget()
-            return LoginRefused(f"{place} refuses the login: {self._login_settings()}")
+            hint = self._login_settings()
+            return LoginRefused(Said("RabbitMQ at {place} refuses the login: {hint}", place=self.place, hint=hint))
         if _is_refusal(error, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(error):
-            vhost = f"RABBITMQ_VIRTUAL_HOST {self.virtual_host!r}"
-            return LoginRefused(f"{place} refuses {vhost}: it does not exist or {self.username!r} may not use it")
+            refused = Said(
+                "RabbitMQ at {place} refuses RABBITMQ_VIRTUAL_HOST {vhost!r}: "
+                "it does not exist or {user!r} may not use it",
+                place=self.place,
+                vhost=self.virtual_host,
+                user=self.username,
+            )
+            return LoginRefused(refused)
         inner = _innermost(error)
         if self.tls and (reason := self.tls.reason(inner, self.server_name)):
-            return Unavailable(f"{place} {reason}")
+            return Unavailable(Said("RabbitMQ at {place} {reason}", place=self.place, reason=reason))
         if isinstance(error, REFUSED_LOGINS):
-            return Unavailable(f"{place} ended the connection while we logged in, and said nothing of the login")
-        reason = f"cannot be reached or went away: {_text(inner)}"
-        return Unavailable(f"{place} (RABBITMQ_HOST, RABBITMQ_PORT) {reason}")
+            ended = Said(
+                "RabbitMQ at {place} ended the connection while we logged in, and said nothing of the login",
+                place=self.place,
+            )
+            return Unavailable(ended)
+        away = Said(
+            "RabbitMQ at {place} (RABBITMQ_HOST, RABBITMQ_PORT) cannot be reached or went away: {reason}",
+            place=self.place,
+            reason=_text(inner),
+        )
+        return Unavailable(away)
 
     def note_certificates(self, connection: LineConnection | DeadlineConnection) -> None:
         """Note when the broker's certificate ends, and ours, where the connection is secured."""
@@ -218,16 +234,23 @@ class Broker:
         """Return why no connection came about; a plain one that is cut off at once may have met TLS."""
         is_cut_off = isinstance(_innermost(error), CUT_OFF) and not self.addresses.has_worked
         if self.tls is None and is_cut_off and speaks_tls(address.number, address.port):
-            hint = "set RABBITMQ_TLS=true, or RABBITMQ_PORT to its plain port"
-            return Unavailable(f"RabbitMQ at {address} speaks TLS there: {hint}")
+            speaks = Said(
+                "RabbitMQ at {place} speaks TLS there: set RABBITMQ_TLS=true, or RABBITMQ_PORT to its plain port",
+                place=str(address),
+            )
+            return Unavailable(speaks)
         return self.trouble(error)
 
     def _login_settings(self) -> str:
         if self.tokens:
-            return "check what RABBITMQ_OAUTH_SCOPE and RABBITMQ_OAUTH_AUDIENCE ask for, and the broker's keys"
+            return Said(
+                "check what RABBITMQ_OAUTH_SCOPE and RABBITMQ_OAUTH_AUDIENCE ask for, and the broker's keys"
+            )
         if self.has_certificate_login:
-            return "check the user that RABBITMQ_CLIENT_CERT_FILE names, and RABBITMQ_AUTH=external"
-        return f"check RABBITMQ_USERNAME {self.username!r} and {self.password_place}"
+            return Said("check the user that RABBITMQ_CLIENT_CERT_FILE names, and RABBITMQ_AUTH=external")
+        return Said(
+            "check RABBITMQ_USERNAME {user!r} and {password}", user=self.username, password=self.password_place
+        )
 
 
 def _is_refusal(error: BaseException, kind: type[AMQPError] | tuple[type[AMQPError], ...]) -> bool:
@@ -245,5 +268,5 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _text(error: BaseException) -> str:
     if isinstance(error, AMQPConnectorStackTimeout):  # its own text is an address as Python writes it
-        return f"took the connection and did not answer within {HANDSHAKE_SECONDS} s"
+        return Said("took the connection and did not answer within {seconds} s", seconds=HANDSHAKE_SECONDS)
     return str(error) or repr(error)

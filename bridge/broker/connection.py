@@ -20,6 +20,7 @@ from bridge.broker.topology import Topology
 from bridge.broker.watch import QueueWatch
 from bridge.contract import Publication
 from bridge.errors import RightMissing, SettingsError, Unavailable, WrongQueue
+from bridge.texts import Said
 
 TICK_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 3.0  # work flows again within 5 s of the broker's return
@@ -72,7 +73,7 @@ class BrokerConnection:
         self._was_open = self._is_up = False
         self._began = 0.0
         self._login = LoginRenewal(broker.tokens, name=name)
-        self.trouble = "not connected yet"
+        self.trouble: str = Said("not connected yet")
 
     def run(self) -> None:
         """Connect, work, and connect again, until `stop`. Raises SettingsError before the first success."""

@@ -10,6 +10,7 @@ import certifi
 
 from bridge.certificates import end_in, end_in_file
 from bridge.errors import Unavailable
+from bridge.texts import Said
 
 PROBE_SECONDS = 3.0
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
@@ -40,13 +41,18 @@ class Tls:
             if self.ca_file is not None:
                 context = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:  # an ssl.SSLError is one too
-            raise Unavailable(f"RABBITMQ_CA_FILE {self.ca_file} cannot be used: {error}") from error
+            text = Said("RABBITMQ_CA_FILE {file} cannot be used: {error}", file=self.ca_file, error=str(error))
+            raise Unavailable(text) from error
         try:
             if self.cert_file is not None:
                 context.load_cert_chain(self.cert_file, self.key_file)
         except OSError as error:
-            names = "RABBITMQ_CLIENT_CERT_FILE, RABBITMQ_CLIENT_KEY_FILE"
-            raise Unavailable(f"{names}: {self.cert_file} cannot be used: {error}") from error
+            text = Said(
+                "RABBITMQ_CLIENT_CERT_FILE, RABBITMQ_CLIENT_KEY_FILE: {file} cannot be used: {error}",
+                file=self.cert_file,
+                error=str(error),
+            )
+            raise Unavailable(text) from error
         return context
 
     def reason(self, error: BaseException, host: str) -> str:
@@ -58,15 +64,19 @@ class Tls:
             return _distrust(error, host)
         text = str(error)
         if any(words in text for words in NO_TLS):
-            return "speaks no TLS there: set RABBITMQ_TLS=false, or RABBITMQ_PORT to its TLS port"
+            return Said("speaks no TLS there: set RABBITMQ_TLS=false, or RABBITMQ_PORT to its TLS port")
         if not any(words in text for words in REFUSALS):
-            return f"cannot agree with us on TLS: {text}" if isinstance(error, ssl.SSLError) else ""
+            disagree = Said("cannot agree with us on TLS: {error}", error=text)
+            return disagree if isinstance(error, ssl.SSLError) else ""
         if self.cert_file is None:
-            return "wants a certificate of ours: set RABBITMQ_CLIENT_CERT_FILE and RABBITMQ_CLIENT_KEY_FILE"
+            return Said("wants a certificate of ours: set RABBITMQ_CLIENT_CERT_FILE and RABBITMQ_CLIENT_KEY_FILE")
         ends = end_in_file(self.cert_file)
         if ends is not None and ends < datetime.now(UTC):
-            return f"refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: it has expired, {ends:%Y-%m-%d %H:%M} UTC"
-        return "refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: is it of a CA that the broker trusts?"
+            return Said(
+                "refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: it has expired, {moment:%Y-%m-%d %H:%M} UTC",
+                moment=ends,
+            )
+        return Said("refuses our certificate, RABBITMQ_CLIENT_CERT_FILE: is it of a CA that the broker trusts?")
 
 
 def end_of_peer(socket_of_peer: object) -> datetime | None:
@@ -79,13 +89,15 @@ def end_of_peer(socket_of_peer: object) -> datetime | None:
 def _distrust(error: ssl.SSLCertVerificationError, host: str) -> str:
     words = error.verify_message
     if "expired" in words:
-        return f"has a certificate that has expired (or our clock is wrong): {words}"
+        return Said("has a certificate that has expired (or our clock is wrong): {words}", words=words)
     if "ostname mismatch" in words or "IP address mismatch" in words:
-        return (
-            f"has a certificate for another name than {host!r}: set RABBITMQ_TLS_SERVER_NAME to one of its names"
+        return Said(
+            "has a certificate for another name than {host!r}: set RABBITMQ_TLS_SERVER_NAME to one of its names",
+            host=host,
         )
-    return (
-        f"has a certificate of a CA that we do not trust: set RABBITMQ_CA_FILE to that CA's certificate ({words})"
+    return Said(
+        "has a certificate of a CA that we do not trust: set RABBITMQ_CA_FILE to that CA's certificate ({words})",
+        words=words,
     )
 
 

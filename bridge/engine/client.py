@@ -24,6 +24,7 @@ from bridge.engine.variables import StoredVariables
 from bridge.engine.verdict import FOR_NOW, MAY_RUN_SECONDS, Answer, Verdict, judge
 from bridge.errors import NotGivenOut, TaskGone, Unavailable, Unprocessable
 from bridge.routing import Subscription
+from bridge.texts import Said
 
 CALL_TIMEOUT_SECONDS = 30.0
 # A poll whose client went away still locks tasks for nobody: leave the engine ample time to answer it.
@@ -181,7 +182,7 @@ class CamundaClient:
         for known in (row, {**row, "lockExpirationTime": None}):
             if states := readable("external-task", TaskState.from_engine, [known]):
                 return states[0]
-        raise Unavailable(f"no engine: what it calls task {task_id} cannot be read")
+        raise Unavailable(Said("no engine: what it calls task {task} cannot be read", task=task_id))
 
     def read_tasks(self, task_ids: Sequence[str]) -> dict[str, TaskState]:
         """Return how the tasks stand now, by id; those that are gone are left out."""

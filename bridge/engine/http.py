@@ -16,6 +16,7 @@ from bridge import clock, heartbeats
 from bridge.engine.login import UNAUTHORIZED, Login
 from bridge.engine.transport import Transport, reason_of
 from bridge.errors import LoginRefused, Unanswered, Unavailable
+from bridge.texts import Said
 
 CONNECT_TIMEOUT_SECONDS = 5
 CLOCK_TIMEOUT_SECONDS = 10
@@ -29,7 +30,7 @@ SIGN_OF_LIFE_TIMEOUT_SECONDS = 10
 HEADERS = ("Content-Type: application/json", "Accept: */*", "Accept-Encoding:", "Expect:")
 REDIRECTS = range(300, 400)
 UNTRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CERTPROBLEM)
-NO_WORD = "the connection ended without a reply"
+NO_WORD = Said("the connection ended without a reply")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Http:
         """Return what to raise for an error of curl's."""
         code, said = int(error.args[0]), str(error.args[-1])
         reason = NO_WORD if code == pycurl.E_SEND_FAIL_REWIND else reason_of(code, said, self.base_url)
-        text = f"no engine at CAMUNDA_BASE_URL {self.base_url}: {reason}"
+        text = Said("no engine at CAMUNDA_BASE_URL {url}: {reason}", url=self.base_url, reason=reason)
         if code in UNTRUSTED and handle is getattr(self._local, "handle", None):
             self._local.handle = self._local.multi = None  # they keep a CA's file for a day
         if not handle.getinfo(pycurl.REQUEST_SIZE):  # it was not even sent

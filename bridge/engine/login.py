@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bridge import clock, heartbeats
 from bridge.errors import LoginRefused
+from bridge.texts import Said
 
 PAUSES_SECONDS = (20.0, 40.0)
 UNAUTHORIZED = 401
@@ -64,12 +65,16 @@ class Login:
         if self._refusals and (password := self._read_password()) != self.password:
             self.password, self._refusals, self._not_before = password, 0, 0.0
         if self._refusals > len(PAUSES_SECONDS):
-            raise LoginRefused(
-                f"the engine refused the login of CAMUNDA_AUTH_USERNAME {self.username!r} {self._refusals} times; "
-                "correct CAMUNDA_AUTH_PASSWORD_FILE, or the credentials and restart"
+            for_good = Said(
+                "the engine refused the login of CAMUNDA_AUTH_USERNAME {user!r} {number} times; "
+                "correct CAMUNDA_AUTH_PASSWORD_FILE, or the credentials and restart",
+                user=self.username,
+                number=self._refusals,
             )
+            raise LoginRefused(for_good)
         if clock.now() < self._not_before:
-            raise LoginRefused(f"the engine refuses the login of CAMUNDA_AUTH_USERNAME {self.username!r}")
+            refused = Said("the engine refuses the login of CAMUNDA_AUTH_USERNAME {user!r}", user=self.username)
+            raise LoginRefused(refused)
 
     def _learn(self, attempt: Attempt) -> None:
         if attempt.refusals_before != self._refusals:

@@ -6,6 +6,7 @@ from bridge.contract import decode_json
 from bridge.engine.http import Reply
 from bridge.engine.verdict import judge
 from bridge.errors import LoginRefused, Unavailable
+from bridge.texts import Said
 
 
 def usable(base_url: str, reply: Reply, wanted: Any) -> Any:
@@ -15,16 +16,23 @@ def usable(base_url: str, reply: Reply, wanted: Any) -> Any:
     """
     place = f"CAMUNDA_BASE_URL {base_url}"
     if reply.status == 401:
-        raise LoginRefused(f"{place} wants a login: check CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD")
+        wants = Said("{place} wants a login: check CAMUNDA_AUTH_USERNAME and CAMUNDA_AUTH_PASSWORD", place=place)
+        raise LoginRefused(wants)
     if reply.leads_to:
-        raise Unavailable(f"{place} is redirected to {reply.leads_to}: set it to where the engine is")
+        leads = Said(
+            "{place} is redirected to {url}: set it to where the engine is", place=place, url=reply.leads_to
+        )
+        raise Unavailable(leads)
     if reply.status != 200:
         detail = judge(reply.status, reply.body).detail
-        raise Unavailable(f"{place} answers {detail}", wait_seconds=reply.wait_seconds)
+        answers = Said("{place} answers {code}", place=place, code=detail)
+        raise Unavailable(answers, wait_seconds=reply.wait_seconds)
     try:
         document = decode_json(reply.body)
     except (ValueError, RecursionError) as error:
-        raise Unavailable(f"no engine at {place}: 200 without JSON: {reply.body[:80]!r}") from error
+        no_json = Said("no engine at {place}: 200 without JSON: {body!r}", place=place, body=reply.body[:80])
+        raise Unavailable(no_json) from error
     if not isinstance(document, wanted):
-        raise Unavailable(f"no engine at {place}: 200 with unexpected JSON: {reply.body[:80]!r}")
+        odd = Said("no engine at {place}: 200 with unexpected JSON: {body!r}", place=place, body=reply.body[:80])
+        raise Unavailable(odd)
     return document

@@ -8,6 +8,7 @@ from bridge.engine.http import Http, Reply
 from bridge.engine.replies import usable
 from bridge.engine.verdict import engine_error
 from bridge.errors import Unavailable, Unprocessable
+from bridge.texts import Said
 
 CALL_TIMEOUT_SECONDS = 30.0
 PAGE = 500
@@ -49,7 +50,10 @@ class Rest:
         """Return how many rows a query has."""
         number = self._usable(self._send("POST", path, body), dict).get("count")
         if not isinstance(number, int):
-            raise Unavailable(f"no engine at CAMUNDA_BASE_URL {self.http.base_url}: {path} tells no number")
+            text = Said(
+                "no engine at CAMUNDA_BASE_URL {url}: {path} tells no number", url=self.http.base_url, path=path
+            )
+            raise Unavailable(text)
         return number
 
     def act(self, method: str, path: str, body: Row) -> Row:
@@ -66,5 +70,6 @@ class Rest:
     def _usable(self, reply: Reply, wanted: Any) -> Any:
         error = engine_error(reply.body) if reply.status not in (200, 401) else {}
         if error:
-            raise Unprocessable("rejected_by_engine", f"the engine says {reply.status}: {error['message']}")
+            told = Said("the engine says {status}: {message}", status=reply.status, message=error["message"])
+            raise Unprocessable("rejected_by_engine", told)
         return usable(self.http.base_url, reply, wanted)

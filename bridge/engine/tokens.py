@@ -12,6 +12,7 @@ from loguru import logger
 
 from bridge import clock
 from bridge.errors import Unavailable
+from bridge.texts import Said
 
 READ_AGAIN_SECONDS = 2.0
 TIMEOUT_SECONDS = 10
@@ -134,8 +135,12 @@ class ClientCredentials:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             token, seconds = None, 0.0
         if status != 200 or not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            raise self._unavailable(f"it answers {status} {body[:200].decode('utf-8', 'replace')!r}")
+            text = body[:200].decode("utf-8", "replace")
+            raise self._unavailable(Said("it answers {status} {text!r}", status=status, text=text))
         return token, seconds
 
     def _unavailable(self, reason: str) -> Unavailable:
-        return Unavailable(f"no token from {self._client.setting} {self._client.token_url}: {reason}")
+        setting, url = self._client.setting, self._client.token_url
+        return Unavailable(
+            Said("no token from {setting} {url}: {reason}", setting=setting, url=url, reason=reason)
+        )

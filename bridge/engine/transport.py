@@ -13,6 +13,7 @@ import pycurl
 
 from bridge import certificates
 from bridge.engine.tokens import Token
+from bridge.texts import Said
 
 NO_PROXY = "none"
 CUT_OFF = (pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR)
@@ -99,24 +100,28 @@ def reason_of(code: int, text: str, url: str) -> str:
     if code == pycurl.E_PEER_FAILED_VERIFICATION:
         return _distrust(text, url)
     if code == pycurl.E_SSL_CACERT_BADFILE:
-        return f"CAMUNDA_CA_FILE cannot be used: {text}"
+        return Said("CAMUNDA_CA_FILE cannot be used: {text}", text=text)
     if code == pycurl.E_SSL_CERTPROBLEM:
-        return f"CAMUNDA_CLIENT_CERT_FILE or CAMUNDA_CLIENT_KEY_FILE cannot be used: {text}"
+        return Said("CAMUNDA_CLIENT_CERT_FILE or CAMUNDA_CLIENT_KEY_FILE cannot be used: {text}", text=text)
     if code == pycurl.E_COULDNT_RESOLVE_PROXY or "proxy" in text.lower():
-        return f"the proxy (CAMUNDA_PROXY, http_proxy, https_proxy) does not lead there: {text}"
+        return Said("the proxy (CAMUNDA_PROXY, http_proxy, https_proxy) does not lead there: {text}", text=text)
     if "certificate required" in text or "alert handshake failure" in text or "bad certificate" in text:
-        return f"it wants a certificate of ours, CAMUNDA_CLIENT_CERT_FILE: {text}"
+        return Said("it wants a certificate of ours, CAMUNDA_CLIENT_CERT_FILE: {text}", text=text)
     if code == pycurl.E_SSL_CONNECT_ERROR and is_tls:
-        return f"it speaks no TLS there, or none that we know; is it http:// ? {text}"
+        return Said("it speaks no TLS there, or none that we know; is it http:// ? {text}", text=text)
+    if code in CUT_OFF and is_tls:
+        return Said("{text}; it may want a certificate of ours, CAMUNDA_CLIENT_CERT_FILE", text=text)
     if code in CUT_OFF:
-        hint = "it may want a certificate of ours, CAMUNDA_CLIENT_CERT_FILE"
-        return f"{text}; {hint if is_tls else 'if it speaks TLS there, the URL begins with https://'}"
+        return Said("{text}; if it speaks TLS there, the URL begins with https://", text=text)
     return text
 
 
 def _distrust(text: str, url: str) -> str:
     if "expired" in text:
-        return f"its certificate has expired, or our clock is wrong: {text}"
+        return Said("its certificate has expired, or our clock is wrong: {text}", text=text)
     if "subject name" in text or "does not match" in text or "mismatch" in text:
-        return f"its certificate is for another name than {urlsplit(url).hostname!r}: {text}"
-    return f"its certificate is of a CA that we do not trust, set CAMUNDA_CA_FILE to that CA's file: {text}"
+        host = urlsplit(url).hostname
+        return Said("its certificate is for another name than {host!r}: {text}", host=host, text=text)
+    return Said(
+        "its certificate is of a CA that we do not trust, set CAMUNDA_CA_FILE to that CA's file: {text}", text=text
+    )

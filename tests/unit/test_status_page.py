@@ -16,7 +16,7 @@ from bridge.observe.status.snapshot import Snapshot, SystemView
 from bridge.observe.status.sparkline import sparkline
 from bridge.observe.status.troubles import Level, Trouble, troubles
 from bridge.statistics import Statistics
-from bridge.texts import in_language
+from bridge.texts import Said, in_language
 from tests.unit.conftest import Clock
 from tests.unit.status_views import Counted, after_an_hour, connection, page_of, queue, system, working
 
@@ -378,6 +378,24 @@ def test_the_page_tells_the_last_hour_in_the_readers_language() -> None:
     section = english.partition('<section id="changes"')[2].partition("</section>")[0]
     assert len(re.findall(r"<time [^>]*>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d</time>", section)) == 2
     assert "last hour: at most 3 answers a minute, at most 0 messages waiting" in english
+
+
+def test_what_keeps_work_from_flowing_is_told_in_the_readers_language() -> None:
+    wrong = Said(
+        "RabbitMQ cannot {act} {kind} {thing!r}: {text}", act=Said("bind"), kind="-", thing="q", text="405"
+    )
+    now = working(
+        connections=(connection("tasks", Said("not connected yet")),),
+        engine_trouble=Said("the connection ended without a reply"),
+        systems=(system("1c", paused=wrong),),
+    )
+
+    with in_language("ru"):
+        assert texts(now) == [
+            "Соединение (tasks): ещё не подключено",
+            "Движок: соединение закончилось без ответа",
+            "Задачи для 1c остаются в движке: RabbitMQ не может привязать - 'q': 405",
+        ]
 
 
 def test_a_process_that_takes_no_tasks_says_so() -> None:

@@ -13,6 +13,7 @@ import polib
 import pytest
 
 from bridge import texts
+from bridge.errors import Unavailable
 from bridge.texts import (
     Said,
     gettext,
@@ -56,13 +57,11 @@ def marked_texts(file: Path) -> Iterator[str]:
                 yield ast.unparse(node)
 
 
-@pytest.mark.parametrize("folder", catalogues.FOLDERS)
-def test_every_text_that_is_marked_is_found(folder: str) -> None:
+def test_every_text_that_is_marked_is_found() -> None:
     found = {text for message in catalogues.messages() for text in message}
+    code = [file for file in catalogues.sources() if file.suffix == ".py"]
 
-    marked = {text for file in (catalogues.ROOT / folder).rglob("*.py") for text in marked_texts(file)}
-
-    assert marked - found == set()
+    assert {text for file in code for text in marked_texts(file)} - found == set()
 
 
 def test_the_texts_of_argparse_are_its_own() -> None:
@@ -159,6 +158,14 @@ def test_a_language_is_spoken_only_where_it_was_chosen() -> None:
     assert re.search("1c.queue.*[а-я]", russian)
     assert number == "12\N{NO-BREAK SPACE}704"
     assert (translated(said), grouped(12_704)) == ("1c.queue took no message lately", "12,704")
+
+
+def test_an_error_says_what_can_be_translated() -> None:
+    told = str(Unavailable(Said("no engine at CAMUNDA_BASE_URL {url}: {reason}", url="/", reason=Said("publish"))))
+
+    with in_language("ru"):
+        assert re.search("^нет движка.*: опубликовать$", translated(told))
+    assert told == "no engine at CAMUNDA_BASE_URL /: publish"
 
 
 def test_what_nobody_marked_stays_as_it_is() -> None:

@@ -5,20 +5,27 @@ import importlib
 import io
 import json
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pycurl
 import pytest
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
+from pika.exceptions import ProbableAccessDeniedError, ProbableAuthenticationError
 from pika.spec import BasicProperties
 
 from bridge.broker import QueueState
-from bridge.engine import Http, Login, Rest
+from bridge.broker.tls import Tls
+from bridge.engine import Http, Login, Reply, Rest
+from bridge.engine.replies import usable
+from bridge.engine.transport import reason_of
 from bridge.errors import LoginRefused, SettingsError, Unavailable
 from bridge.process.shared import broker_of, topology_of
-from bridge.texts import in_language, language
+from bridge.texts import Said, in_language, language, translated
 from config import RoutingConfig, Settings
 from tests.unit.test_dead_letters import Browser
 from tests.unit.test_dead_letters import run as run_dead_letters
@@ -31,7 +38,7 @@ from tools.lib.browser import Found
 from tools.lib.diagnosis import broker_checks, engine_checks, lost_tasks, remedies
 from tools.lib.diagnosis.broker_checks import BrokerChecks
 from tools.lib.diagnosis.engine_checks import EngineChecks
-from tools.lib.diagnosis.finding import Check, Finding, Level, Seen, examine_all
+from tools.lib.diagnosis.finding import Check, Finding, Level, Seen, examine, examine_all
 from tools.lib.headings import HEADINGS
 from tools.lib.inspection import Inspection
 from tools.lib.layout import console
@@ -40,9 +47,8 @@ from tools.lib.operations import Operations
 WORDS = "the|and|or|of|to|is|are|not?|with|only|by|in|for|has|have|each|ready|listening|held|yes"
 ENGLISH = re.compile(rf"(?<![\w./=-])({WORDS})(?![\w./:-])")
 ROUTING = RoutingConfig.built_in(600_000)
-SETTINGS = Settings.model_validate(
-    {"camunda_base_url": "http://engine", "rabbitmq_username": "worker", "rabbitmq_password": "p"}
-)
+NEEDED = {"CAMUNDA_BASE_URL": "http://engine", "RABBITMQ_USERNAME": "worker", "RABBITMQ_PASSWORD": "p"}
+SETTINGS = Settings.model_validate({name.lower(): value for name, value in NEEDED.items()})
 LETTER = Found(1, b'{"task_id": "t7"}', {"x-error-reason": "invalid"}, BasicProperties(app_id="client"))
 
 
@@ -52,6 +58,12 @@ def russian(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("tools.lib.layout.UNKNOWN_WIDTH", 0)  # 80 columns is what this terminal says
     with in_language("ru"):
         yield
+
+
+def expired(words: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, words)
+    error.verify_message = words
+    return error
 
 
 def assert_russian(shown: str, *whole: str) -> None:
@@ -201,8 +213,7 @@ def test_where_nobody_can_be_asked_it_is_said_in_russian() -> None:
 def test_what_scripts_read_is_the_same_in_every_language(
     clean_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    needed = {"CAMUNDA_BASE_URL": "http://e", "RABBITMQ_USERNAME": "u", "RABBITMQ_PASSWORD": "p"}
-    for name, value in needed.items():
+    for name, value in NEEDED.items():
         clean_environment.setenv(name, value)
 
     def tool(_: argparse.Namespace, settings: Settings) -> int:
@@ -260,6 +271,89 @@ def test_remedies_are_russian(error: Unavailable, capsys: pytest.CaptureFixture[
     said = [remedies.for_engine(error), remedies.for_broker(error, SETTINGS)]
 
     assert_russian(printed([Finding("-", "-", Seen(Level.PROBLEM, "-", remedy)) for remedy in said], capsys))
+
+
+def unavailable(error: Unavailable, capsys: pytest.CaptureFixture[str]) -> str:
+    def look() -> Seen:
+        raise error
+
+    return printed([examine(Check("-", "-", look, "-", lambda _: "-"))], capsys)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProbableAuthenticationError((403, "ACCESS_REFUSED")),
+        ProbableAccessDeniedError((530, "NOT_ALLOWED")),
+        ConnectionRefusedError(111, "-"),
+        AMQPConnectorStackTimeout("-"),
+    ],
+)
+def test_what_keeps_us_from_the_broker_is_russian(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    assert_russian(unavailable(broker_of(SETTINGS).trouble(error), capsys), "RabbitMQ (localhost:5672")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), ""),
+        (ssl.SSLError(1, "tlsv1 ALERT"), ""),
+        (ssl.SSLError(1, "else"), "else"),
+        (expired("certificate has expired"), "certificate has expired"),
+        (expired("Hostname mismatch"), "Hostname mismatch"),
+        (expired("self-signed certificate"), "self-signed certificate"),
+    ],
+)
+def test_what_keeps_tls_from_the_broker_is_russian(error: ssl.SSLError, words: str) -> None:
+    told = translated(Tls().reason(error, "rabbit"))
+
+    assert re.search("[а-я]{4}", told)
+    assert re.findall("[a-z]+ [a-z]+", told.replace(words, "")) == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(401, b""), Reply(302, b"", leads_to="http://x"), Reply(200, b"-"), Reply(200, b"[]"), Reply(502, b"-")],
+)
+def test_what_keeps_us_from_the_engine_is_russian(reply: Reply, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Unavailable) as caught:
+        usable("http://engine", reply, dict)
+
+    assert_russian(unavailable(caught.value, capsys))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        *((pycurl.E_PEER_FAILED_VERIFICATION, words) for words in ("expired", "mismatch", "unknown")),
+        (pycurl.E_SSL_CACERT_BADFILE, ""),
+        (pycurl.E_SSL_CERTPROBLEM, ""),
+        (pycurl.E_COULDNT_RESOLVE_PROXY, ""),
+        (pycurl.E_OPERATION_TIMEDOUT, "bad certificate"),
+        (pycurl.E_SSL_CONNECT_ERROR, ""),
+        (pycurl.E_RECV_ERROR, ""),
+    ],
+)
+@pytest.mark.parametrize("url", ["https://engine", "http://engine"])
+def test_what_curl_says_in_our_words_is_russian(code: int, words: str, url: str) -> None:
+    told = translated(reason_of(code, words, url))
+
+    assert re.findall("[a-z]+ [a-z]+", told.replace(words, "")) == []
+    assert told == words or re.search("[а-я]{4}", told)
+
+
+@pytest.mark.parametrize(("as_json", "told"), [(False, "ещё не подключено"), (True, "not connected yet")])
+def test_a_tool_that_ends_with_an_error_says_it_in_russian(
+    as_json: bool, told: str, clean_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in NEEDED.items():
+        clean_environment.setenv(name, value)
+
+    def tool(_: argparse.Namespace, settings: Settings) -> int:
+        raise Unavailable(Said("not connected yet"))
+
+    assert toolbox.run(tool, argparse.Namespace(json=as_json)) == toolbox.PROBLEM
+    assert capsys.readouterr().err.endswith(f": {told}\n")
 
 
 def seen() -> Iterator[Seen]:

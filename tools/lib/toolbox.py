@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from bridge.engine import Rest
 from bridge.errors import SettingsError, Unavailable, Unprocessable
 from bridge.process.shared import http_of
-from bridge.texts import SOURCE, gettext, in_language, language, ngettext
+from bridge.texts import SOURCE, gettext, in_language, language, ngettext, translated
 from config import Settings, load_settings, terminal_language
 from tools.lib.layout import folded, say, show_rows
 
@@ -69,7 +69,7 @@ def _run(tool: Tool, arguments: argparse.Namespace) -> int:
 
 
 def _complain(name: str, text: str, code: int) -> int:
-    say(f"{name}: {text}", aside=True)
+    say(f"{name}: {translated(text)}", aside=True)
     return code
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from bridge import heartbeats
 from bridge.observe.status.snapshot import Snapshot
-from bridge.texts import gettext
+from bridge.texts import gettext, translated
 
 
 def stuck_loops(loops: Iterable[str], begun: float) -> list[str]:
@@ -21,8 +21,9 @@ def reasons_not_ready(now: Snapshot) -> Iterator[str]:
         if connection.trouble:
             kinds_by_trouble.setdefault(connection.trouble, []).append(connection.kind)
     for trouble, kinds in kinds_by_trouble.items():
-        yield gettext("connection for {kinds}: {trouble}").format(kinds=", ".join(kinds), trouble=trouble)
+        text = gettext("connection for {kinds}: {trouble}")
+        yield text.format(kinds=", ".join(kinds), trouble=translated(trouble))
     if now.engine_trouble:
-        yield gettext("engine: {trouble}").format(trouble=now.engine_trouble)
+        yield gettext("engine: {trouble}").format(trouble=translated(now.engine_trouble))
     elif now.subscribed is False and not any("answers" in kinds for kinds in kinds_by_trouble.values()):
         yield gettext("answers are not read: the consumer is not subscribed")
