@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("*.py", "bridge/**/*.py", "bridge/**/*.tpl", "tools/**/*.py")
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2), "Said": None}
 IS_HELP = "parser_of(__doc__)"
-# What people read of argparse: the same in every version that we support.
+# What people read of argparse, which asks gettext for it.
 ARGPARSE = (
     "usage: ",
     "positional arguments",

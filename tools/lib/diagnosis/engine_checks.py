@@ -199,7 +199,9 @@ def judged_given_out(reasons: Mapping[TaskState, str], read: int) -> Seen:
         )
         return Seen(Level.OK, saw.format(number=read))
     line = gettext("task {task} of topic {topic}: {reason}")
-    lines = tuple(line.format(task=task.id, topic=task.topic, reason=why) for task, why in reasons.items())
+    lines = tuple(
+        line.format(task=task.id, topic=task.topic, reason=translated(reason)) for task, reason in reasons.items()
+    )
     saw = ngettext(
         "the engine cannot give out {some} of {number} task",
         "the engine cannot give out {some} of {number} tasks",
