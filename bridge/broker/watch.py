@@ -93,6 +93,7 @@ class QueueWatch:
         self._states = {name: QueueState(name) for name in self._queues}
         self._trouble_with_exchanges = ""
         self._left_as_they_are: set[str] = set()  # delay tiers of an older version
+        self._declared_again: set[str] = set()  # and not seen since: the broker may refuse it
         self._channel: Channel | None = None
         self._pending: list[str] = []
         self._act, self._at = Act.DECLARE, ""
@@ -203,6 +204,7 @@ class QueueWatch:
 
     def _on_seen(self, frame: Method[QueueMethods.DeclareOk]) -> None:
         name, found = self._pending[0], frame.method
+        self._declared_again.discard(name)
         self._states[name] = self._states[name].seen(ready=found.message_count, consumers=found.consumer_count)
         is_ours = self.may_declare and name not in self._left_as_they_are
         if is_ours and self._channel is not None and self._channel.is_open:
@@ -287,6 +289,8 @@ class QueueWatch:
         for queue in (self._queues[name] for name in self._pending[:1]):
             arguments = queue.arguments_at(channel.connection.server_properties or {})
             channel.queue_declare(queue.name, durable=True, arguments=arguments)
-            logger.warning("{} is declared again, with its exchanges and bindings", queue.name)
-        self._next_round = 0.0
+            if queue.name not in self._declared_again:
+                self._declared_again.add(queue.name)
+                logger.warning("{} is declared again, with its exchanges and bindings", queue.name)
+                self._next_round = 0.0
         self._go_on(channel)

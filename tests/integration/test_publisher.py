@@ -15,10 +15,12 @@ from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from bridge.broker import COPIES_PLACE, Broker, Outcome, Publisher, Topology
 from bridge.broker import publisher as publisher_module
+from bridge.broker import watch as watch_module
 from bridge.broker.bent_pika import DeadlineConnection
 from bridge.broker.topology import RESPONSE_EXCHANGE, Exchange, Queue
 from bridge.contract import RESPONSE_QUEUE, TASK_EXCHANGE, Publication
 from bridge.errors import SettingsError
+from bridge.routing import Routing, System
 from sandbox.sandbox import Sandbox
 from tests.conftest import MemoryAlarm
 from tests.integration.deaf_relay import deaf_relay
@@ -387,6 +389,22 @@ def test_a_queue_of_a_system_that_does_not_fit_at_the_start_is_in_trouble_before
     assert "x-max-length is the value '1' of type 'signedint', wanted is none" in trouble
     assert outcomes == [Outcome.CONFIRMED]
     assert len([line for line in logged if line.startswith("ERROR")]) == 1, logged
+
+
+def test_a_queue_that_the_broker_refuses_to_make_is_tried_again_without_a_line_for_each_try(
+    broker: Broker, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "PERIOD_SECONDS", 0.5)
+    crm = System("crm", 60_000, queue_arguments={"x-max-length": "many"})
+    topology = Topology.of(Routing([crm], System("default", 60_000)), queue_type="classic", passive=False)
+    publisher = publisher_of(broker, topology, name="tasks")
+
+    with running(publisher):
+        assert publisher.wait_until_ready(SECONDS)
+        time.sleep(4.0)  # eight rounds
+        assert "x-max-length" in publisher.watch.state("crm.queue").trouble
+
+    assert len([line for line in logged if "crm.queue is declared again" in line]) <= 1, logged
 
 
 def test_a_queue_of_a_system_that_is_missing_where_we_declare_nothing_is_its_own_trouble(
