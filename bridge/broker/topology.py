@@ -42,6 +42,7 @@ KEPT_ON_ALL_NODES = {
 NOT_FOUND = 404
 PRECONDITION_FAILED = 406
 NODE_IS_DOWN = "is down or inaccessible"
+INVALID_ARGUMENT = "PRECONDITION_FAILED - invalid arg"
 _DIFFERENCE = re.compile(
     r"inequivalent arg '(?P<name>[^']*)' for .*: received (?P<wanted>.*) but current is (?P<found>.*)"
 )
@@ -288,6 +289,13 @@ def trouble_of(kind: Said, thing: str, error: ChannelClosedByBroker, act: Act, n
 
     `act`, `name`: what we were about to do, and to what; see `missing_right`.
     """
+    if INVALID_ARGUMENT in error.reply_text:
+        return Said(
+            "RabbitMQ makes no {kind} {thing!r} with its arguments: {text}; correct the system's queue_arguments",
+            kind=kind,
+            thing=thing,
+            text=error.reply_text,
+        )
     if error.reply_code == PRECONDITION_FAILED:
         return Said(
             "RabbitMQ has a {kind} {thing!r} that differs from what we declare: {difference}; "

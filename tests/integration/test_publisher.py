@@ -402,7 +402,7 @@ def test_a_queue_that_the_broker_refuses_to_make_is_tried_again_without_a_line_f
     with running(publisher):
         assert publisher.wait_until_ready(SECONDS)
         time.sleep(4.0)  # eight rounds
-        assert "x-max-length" in publisher.watch.state("crm.queue").trouble
+        assert "makes no queue 'crm.queue'" in publisher.watch.state("crm.queue").trouble
 
     assert len([line for line in logged if "crm.queue is declared again" in line]) <= 1, logged
 
