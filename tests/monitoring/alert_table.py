@@ -7,6 +7,7 @@ held for an hour at its worst scrape, because most are over before an alert may 
 import json
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from tests.faults.calm import calm_run
@@ -20,35 +21,43 @@ HEAD = "| fault | recorded | alert | fires after |\n|---|---|---|---|\n"
 
 def main(arguments: Sequence[str]) -> int:
     """Evaluate each recording, write the table and return 0."""
-    rows = [_row(file) for file in sorted(Path(arguments[0]).glob("*.jsonl"))]
+    files = sorted(Path(arguments[0]).glob("*.jsonl"))
+    rows = [_row(fault, list(recorded)) for fault, recorded in groupby(files, key=_fault_of)]
     head, _, rest = REPORT.read_text(encoding="utf-8").partition(BEGIN)
     REPORT.write_text(f"{head}{BEGIN}\n{HEAD}{''.join(rows)}{END}{rest.partition(END)[2]}", encoding="utf-8")
     return 0
 
 
-def _row(file: Path) -> str:
-    fault = json.loads(file.read_text(encoding="utf-8").splitlines()[0])["fault"]
-    scrapes = recordings.read(file)
+def _fault_of(file: Path) -> str:
+    with file.open(encoding="utf-8") as lines:
+        return str(json.loads(lines.readline())["fault"])
+
+
+def _row(fault: str, files: Sequence[Path]) -> str:
+    """Return the row of a fault, with what the first of its workers that raises an alert tells of it."""
+    after: dict[str, int] = {}
+    longest = 0
+    for file in files:
+        if not (scrapes := recordings.read(file)):
+            continue
+        longest = max(longest, len(scrapes) * recordings.STEP)
+        for alert, seconds in _seconds_of(scrapes, is_calm=fault == CALM).items():
+            after[alert] = min(seconds, after.get(alert, seconds))
+    words = f"{fault}, repeated for an hour" if fault == CALM else fault
+    alerts = "<br>".join(f"`{alert}`" for alert in after) or "none"
+    return f"| {words} | {longest} s | {alerts} | {'<br>'.join(f'{seconds} s' for seconds in after.values())} |\n"
+
+
+def _seconds_of(scrapes: Sequence[recordings.Samples], *, is_calm: bool) -> dict[str, int]:
+    """Return after how many seconds each alert fires, from the first sign of the fault on."""
     rules = recordings.RULES.read_text(encoding="utf-8")
-    seconds = len(scrapes) * recordings.STEP
-    if fault == CALM:
-        long = recordings.repeated(scrapes, recordings.HOLD_STEPS)
-        return _line(f"{fault}, repeated for an hour", seconds, recordings.first_moments(long, rules), 0)
+    if is_calm:
+        return recordings.first_moments(recordings.repeated(scrapes, recordings.HOLD_STEPS), rules)
     signs = recordings.signs(scrapes)
     worst = recordings.worst_step(signs)
-    long = recordings.held(scrapes, worst)
-    return _line(
-        fault,
-        seconds,
-        recordings.first_moments(long, rules),
-        recordings.begin_step(signs[: worst + 1]) * recordings.STEP,
-    )
-
-
-def _line(fault: str, recorded: int, moments: dict[str, int], begin: int) -> str:
-    alerts = "<br>".join(f"`{alert}`" for alert in moments) or "none"
-    after = "<br>".join(f"{moment - begin} s" for moment in moments.values())
-    return f"| {fault} | {recorded} s | {alerts} | {after} |\n"
+    begin = recordings.begin_step(signs[: worst + 1]) * recordings.STEP
+    moments = recordings.first_moments(recordings.held(scrapes, worst), rules)
+    return {alert: moment - begin for alert, moment in moments.items()}
 
 
 if __name__ == "__main__":

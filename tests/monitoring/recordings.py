@@ -27,6 +27,8 @@ def read(file: Path) -> list[Samples]:
     """
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     answered = [number for number, line in enumerate(lines) if line["samples"][UP]]
+    if not answered:
+        return []
     lines = lines[answered[0] : answered[-1] + 1]
     begin = lines[0]["time"]
     scrapes: list[Samples] = []
