@@ -16,6 +16,7 @@ from bridge.routing import System
 from bridge.texts import Said
 
 CATCHING_UP_SECONDS = 10.0
+STANDSTILL_SECONDS = 30.0  # of an engine whose answers we have in hand: it may have just started
 ON_ITS_WAY_SECONDS = 0.25  # what the broker has delivered is not ready any more, and not in hand yet
 SETTLED_SECONDS = 7.0  # another process may find out later than we that the engine is back
 RECONCILED_PER_SECOND = 1000
@@ -122,7 +123,7 @@ class Admission:
         now = clock.now()
         if waiting < self._fewest_waiting:
             self._fewest_waiting, self._progress_at = waiting, now
-        return now - self._progress_at < CATCHING_UP_SECONDS
+        return now - self._progress_at < (STANDSTILL_SECONDS if self._inbox.in_hand else CATCHING_UP_SECONDS)
 
     def is_open(self, system: System) -> bool:
         """Whether a system may get more tasks; logs when that changes."""

@@ -8,7 +8,7 @@ import pytest
 from bridge import clock as clock_module
 from bridge.broker import Inbox, Publisher, QueueState
 from bridge.contract import RESPONSE_QUEUE
-from bridge.intake.admission import CATCHING_UP_SECONDS, Admission, Limits
+from bridge.intake.admission import CATCHING_UP_SECONDS, STANDSTILL_SECONDS, Admission, Limits
 from bridge.leases import LeaseKeeper, LeaseRules, LeaseTable
 from config import RoutingConfig
 from tests.unit.conftest import Clock
@@ -225,6 +225,22 @@ def test_answers_that_nobody_applies_stop_new_work_for_seconds_and_those_that_go
 
     clock.advance(CATCHING_UP_SECONDS)
 
+    assert gate.may_fetch()
+
+
+def test_answers_that_the_engine_is_called_for_may_take_it_longer(
+    side: Side, table: LeaseTable, clock: Clock
+) -> None:
+    gate = side.gate(table)
+    gate.note_outage()
+    side.in_hand = 8
+    clock.advance(CATCHING_UP_SECONDS - 1)
+    side.watch.states[RESPONSE_QUEUE] = seen(ready=30)
+    gate.may_fetch()
+
+    clock.advance(CATCHING_UP_SECONDS + 1)
+    assert not gate.may_fetch()
+    clock.advance(STANDSTILL_SECONDS - CATCHING_UP_SECONDS)
     assert gate.may_fetch()
 
 
