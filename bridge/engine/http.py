@@ -171,9 +171,10 @@ class Http:
         multi.add_handle(handle)
         try:
             while multi.perform()[1]:
-                if multi.select(_next_look(multi)) < 0:  # it has no socket yet: it asks for the name
+                ready = multi.select(_next_look(multi))
+                if ready < 0:  # it has no socket yet: it asks for the name
                     clock.Event().wait(NAME_SECONDS)
-                if may_be_in_vain and self._is_in_vain(sent):
+                if ready <= 0 and may_be_in_vain and self._is_in_vain(sent):
                     raise pycurl.error(pycurl.E_ABORTED_BY_CALLBACK, "no reply came, and no other sign of life")
             for _, code, said in multi.info_read()[2]:
                 raise pycurl.error(code, said)
